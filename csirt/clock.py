@@ -1,0 +1,63 @@
+"""The only place that reads a clock. Times are integers: microseconds since 1970 UTC."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+class Clock:
+    """Wall and monotonic time; tests replace the whole object."""
+
+    def now(self) -> int:
+        """Wall-clock time in microseconds since 1970 UTC."""
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        """Seconds that never jump, for timers."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+SYSTEM = Clock()
+
+
+class Frozen(Clock):
+    """A clock that stands still until it is moved, for tests and deterministic replays."""
+
+    def __init__(self, now: int = 0) -> None:
+        self.time = now
+
+    def now(self) -> int:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time / SECOND
+
+    def sleep(self, seconds: float) -> None:
+        self.time += int(seconds * SECOND)
+
+
+def iso(us: int) -> str:
+    """Microseconds as ISO 8601 UTC with `Z`; the fraction is left out when it is zero."""
+    moment = datetime.fromtimestamp(us // SECOND, UTC)
+    fraction = us % SECOND
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{fraction:06d}Z" if fraction else f"{text}Z"
+
+
+def parse_iso(text: str) -> int:
+    """ISO 8601 to microseconds; a time without a zone is UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds

@@ -1,0 +1,23 @@
+"""The message catalogue: every sentence people read, in bokmål and English.
+
+One JSON file per noun beside this module: {"key": {"nb": "…", "en": "…"}}; a key is `noun.name`. Sentences take
+`str.format` fields. A missing translation is an error that the tests find, never a silent fallback.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@cache
+def _catalogue(noun: str) -> dict[str, dict[str, str]]:
+    loaded: dict[str, dict[str, str]] = json.loads(files(__package__).joinpath(f"{noun}.json").read_text("utf-8"))
+    return loaded
+
+
+def text(key: str, lang: str, **fields: Any) -> str:
+    """The sentence of that key in that language. Raises KeyError for a key or language that does not exist."""
+    return _catalogue(key.partition(".")[0])[key][lang].format(**fields)

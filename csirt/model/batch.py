@@ -1,0 +1,137 @@
+"""A batch is a table: one dataset's rows as Arrow columns (architecture, decision 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from csirt.model import ecs
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows of one dataset in (segment, ordinal) order. `table` follows `model/ecs.py`."""
+
+    dataset: str
+    table: pa.Table
+
+    @property
+    def rows(self) -> int:
+        """How many records."""
+        return int(self.table.num_rows)
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What a decoder made of one chunk.
+
+    `entered`, `left` and `dropped` count units (datagrams, packets, lines): entered = left + dropped + the growth of
+    what the decoder holds. `state`: the decoder's new state, or None when it did not change; committed with the
+    position. `problems`: at most a few dozen short sentences for people, free of message content.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    entered: int = 0
+    left: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    held: int = 0
+    state: bytes | None = None
+    problems: list[str] = field(default_factory=list)
+    # [{address, version, domain, received, sequence_lost, malformed, held, expired, decoded}] since the last chunk
+    exporters: list[dict[str, Any]] = field(default_factory=list)
+
+
+def constant(value: str | None, rows: int) -> pa.DictionaryArray:
+    """A dictionary column with the same text (or null) in every row."""
+    if value is None:
+        return pa.DictionaryArray.from_arrays(pa.nulls(rows, pa.int32()), pa.array([], pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([value]))
+
+
+def codes(values: Array, names: list[str | None]) -> pa.DictionaryArray:
+    """A dictionary column: row i has `names[values[i]]`; a name that is None gives null."""
+    texts: list[str] = []
+    translate = np.empty(max(len(names), 1), np.int32)
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name is None:
+            translate[index] = -1
+        else:
+            if name not in seen:
+                seen[name] = len(texts)
+                texts.append(name)
+            translate[index] = seen[name]
+    indices = translate[values] if len(values) else np.empty(0, np.int32)
+    missing = indices < 0
+    array = pa.array(indices, pa.int32(), mask=missing if missing.any() else None)
+    return pa.DictionaryArray.from_arrays(array, pa.array(texts, pa.string()))
+
+
+def address_columns(name: str, family: Array, high: Array, low: Array) -> dict[str, pa.Array]:
+    """The three physical columns of an address; family 0 means none and becomes null."""
+    missing = family == 0
+    mask = missing if missing.any() else None
+    return {
+        f"{name}:f": pa.array(family.astype(np.uint8, copy=False), mask=mask),
+        f"{name}:hi": pa.array(high.astype(np.uint64, copy=False), mask=mask),
+        f"{name}:lo": pa.array(low.astype(np.uint64, copy=False), mask=mask),
+    }
+
+
+def address_parts(table: pa.Table, name: str) -> tuple[Array, Array, Array]:
+    """(family uint8 with 0 for none, hi uint64, lo uint64) of an address column, as numpy."""
+
+    def part(suffix: str, kind: type) -> Array:
+        column = table.column(name + suffix)
+        if column.null_count:
+            column = pc.fill_null(column, pa.scalar(0, column.type))
+        return np.asarray(column.to_numpy()).astype(kind, copy=False)
+
+    return part(":f", np.uint8), part(":hi", np.uint64), part(":lo", np.uint64)
+
+
+def event_ids(table: pa.Table) -> pa.Array:
+    """`event.id` of every row as text: segment and ordinal, 32 hex digits."""
+    segment = pc.cast(table.column("csirt.segment"), pa.string()).combine_chunks()
+    ordinals = np.asarray(table.column("csirt.ordinal").to_numpy()).astype(">u8")
+    digits = np.frombuffer(ordinals.tobytes().hex().encode(), "S16").astype(str)
+    return pc.binary_join_element_wise(segment, pa.array(digits, pa.string()), "")
+
+
+def assemble(dataset: str, columns: dict[str, Any]) -> Batch:
+    """A batch from numpy or Arrow columns, cast to the schema of the dataset, columns in schema order first."""
+    schema = ecs.DATASETS[dataset]
+    order: Iterable[str] = [name for name in _physical_order(schema) if name in columns]
+    rest = sorted(name for name in columns if name not in set(order))
+    arrays: dict[str, Any] = {}
+    for name in [*order, *rest]:
+        value = columns[name]
+        array = value if isinstance(value, pa.Array | pa.ChunkedArray) else pa.array(value)
+        wanted = schema.get(name)
+        if wanted is not None and array.type != wanted:
+            array = (
+                array.dictionary_encode()
+                if pa.types.is_dictionary(wanted) and not pa.types.is_dictionary(array.type)
+                else array
+            )
+            if array.type != wanted:
+                array = array.cast(wanted)
+        arrays[name] = array
+    return Batch(dataset, pa.table(arrays))
+
+
+def _physical_order(schema: dict[str, pa.DataType]) -> list[str]:
+    names: list[str] = []
+    for name in schema:
+        names.append(name)
+        if name == "observer.ip":
+            for address in ecs.ADDRESSES:
+                names.extend(ecs.physical(address))
+    return names

@@ -1,0 +1,138 @@
+"""The store contract: what every home of events, alerts, incidents and cases promises.
+
+One `commit` is one transaction (decision 4): all of it or none of it. Implementations pass `tests/stores/contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from csirt.model.batch import Batch
+from csirt.model.chunk import Position
+from csirt.model.records import (
+    Alert,
+    AuditEntry,
+    Case,
+    CaseEvent,
+    Incident,
+    Notification,
+    Receipt,
+    Run,
+)
+
+
+@dataclass(slots=True)
+class Commit:
+    """Everything one step changes.
+
+    `position` with `previous` (the offset the chunk started from): refused with Conflict unless the committed offset
+    equals `previous`. `states`: opaque state by key (`decoder:<source>`, `windows`, `watermark`). `hits`: matches that
+    wait for the watermark, with the event time they cover. `consumed`: ids of hit blobs this step used up.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    position: Position | None = None
+    previous: int = 0
+    states: dict[str, bytes | None] = field(default_factory=dict)
+    hits: pa.Table | None = None
+    consumed: list[int] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    case_events: list[CaseEvent] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
+    audit: list[AuditEntry] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PendingHits:
+    """One stored blob of hits."""
+
+    id: int
+    least: int
+    greatest: int
+    hits: pa.Table
+
+
+class Store(Protocol):
+    """Reads see the last commit. Documents are returned as records; `query_*` filters run inside the store."""
+
+    def commit(self, change: Commit) -> None:
+        """Apply one step atomically. Assigns case and run numbers (`C-2026-0001`, `R-2026-0001`) to new ones, the
+        audit chain's seq and hash, and optimistic versions of cases: a case whose stored version is not
+        `version - <its new case_events>` raises Conflict. Raises Conflict on a refused hand-over."""
+
+    def position(self, source: str, fingerprint: str) -> Position | None:
+        """The committed position of an input."""
+
+    def positions(self) -> list[Position]:
+        """All committed positions."""
+
+    def find_input(self, fingerprint: str) -> Position | None:
+        """The position of that content under whatever source read it first."""
+
+    def state(self, key: str) -> bytes | None:
+        """A committed state."""
+
+    def pending(self, until: int) -> list[PendingHits]:
+        """Blobs of hits whose least event time is at or before `until`."""
+
+    def counts(self) -> dict[str, int]:
+        """Accumulated counters of all commits (`decode.in`, `decode.dropped.<reason>`, …)."""
+
+    def get(self, kind: str, id: str) -> dict[str, Any] | None:
+        """One document by id: alert, incident, case, run, receipt, notification. Aliases of merged incidents resolve."""
+
+    def find(
+        self,
+        kind: str,
+        where: dict[str, Any] | None = None,
+        *,
+        order: str = "id",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Documents of a kind. `where`: equality on indexed fields (a list means any of), `<field>__gte`, `__lt`."""
+
+    def incidents_with(self, entities: list[tuple[str, str]], since: int, until: int) -> list[dict[str, Any]]:
+        """Open incidents (not merged) that have any of the (kind, value) entities and overlap [since, until]."""
+
+    def case_events(self, case: str) -> list[CaseEvent]:
+        """All events of a case in order."""
+
+    def resolve(self, kind: str, text: str) -> list[str]:
+        """Ids whose number or id starts with `text` (case-insensitive); at most 20."""
+
+    def events(
+        self,
+        dataset: str | None = None,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        ids: list[str] | None = None,
+        columns: list[str] | None = None,
+    ) -> Iterator[Batch]:
+        """Event tables from the lake, files outside the time range skipped."""
+
+    def audit(self, since_seq: int = 0, limit: int | None = None) -> Iterator[AuditEntry]:
+        """The audit chain in order."""
+
+    def append_audit(self, entries: list[AuditEntry]) -> None:
+        """Add entries outside a commit (accesses, refusals)."""
+
+    def dump(self, kinds: list[str] | None = None) -> Iterator[bytes]:
+        """The canonical dump, one JSON line per item, sorted bytewise by (kind, id)."""
+
+    def maintain(self) -> None:
+        """Compaction and sweeping, called by the scheduler."""
+
+    def close(self) -> None:
+        """Release the owner lock and every handle."""
