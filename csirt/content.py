@@ -100,12 +100,11 @@ def _build(events: Any, name: str) -> list[Document]:
     """Documents from YAML parser events, with every limit checked before anything grows."""
     import yaml
 
-    resolver = yaml.SafeLoader("")
+    resolver: Any = yaml.SafeLoader("")
     documents: list[Document] = []
     current: Document | None = None
     # A frame: container, its path, and for mappings the pending key.
     stack: list[tuple[Any, tuple[str | int, ...], list[Any]]] = []
-    nodes = 0
 
     def refuse(event: Any, message: str, advice: str) -> BadContent:
         mark = event.start_mark
@@ -139,8 +138,7 @@ def _build(events: Any, name: str) -> list[Document]:
         current.marks[here] = key_mark if isinstance(value, dict | list) else mark
         return here
 
-    for event in events:
-        nodes += 1
+    for nodes, event in enumerate(events, 1):
         if nodes > MAX_NODES:
             raise refuse(event, f"more than {MAX_NODES} nodes", "split the file")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
@@ -153,7 +151,7 @@ def _build(events: Any, name: str) -> list[Document]:
             documents.append(current)
         elif isinstance(event, yaml.ScalarEvent):
             kind = tag or resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
-            node = yaml.ScalarNode(kind, event.value, event.start_mark, event.end_mark)
+            node: Any = yaml.ScalarNode(kind, event.value, None, None)
             try:
                 place(event, resolver.construct_object(node))
             except (ValueError, OverflowError) as error:

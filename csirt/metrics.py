@@ -84,6 +84,7 @@ class Metrics:
     def prometheus(self) -> str:
         """Everything in Prometheus' text exposition format 0.0.4."""
         with self._lock:
+            rows: list[tuple[str, Labels, float, str]]
             rows = [(n, lab, v, "counter") for (n, lab), v in self._counters.items()]
             rows += [(n, lab, v, "gauge") for (n, lab), v in self._gauges.items()]
         lines: list[str] = []

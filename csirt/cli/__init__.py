@@ -86,7 +86,7 @@ class Lazy(click.Group):
 )
 @click.version_option(__version__, prog_name="csirt")
 @click.pass_context
-def main(ctx: click.Context, **options: Any) -> None:
+def main(ctx: click.Context, /, **options: Any) -> None:
     """Security monitoring for the CSIRT of a closed health network.
 
     Without a command: the open cases, most urgent first.

@@ -36,7 +36,7 @@ class Settings:
         """The configuration file: the option, or the first default that exists."""
         if self.config:
             return self.config
-        return next((name for name in DEFAULT_CONFIG if os.path.isfile(name)), None)
+        return next((name for name in DEFAULT_CONFIG if os.path.isfile(name)), None)  # noqa: PTH113 pathlib costs start time
 
     def raw_config(self) -> dict[str, Any]:
         """The configuration as plain TOML, without validation: enough to find the socket quickly."""
@@ -46,7 +46,7 @@ class Settings:
         if not name:
             return {}
         try:
-            with open(name, "rb") as handle:
+            with open(name, "rb") as handle:  # noqa: PTH123 pathlib costs start time
                 return tomllib.load(handle)
         except OSError as error:
             raise Usage(f"{name}: {error.strerror}") from error
