@@ -132,6 +132,9 @@ MAIL: dict[str, pa.DataType] = {
     "csirt.mail.relay": FREE,
     "csirt.mail.size": U64,
     "csirt.mail.delay": pa.float64(),
+    # by enrichment: a recipient domain the register does not allow; test and production domains in one message
+    "csirt.mail.foreign": BOOL,
+    "csirt.mail.test_crossover": BOOL,
     "tls.version": TEXT,
     "tls.cipher": TEXT,
 }
@@ -157,6 +160,7 @@ EDI: dict[str, pa.DataType] = {
     "csirt.edi.mime_id": FREE,
     "csirt.mail.queue_id": FREE,
     "csirt.edi.parts": LIST,
+    "csirt.edi.sender_mismatch": BOOL,  # by enrichment: the sender's HER-id does not belong to where it came from
 }
 
 SELF: dict[str, pa.DataType] = {
