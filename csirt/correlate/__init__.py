@@ -1,1 +1,6 @@
-"""To be described by its room."""
+"""Alerts that belong together become one incident, each link with its reason.
+
+In: alert changes in (event time, alert id) order. Out: incidents, whole.
+Drops nothing; entities beyond a stated number of targets are left out of an incident, never its alerts.
+State kept where: in the incidents themselves, read back through the store's entity index.
+"""

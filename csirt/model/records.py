@@ -33,6 +33,7 @@ class Entity(Record):
     value: str
     role: Literal["actor", "target"]
     member: str | None = None
+    alert: str = ""  # in an incident: the alert that first brought it
 
 
 class Alert(Record):
@@ -108,7 +109,8 @@ class CaseEvent(Record):
     time: int
     actor: str
     on_behalf: str = ""
-    # opened, incident_added, incident_updated, acked, assigned, noted, severity, merged, split, closed, reopened, undone
+    # opened, incident_added, incident_updated,
+    # acked, assigned, noted, severity, merged, split, closed, reopened, undone
     kind: str
     data: dict[str, Any] = Field(default_factory=dict)
     undoes: int | None = None
@@ -131,6 +133,7 @@ class Case(Record):
     last: int
     alerts: int = 0
     notes: int = 0
+    news: int = 0  # alerts that joined after the last acknowledgement
     verdict: str = ""
     rsit: str = ""
     clinical: bool = False

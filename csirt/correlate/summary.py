@@ -1,0 +1,61 @@
+"""What an incident says of itself: how severe it is and what it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from csirt.model.records import SEVERITIES, Incident, Severity
+
+MANY_TACTICS = 3
+MANY_MEMBERS = 3
+TITLE = 120
+
+
+def rank(severity: Severity) -> int:
+    """0 for informational to 4 for critical."""
+    return SEVERITIES.index(severity)
+
+
+def raised(incident: Incident) -> bool:
+    """Whether the incident is one step more severe than its worst alert: three tactics, or three members touched."""
+    return len(set(incident.tactics)) >= MANY_TACTICS or len(set(incident.members)) >= MANY_MEMBERS
+
+
+def base(incident: Incident) -> Severity:
+    """The worst alert's severity, read back from the incident. A critical incident stays critical whatever joins it,
+    so it need not be told apart whether it was raised."""
+    if raised(incident) and incident.severity != "critical":
+        return SEVERITIES[max(0, rank(incident.severity) - 1)]
+    return incident.severity
+
+
+def severity(worst: Severity, incident: Incident) -> Severity:
+    """The incident's severity: its worst alert's, one step up when `raised`."""
+    return SEVERITIES[min(len(SEVERITIES) - 1, rank(worst) + 1)] if raised(incident) else worst
+
+
+def title(incident: Incident, names: Mapping[str, str]) -> str:
+    """The leading rule, who acts and who is hit: `NET-05 SMB worm fan-out (+2): Solberg -> Vest, Nord +1`.
+
+    Free of words of any one language, so that it reads the same in bokmål and English. `names`: member id -> name.
+    """
+    actors = _unique(entity.member for entity in incident.entities if entity.role == "actor")
+    others = [member for member in incident.members if member not in actors]
+    if not actors:
+        actors = _unique(
+            entity.value for entity in incident.entities if entity.role == "actor" and entity.kind in ("host", "domain")
+        )
+    more = f" (+{len(incident.rules) - 1})" if len(incident.rules) > 1 else ""
+    who = " -> ".join(part for part in (_few(actors, names), _few(others, names)) if part)
+    text = f"{incident.rules[0]}{more}" if incident.rules else "?"
+    text = f"{text}: {who}" if who else text
+    return text if len(text) <= TITLE else text[: TITLE - 3].rstrip() + "..."
+
+
+def _few(values: list[str], names: Mapping[str, str]) -> str:
+    shown = ", ".join(names.get(value, value) for value in values[:2])
+    return f"{shown} +{len(values) - 2}" if len(values) > 2 else shown
+
+
+def _unique(values: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(value for value in values if value))
