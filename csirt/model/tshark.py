@@ -25,11 +25,12 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The fields file. `common` starts with `frame.number`."""
+    """The fields file. `common` starts with `frame.number`; `values` names numbers, by field."""
 
     common: tuple[str, ...]
     protocols: dict[str, Protocol]
     preferences: dict[str, str] = field(default_factory=dict)
+    values: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def columns(self, dissect: list[str]) -> list[str]:
         """The fields of a line in order, for these protocols (file order, whatever order they are named in)."""
@@ -66,7 +67,16 @@ def load(path: Path | None = None) -> Fields:
             raise BadContent(document.problem(where, f"{name}: needs `filter` and `fields`"))
         protocols[str(name)] = Protocol(entry["filter"], _names(document, (*where, "fields"), entry.get("fields")))
     preferences = value.get("preferences") or {}
-    return Fields(common, protocols, {str(key): str(item) for key, item in preferences.items()})
+    return Fields(common, protocols, {str(key): str(item) for key, item in preferences.items()}, _values(document))
+
+
+def _values(document: Document) -> dict[str, dict[int, str]]:
+    result: dict[str, dict[int, str]] = {}
+    for name, names in (document.value.get("values") or {}).items():
+        if not isinstance(names, dict) or not all(isinstance(key, int) for key in names):
+            raise BadContent(document.problem(("values", name), f"{name}: numbers and their names are expected"))
+        result[str(name)] = {key: str(text) for key, text in names.items()}
+    return result
 
 
 def _names(document: Document, where: tuple[str | int, ...], value: Any) -> tuple[str, ...]:
