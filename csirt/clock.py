@@ -22,6 +22,10 @@ class Clock:
         """Seconds that never jump, for timers."""
         return time.monotonic()
 
+    def cpu(self) -> float:
+        """CPU seconds of all threads of this process."""
+        return time.process_time()
+
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)

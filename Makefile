@@ -1,0 +1,70 @@
+# Needs only python3 (3.11 or newer) with venv, make and a package index.
+# What comes from the system (tshark, softflowd, nfdump, strace, systemd) is installed where that is allowed,
+# and named where it is not.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.synced
+SYSTEM := tshark softflowd nfdump strace systemd
+
+.PHONY: help setup system demo test lint types bench soak fuzz chaos format clean
+
+help:
+	@echo "make demo    set up, then run the main job on a small network of its own"
+	@echo "make test    set up, then lint, type-check and run the tests"
+	@echo "make bench   ours beside the peers;  make chaos|fuzz|soak  the longer proofs"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml uv.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	VIRTUAL_ENV=$(abspath $(VENV)) UV_PROJECT_ENVIRONMENT=$(abspath $(VENV)) $(BIN)/uv sync --locked --inexact --quiet
+	touch $(STAMP)
+
+# tshark asks a question when it is installed; the answer is no: nobody needs to capture here.
+system:
+	@missing=""; for tool in tshark softflowd nfcapd strace systemd-analyze; do \
+	  command -v $$tool >/dev/null 2>&1 || [ -x /usr/sbin/$$tool ] || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    echo "installing $(SYSTEM)"; \
+	    apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(SYSTEM) >/dev/null || \
+	      echo "could not install; the tests that need$$missing will say so"; \
+	  else echo "not here:$$missing (Debian: apt-get install $(SYSTEM)); the tests that need them will say so"; fi; \
+	fi
+
+demo: setup
+	@command -v tshark >/dev/null 2>&1 || $(MAKE) --no-print-directory system
+	$(BIN)/csirt demo
+
+lint: setup
+	$(BIN)/ruff check csirt tests
+	$(BIN)/ruff format --check csirt tests
+
+types: setup
+	$(BIN)/mypy csirt
+
+test: setup system lint types
+	$(BIN)/python -m pytest -n 2 -q tests
+
+bench: setup
+	$(BIN)/csirt bench pipeline
+
+chaos: setup
+	CSIRT_KILLS=50 $(BIN)/python -m pytest -q -p no:randomly --timeout 3600 tests/crash
+
+fuzz: setup
+	CSIRT_FUZZ=full $(BIN)/python -m pytest -q --timeout 3600 tests/fuzz
+
+soak: setup
+	$(BIN)/python -m tests.soak
+
+format: setup
+	$(BIN)/ruff check --fix csirt tests
+	$(BIN)/ruff format csirt tests
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

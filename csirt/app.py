@@ -1,0 +1,252 @@
+"""Builds every component from the configuration, in the order of the data flow.
+
+Constructors are inert: building an App opens the store at most; `csirt check` builds everything and starts nothing.
+Components are made on first use (`part`), so that a command which only lists cases loads no rule engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from csirt.clock import SYSTEM, Clock
+from csirt.config import Config, duration
+from csirt.content import folder
+from csirt.errors import Problem, Usage
+from csirt.metrics import Metrics
+from csirt.model.batch import Batch
+
+if TYPE_CHECKING:
+    from csirt.pipeline import Feed, Pipeline
+    from csirt.stores.base import Store
+
+
+class App:
+    """Every component of one process, made when first asked for, replaced by `reload`."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        store_directory: Path | None = None,
+        clock: Clock = SYSTEM,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.config, self.clock = config, clock
+        self.metrics = metrics or Metrics()
+        self.store_directory = store_directory or Path(config.state) / "store"
+        self._parts: dict[str, Any] = {}
+        self._lock = threading.RLock()
+        self._makers: dict[str, Callable[[], Any]] = {
+            "store": self._make_store,
+            "register": self._make_register,
+            "enricher": self._make_enricher,
+            "ruleset": self._make_ruleset,
+            "detector": self._make_detector,
+            "playbooks": self._make_playbooks,
+            "responder": self._make_responder,
+            "router": self._make_router,
+            "deliverer": self._make_deliverer,
+        }
+
+    @property
+    def store(self) -> Store:
+        """The store; opened, and owned, on first use."""
+        found: Store = self.part("store")
+        return found
+
+    def part(self, name: str) -> Any:
+        """A component by name, or None for one that exists only in a running daemon."""
+        with self._lock:
+            if name not in self._parts:
+                if name not in self._makers:
+                    return None
+                self._parts[name] = self._makers[name]()
+            return self._parts[name]
+
+    def provide(self, name: str, part: Any) -> None:
+        """Add a component that only a running daemon has (`daemon`)."""
+        self._parts[name] = part
+
+    def close(self) -> None:
+        """Release the store."""
+        with self._lock:
+            store = self._parts.pop("store", None)
+            if store is not None:
+                store.close()
+
+    def check(self) -> list[Problem]:
+        """Build all content and say everything that is wrong with it."""
+        from csirt.decode.parser import load_parsers
+        from csirt.detect.load import Ruleset
+        from csirt.respond.playbook import load_playbooks
+
+        problems: list[Problem] = []
+        if self.config.enrich.register_file:
+            problems += self._read_register()[1]
+        problems += load_parsers(folder("parsers"))[1]
+        ruleset = Ruleset.load(self.rule_folders(), **self._rule_options())
+        problems += ruleset.problems
+        problems += load_playbooks(self.playbook_folders())[1]
+        for source in self.config.sources:
+            problems += self._check_source(source)
+        problems += [Problem("configuration", 1, text) for text in self._make_router().check()]
+        return problems
+
+    def reload(self) -> list[str]:
+        """Read register, rules, playbooks and routes again; what is broken keeps its old version and is reported."""
+        notes: list[str] = []
+        for name, dependents in (
+            ("register", ("enricher",)),
+            ("ruleset", ("detector",)),
+            ("playbooks", ("responder",)),
+            ("router", ()),
+        ):
+            try:
+                fresh = self._makers[name]()
+            except Usage as error:
+                notes.append(f"{name} not reloaded: {error.message}")
+                continue
+            with self._lock:
+                self._parts[name] = fresh
+                for dependent in (*dependents, *(("responder",) if name == "register" else ())):
+                    self._parts.pop(dependent, None)
+        return notes
+
+    def rule_folders(self) -> list[Path]:
+        """The shipped rules, then the configured folders."""
+        shipped = [folder("rules")] if self.config.detect.shipped else []
+        return shipped + [Path(name) for name in self.config.detect.rules]
+
+    def playbook_folders(self) -> list[Path]:
+        """The shipped playbooks, then the configured folders."""
+        shipped = [folder("playbooks")] if self.config.respond.shipped else []
+        return shipped + [Path(name) for name in self.config.respond.playbooks]
+
+    def feeds(self) -> list[Feed]:
+        """The configured sources, each with its decoder."""
+        from csirt.decode.build import decoder_for
+        from csirt.pipeline import Feed
+        from csirt.sources.build import open_source
+
+        now = self.clock.now()
+        return [
+            Feed(open_source(source, self.config), decoder_for(source, self.config, now=now), source.vrf)
+            for source in self.config.sources
+        ]
+
+    def pipeline(self, feeds: list[Feed], *, deliver: bool = True) -> Pipeline:
+        """The whole way from these feeds to the store. `deliver` false: notifications are recorded, never sent."""
+        from csirt.analysis import Analyst
+        from csirt.pipeline import Pipeline
+        from csirt.watermark import Watermark
+
+        detect = self.config.detect
+        offsets = [duration(exporter.clock_offset) for exporter in self.config.decode.exporters]
+        watermark = Watermark(
+            self.store,
+            [feed.source.id for feed in feeds],
+            lateness_us=duration(detect.lateness),
+            idle_after_s=duration(detect.idle_after) / 1e6,
+            ahead_us=max([0, *offsets]),
+        )
+        analysis = Analyst(
+            ruleset=lambda: self.part("ruleset"),
+            responder=lambda: self.part("responder"),
+            router=lambda: self.part("router"),
+            window_us=duration(self.config.correlate.window),
+            deliver=deliver,
+        )
+        return Pipeline(
+            store=self.store,
+            feeds=feeds,
+            enrich=self._enrich,
+            match=self._match,
+            analysis=analysis,
+            watermark=watermark,
+            clock=self.clock,
+            metrics=self.metrics,
+            stores=self.config.stores,
+        )
+
+    def _enrich(self, batch: Batch, vrf: str) -> Batch:
+        enriched: Batch = self.part("enricher").apply(batch, vrf=vrf)
+        return enriched
+
+    def _match(self, batch: Batch) -> pa.Table:
+        return self.part("detector").match(batch)
+
+    def _check_source(self, source: Any) -> list[Problem]:
+        from csirt.decode.build import check_source
+
+        try:
+            check_source(source)
+        except Usage as error:
+            return [Problem("configuration", 1, line) for line in error.message.split("\n")]
+        return []
+
+    def _rule_options(self) -> dict[str, Any]:
+        detect = self.config.detect
+        return {"placeholders": detect.placeholders, "disabled": detect.disabled}
+
+    def _make_store(self) -> Any:
+        from csirt.stores.embedded import open_embedded
+
+        return open_embedded(
+            self.store_directory, clock=self.clock, config=self.config.stores, retention=self.config.retention
+        )
+
+    def _read_register(self) -> Any:
+        from csirt.enrich.register import Register
+
+        return Register.load(Path(self.config.enrich.register_file))
+
+    def _make_register(self) -> Any:
+        from csirt.enrich.register import Register
+
+        if not self.config.enrich.register_file:
+            return Register.empty()
+        register, problems = self._read_register()
+        errors = [str(problem) for problem in problems if problem.level == "error"]
+        if register is None or errors:
+            raise Usage("\n".join(errors))
+        return register
+
+    def _make_enricher(self) -> Any:
+        from csirt.enrich.stage import Enricher
+
+        return Enricher(self.part("register"))
+
+    def _make_ruleset(self) -> Any:
+        from csirt.detect.load import Ruleset
+
+        return Ruleset.load(self.rule_folders(), **self._rule_options())
+
+    def _make_detector(self) -> Any:
+        from csirt.detect.match import Detector
+
+        return Detector(self.part("ruleset"))
+
+    def _make_playbooks(self) -> Any:
+        from csirt.respond.playbook import load_playbooks
+
+        return load_playbooks(self.playbook_folders())[0]
+
+    def _make_responder(self) -> Any:
+        from csirt.respond.plan import Responder
+
+        return Responder(self.part("playbooks"), register=self.part("register"), config=self.config)
+
+    def _make_router(self) -> Any:
+        from csirt.notify.router import Router
+
+        return Router(self.config)
+
+    def _make_deliverer(self) -> Any:
+        from csirt.notify.deliver import Deliverer
+
+        return Deliverer(self.store, self.config, self.clock, self.metrics)

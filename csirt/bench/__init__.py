@@ -1,0 +1,1 @@
+"""`csirt bench NAME`: ours beside the peers that are installed, fresh processes, medians (the command contract)."""

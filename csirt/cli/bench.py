@@ -1,0 +1,54 @@
+"""`csirt bench NAME`: ours beside the peers that are installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from csirt.cli.common import Settings, shared, write, write_json
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["pipeline"]))
+@click.option("--seed", default=1, show_default=True, help="Seed of the generated corpus.")
+@click.option("--corpus", type=click.Path(path_type=Path, exists=True), help="Captures to use instead.")
+@click.option("--rules", type=click.Path(path_type=Path, exists=True), hidden=True)
+@click.option("--runs", default=5, show_default=True, help="Counted runs, after one warm-up.")
+@click.option("--records", default=3_000_000, show_default=True, help="Flow records of the generated corpus.")
+@click.option("--require-peers", is_flag=True, help="Exit 6 when a peer is not installed.")
+@shared
+def bench(
+    settings: Settings,
+    name: str,
+    seed: int,
+    corpus: Path | None,
+    rules: Path | None,
+    runs: int,
+    records: int,
+    require_peers: bool,
+) -> int:
+    """Measure one part of the product; every run is a fresh process.
+
+    \b
+    Examples:
+      csirt bench pipeline
+      csirt bench pipeline --json --seed 7 --runs 5
+    """
+    import tempfile
+
+    from csirt.bench import pipeline
+    from csirt.bench.machine import describe
+
+    with tempfile.TemporaryDirectory(prefix="csirt-bench-") as work:
+        results = pipeline.run(Path(work), seed=seed, runs=runs, given=corpus, records=records)
+    document = {"schema": "csirt.bench/1", "seed": seed, **describe(), "results": results}
+    if settings.as_json:
+        write_json(document)
+    else:
+        for result in results:
+            shares = ", ".join(f"{stage} {share:.0%}" for stage, share in result["share"].items())
+            verdict = "pass" if result["pass"] else "FAIL"
+            write(f"{result['name']}: {result['ours']['median']:,} {result['unit']} (floor {result['floor']:,.0f})")
+            write(f"  {result['flows']:,} flows, {result['alerts']} alerts; {shares}; {verdict}")
+    return 0 if all(result["pass"] for result in results) else 1

@@ -1,0 +1,42 @@
+"""`csirt check`: every problem of configuration and content, before anything starts."""
+
+from __future__ import annotations
+
+import click
+
+from csirt.cli.common import Settings, say, shared, write, write_json
+
+
+@click.command()
+@shared
+def check(settings: Settings) -> int:
+    """Read the configuration and all content, build everything, start nothing.
+
+    Prints every problem with file and line; exits 1 if there is an error.
+
+    \b
+    Examples:
+      csirt check --config csirt.toml
+      csirt check --json
+    """
+    from csirt.app import App
+    from csirt.config import load
+    from csirt.errors import Usage
+
+    try:
+        problems = App(load(settings.config_file())).check()
+    except Usage as error:
+        if settings.as_json:
+            raise
+        for line in error.message.split("\n"):
+            say(line)
+        return 1
+    errors = sum(problem.level == "error" for problem in problems)
+    if settings.as_json:
+        items = [problem.as_dict() for problem in problems]
+        write_json({"schema": "csirt.check/1", "count": len(items), "errors": errors, "items": items})
+        return 1 if errors else 0
+    for problem in problems:
+        say(str(problem))
+    write(f"{errors} errors, {len(problems) - errors} warnings")
+    return 1 if errors else 0

@@ -1,0 +1,63 @@
+"""`csirt replay FILE…`: the whole pipeline over files, deterministic, then exit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from csirt.cli.common import Settings, say, shared, write, write_json
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--parser", default="", help="Log files are in this parser's format; `csirt parsers list` names them.")
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["auto", "netflow", "packets", "log", "syslog"]),
+    default="auto",
+    help="What the files hold.",
+)
+@click.option("--batch-rows", type=click.IntRange(100, 2_000_000), help="Rows of one commit; changes no result.")
+@shared
+def replay(settings: Settings, files: tuple[str, ...], parser: str, kind: str, batch_rows: int | None) -> int:
+    """Run the whole pipeline over FILEs into the store named with --store.
+
+    The same files again change nothing. Nobody is notified; plans stay plans.
+
+    \b
+    Examples:
+      csirt replay edge.pcap --store /srv/case-17
+      csirt replay mail.log --parser postfix --store /srv/case-17 --json
+    """
+    from csirt.app import App
+    from csirt.config import load
+    from csirt.errors import Usage
+    from csirt.logs import configure
+    from csirt.replay import run
+
+    if not settings.store:
+        raise Usage("replay needs a store of its own: add --store DIR")
+    import logging
+
+    configure(logging.WARNING)
+    name = settings.config_file()
+    config = load(name)
+    if batch_rows:
+        config.stores.batch_rows = batch_rows
+    app = App(config, store_directory=Path(settings.store))
+    try:
+        result = run(app, [Path(file) for file in files], kind=kind, parser=parser, configured=name is not None)
+    finally:
+        app.close()
+    if settings.as_json:
+        write_json(result)
+    else:
+        for path, file in zip(files, result["files"], strict=True):
+            write(f"{path}\t{file['events']}\t{'already there' if file['already'] else 'read'}")
+        say(
+            f"{result['events']} events, {result['alerts']} alerts, {result['incidents']} incidents in "
+            f"{settings.store}; csirt cases list --store {settings.store}"
+        )
+    return 0

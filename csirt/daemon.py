@@ -1,0 +1,180 @@
+"""`csirt run`: receivers, the pipeline's thread, the scheduler, the command socket, health, and the watchdog that is
+fed by progress, never by a timer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from csirt import systemd
+from csirt.app import App
+from csirt.control.server import Server
+from csirt.control.verbs import Context
+from csirt.health import HealthServer
+from csirt.model.principal import Principal
+from csirt.model.records import AuditEntry
+
+LOG = logging.getLogger("csirt.daemon")
+PAUSE = 0.2
+STALLED = 60.0  # seconds without a finished turn: the watchdog is no longer fed
+FATAL_EXIT = 74  # EX_IOERR: the disk refused a sync; systemd restarts us and we recover from the last commit
+
+
+class Daemon:
+    """Owns the store and everything that runs beside it."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.stop = threading.Event()
+        self.receivers: list[Any] = []
+        self.pipeline: Any = None
+        self.exit_code = 0
+        self._reload = threading.Event()
+        self._turned = app.clock.monotonic()
+        self._server: Server | None = None
+        self._health: HealthServer | None = None
+        self._scheduler: Any = None
+
+    def run(self, *, once: bool = False) -> int:
+        """Start, work until stopped (or until everything is drained), stop in reverse order; the exit code."""
+        app = self.app
+        app.provide("daemon", self)
+        app.store  # noqa: B018 opening it first makes a second owner fail before anything listens
+        self._note("start", {"once": once})
+        self.pipeline = app.pipeline(app.feeds())
+        if once:
+            self.pipeline.drain()
+            app.part("deliverer").tick()
+            self._note("stop", {})
+            app.close()
+            return 0
+        self._signals()
+        try:
+            self._start()
+            systemd.notify("READY=1\nSTATUS=running")
+            self._loop()
+        finally:
+            self._stop()
+        return self.exit_code
+
+    def reload(self) -> list[str]:
+        """Ask for a reload at the next turn; what could not be read is logged and keeps its old version."""
+        notes = self.app.reload()
+        for note in notes:
+            LOG.warning("%s", note)
+        self._note("reload", {"problems": notes})
+        return notes
+
+    def context(self, principal: Principal, lang: str) -> Context:
+        """What a verb of this caller works with."""
+        app = self.app
+        language = lang or app.config.language
+        return Context(app.store, app.config, principal, app.clock, app.part, language, live=True)
+
+    def healthy(self) -> tuple[bool, str]:
+        """Whether the pipeline has made a turn lately, and a sentence."""
+        age = self.app.clock.monotonic() - self._turned
+        if age > STALLED:
+            return False, f"no turn of the pipeline for {age:.0f} s"
+        return True, "ok"
+
+    def _signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop.set())
+        signal.signal(signal.SIGHUP, lambda *_: self._reload.set())
+
+    def _start(self) -> None:
+        from csirt.collect.receiver import Receiver
+
+        app, config = self.app, self.app.config
+        for listener in config.collect.listeners:
+            receiver = Receiver(listener, config.collect.spool, config.path("spool"), app.metrics, app.clock)
+            receiver.start()
+            self.receivers.append(receiver)
+        self._server = Server(config.control, self.context)
+        threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
+        if config.health.listen:
+            self._health = HealthServer(config.health.listen, app.metrics, self.healthy)
+            self._health.start()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        from apscheduler.schedulers.background import BackgroundScheduler
+
+        from csirt.jobs import jobs
+
+        self._scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1})
+        for name, seconds, work in jobs(self):
+            self._scheduler.add_job(self._guarded(name, work), "interval", seconds=seconds, id=name)
+        self._scheduler.start()
+
+    def _guarded(self, name: str, work: Any) -> Any:
+        """A job that fails is logged and counted, and runs again at its next time."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception:
+                LOG.exception("the job %s failed", name)
+                self.app.metrics.count("csirt_job_failures_total", job=name)
+
+        return run
+
+    def _loop(self) -> None:
+        from csirt.stores.errors import FatalStoreError
+
+        clock, pipeline = self.app.clock, self.pipeline
+        while not self.stop.is_set():
+            if self._reload.is_set():
+                self._reload.clear()
+                self.reload()
+            try:
+                moved = pipeline.turn()
+                pipeline.advance(pipeline.watermark.until(clock.monotonic()))
+            except FatalStoreError:
+                LOG.exception("the store can no longer promise what it commits; stopping")
+                self.exit_code = FATAL_EXIT
+                return
+            except Exception:
+                # Nothing was committed, so nothing is lost: the same step is tried again.
+                LOG.exception("a turn of the pipeline failed; trying again")
+                self.app.metrics.count("csirt_turn_failures_total")
+                self.stop.wait(1.0)
+                continue
+            self._turned = clock.monotonic()
+            systemd.notify("WATCHDOG=1")
+            if not moved:
+                self.stop.wait(PAUSE)
+
+    def _stop(self) -> None:
+        systemd.notify("STOPPING=1")
+        for receiver in self.receivers:
+            receiver.stop()
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=True)
+        if self._server is not None:
+            self._server.close()
+        if self._health is not None:
+            self._health.stop()
+        if not self.exit_code:
+            self._note("stop", {})
+        self.app.close()
+
+    def _note(self, action: str, detail: dict[str, Any]) -> None:
+        self.app.store.append_audit(
+            [
+                AuditEntry(
+                    time=self.app.clock.now(),
+                    actor="system",
+                    uid=os.getuid(),
+                    category="operation",
+                    action=f"daemon.{action}",
+                    detail=detail,
+                )
+            ]
+        )

@@ -1,0 +1,62 @@
+"""The decoder of a configured source."""
+
+from __future__ import annotations
+
+from csirt import secrets
+from csirt.config import Config, Source, duration, size
+from csirt.content import folder
+from csirt.decode.base import Decoder
+from csirt.errors import Usage
+
+
+def decoder_for(source: Source, config: Config, *, now: int = 0) -> Decoder:
+    """Build, without side effects but the first use of the pseudonym key, the decoder a source needs.
+
+    `now`: the present, for logs whose lines carry no year; it is committed with the decoder's state. Raises Usage for
+    an unknown or broken parser.
+    """
+    if source.type == "netflow":
+        from csirt.decode.netflow.decoder import NetflowDecoder
+
+        return NetflowDecoder(
+            source.id,
+            exporters=config.decode.exporters,
+            accept_unknown=config.decode.accept_unknown_exporters,
+            hold_bytes=size(config.decode.hold_bytes),
+            hold_age_us=duration(config.decode.hold_age),
+        )
+    if source.type == "capture":
+        from csirt.decode.packets.decoder import PacketDecoder
+
+        return PacketDecoder(
+            source.id,
+            idle_timeout_us=duration(config.decode.idle_timeout),
+            dissect=config.decode.dissect,
+            observer=source.observer,
+        )
+    return _log_decoder(source, config, now)
+
+
+def _log_decoder(source: Source, config: Config, now: int) -> Decoder:
+    from csirt.decode.parser import load_parsers
+    from csirt.decode.privacy import Privacy
+    from csirt.decode.textlog import LogDecoder
+
+    parsers, problems = load_parsers(folder("parsers"))
+    if source.parser not in parsers:
+        broken = [str(problem) for problem in problems]
+        known = ", ".join(sorted(parsers)) or "none"
+        raise Usage("\n".join([f"source {source.id}: no parser {source.parser!r}; there are: {known}", *broken]))
+    privacy = Privacy(
+        secrets.key_file(config.path("pseudonym.key")),
+        organisation_domains=config.decode.organisation_domains,
+        organisation_mailboxes=config.decode.organisation_mailboxes,
+    )
+    return LogDecoder(
+        source.id,
+        parsers[source.parser],
+        timezone=source.timezone or config.timezone,
+        observer=source.observer,
+        privacy=privacy,
+        reference_us=now,
+    )

@@ -1,0 +1,80 @@
+"""What the scheduler repeats, with its interval in seconds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from csirt.collect.spool import Spool
+from csirt.config import duration
+from csirt.model.records import AuditEntry
+
+if TYPE_CHECKING:
+    from csirt.app import App
+    from csirt.daemon import Daemon
+
+LOG = logging.getLogger("csirt.jobs")
+
+
+def jobs(daemon: Daemon) -> list[tuple[str, float, Callable[[], None]]]:
+    """(name, interval in seconds, work)."""
+    app = daemon.app
+    return [
+        ("deliver", 1, lambda: app.part("deliverer").tick()),
+        ("maintain", 5, lambda: app.store.maintain()),
+        ("spool", 30, lambda: clean_spool(app)),
+        ("expire", 30, lambda: expire_actions(app)),
+        ("retention", 3600, lambda: apply_retention(app)),
+        ("gauges", 5, lambda: gauges(daemon)),
+    ]
+
+
+def clean_spool(app: App) -> None:
+    """Delete what is committed and older than its time; every deletion is logged and audited."""
+    spool = Spool(app.config.collect.spool, app.config.path("spool"))
+
+    def committed(source: str, fingerprint: str) -> bool:
+        position = app.store.position(source, fingerprint)
+        return position is not None and position.done
+
+    deleted = spool.delete_committed(committed, app.clock.now(), duration(app.config.collect.spool.keep))
+    if not deleted:
+        return
+    for item in deleted:
+        LOG.info("spool: deleted %s", item)
+    app.store.append_audit(
+        [
+            AuditEntry(
+                time=app.clock.now(),
+                actor="system",
+                category="operation",
+                action="spool.delete",
+                detail={"segments": [str(item) for item in deleted]},
+            )
+        ]
+    )
+
+
+def expire_actions(app: App) -> None:
+    """Containment whose time is over is marked and its rollback written."""
+    from csirt.respond.runs import expire
+
+    expire(app.store, app.config, app.clock.now())
+
+
+def apply_retention(app: App) -> None:
+    """Delete what has been kept long enough, with a report."""
+    from csirt.stores.embedded.retention import apply
+
+    apply(app.store, app.config.retention, app.clock.now())
+
+
+def gauges(daemon: Daemon) -> None:
+    """Lag and receivers, for Prometheus."""
+    metrics = daemon.app.metrics
+    for stage, seconds in daemon.pipeline.lag.items():
+        metrics.gauge("csirt_lag_seconds", seconds, stage=stage)
+    mark = daemon.pipeline.watermark.mark
+    if mark is not None:
+        metrics.gauge("csirt_watermark_seconds", mark / 1e6)

@@ -1,0 +1,74 @@
+"""How far event time has come (decision 10): what may still arrive, and what no longer will."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+
+from csirt.clock import MINUTE
+from csirt.model.batch import Batch
+from csirt.stores.base import Store
+
+# An event this far ahead of its receipt (after declared clock offsets) does not move the watermark: times are forged.
+AHEAD = 10 * MINUTE
+
+
+class Watermark:
+    """Least event time of the active sources, less the lateness. A source without input for `idle_after` seconds is
+    idle and holds nothing back; that decision is committed with the source's time."""
+
+    def __init__(self, store: Store, sources: list[str], *, lateness_us: int, idle_after_s: float, ahead_us: int = 0):
+        self._lateness = lateness_us
+        self._idle_after = idle_after_s
+        self._ahead = AHEAD + ahead_us
+        self._greatest: dict[str, int] = {}
+        self._active: dict[str, float] = {}
+        for source in sources:
+            state = store.state(f"time:{source}")
+            if state:
+                self._greatest[source] = int(json.loads(state)["greatest"])
+        saved = store.state("watermark")
+        self.mark: int | None = int(saved) if saved else None
+
+    def greatest_of(self, batch: Batch, now: int) -> int | None:
+        """The greatest believable event time of a batch, in microseconds."""
+        if not batch.rows:
+            return None
+        times = batch.table.column("@timestamp").cast(pa.int64()).to_numpy()
+        received = now
+        if "event.ingested" in batch.table.column_names:
+            ingested = batch.table.column("event.ingested").cast(pa.int64()).to_numpy(zero_copy_only=False)
+            ingested = ingested[~np.isnan(ingested)] if ingested.dtype.kind == "f" else ingested
+            received = int(ingested.max()) if len(ingested) else now
+        believable = times[times <= received + self._ahead]
+        return int(believable.max()) if len(believable) else None
+
+    def saw(self, source: str, greatest: int | None, now_s: float) -> None:
+        """Input came from a source."""
+        self._active[source] = now_s
+        if greatest is not None:
+            self._greatest[source] = max(greatest, self._greatest.get(source, greatest))
+
+    def state(self, source: str) -> dict[str, bytes | None]:
+        """What to commit with that source's batch."""
+        if source not in self._greatest:
+            return {}
+        return {f"time:{source}": json.dumps({"greatest": self._greatest[source]}).encode()}
+
+    def greatest(self) -> int | None:
+        """The greatest event time of all sources: the end of a replay's input."""
+        return max(self._greatest.values(), default=None)
+
+    def until(self, now_s: float) -> int | None:
+        """Event time up to which nothing more is expected, or None when nothing has come yet. It never goes back."""
+        active = [
+            self._greatest[source]
+            for source, last in self._active.items()
+            if source in self._greatest and now_s - last < self._idle_after
+        ]
+        mark = min(active) - self._lateness if active else self.greatest()
+        if mark is None:
+            return self.mark
+        return mark if self.mark is None else max(mark, self.mark)
