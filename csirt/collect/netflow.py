@@ -1,0 +1,104 @@
+"""The UDP receiver: drains its sockets into the spool and does nothing else."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+
+from csirt.clock import Clock
+from csirt.collect import mmsg, sockets
+from csirt.collect.framing import MAX_PAYLOAD, Slots
+from csirt.collect.segments import SegmentWriter
+from csirt.collect.stats import Stats
+
+BATCH = 512
+GATHER = 0.002  # seconds a small batch waits for company
+ROOMY = 4 << 20  # a receive buffer from which waiting costs nothing
+WAIT_MS = 250
+DRAIN = 2.0  # seconds for emptying the sockets at the end
+OVERFLOW_WRAP = 1 << 32
+
+
+class DatagramLoop:
+    """Receives on UDP sockets until stopped; `run` is the body of one thread. All sockets share one writer."""
+
+    def __init__(self, opened: list[socket.socket], writer: SegmentWriter, stats: Stats, clock: Clock) -> None:
+        self._sockets = opened
+        self._writer = writer
+        self._stats = stats
+        self._clock = clock
+        self._slots = Slots(BATCH)
+        self._stop = threading.Event()
+        self._receive = {item.fileno(): mmsg.receiver(self._slots) for item in opened}
+        self._counted: dict[str, dict[str, int]] = {}
+        self._pause = GATHER
+
+    def prepare(self, buffer: int) -> None:
+        """Size the receive buffers and ask for the kernel's drop counters."""
+        granted = [sockets.set_buffer(item, buffer) for item in self._sockets]
+        self._stats.receive_buffer = {"asked": buffer, "granted": min(granted, default=0)}
+        self._pause = GATHER if min(granted, default=0) >= ROOMY else 0.0
+        for item in self._sockets:
+            item.setblocking(False)
+            sockets.count_overflows(item)
+            # A socket unit keeps its socket, and its counters, while we restart: go on from where we stopped.
+            number = sockets.inode(item)
+            self._counted[number] = dict(self._stats.sockets.get(number, {"rxq_ovfl": 0, "table": 0}))
+        self._stats.sockets = self._counted
+
+    def run(self) -> None:
+        """Receive until `stop`, then empty the sockets. Raises SpoolFailed, OSError."""
+        poller = select.poll()
+        for item in self._sockets:
+            poller.register(item, select.POLLIN)
+        by_number = {item.fileno(): item for item in self._sockets}
+        while not self._stop.is_set():
+            ready = poller.poll(WAIT_MS)
+            largest = max((self._take(by_number[number]) for number, _ in ready), default=0)
+            self._writer.tick()
+            if self._pause and 0 < largest < BATCH // 2:
+                self._stop.wait(self._pause)
+        # What arrived before the stop is taken; a flood that never ends is not waited for.
+        deadline = self._clock.monotonic() + DRAIN
+        for item in self._sockets:
+            while self._take(item) and self._clock.monotonic() < deadline:
+                pass
+
+    def stop(self) -> None:
+        """Ask `run` to empty the sockets and return."""
+        self._stop.set()
+
+    def count_kernel(self) -> None:
+        """Read the kernel's drop counters into the stats; called each second by the writer's side thread."""
+        for item in self._sockets:
+            if item.fileno() < 0:
+                continue
+            number = sockets.inode(item)
+            before = self._counted.setdefault(number, {"rxq_ovfl": 0, "table": 0})
+            overflow = self._receive[item.fileno()].overflow
+            self._stats.rxq_ovfl += (overflow - before["rxq_ovfl"]) % OVERFLOW_WRAP if overflow else 0
+            before["rxq_ovfl"] = overflow or before["rxq_ovfl"]
+            table = sockets.table_drops(number)
+            if table is not None:
+                self._stats.table += max(table - before["table"], 0)
+                before["table"] = table
+
+    def _take(self, opened: socket.socket) -> int:
+        receive = self._receive[opened.fileno()]
+        got = receive(opened)
+        if not got:
+            return 0
+        lengths = receive.lengths[:got]
+        if int(lengths.max()) >= MAX_PAYLOAD:
+            lengths = lengths.clip(max=MAX_PAYLOAD - 1)
+        self._stats.truncated += receive.truncated
+        receive.truncated = 0
+        own, port = opened.getsockname()[:2]
+        family = socket.AF_INET6 if opened.family == socket.AF_INET6 else socket.AF_INET
+        own = socket.inet_pton(family, own.partition("%")[0])
+        buffers, size = self._slots.frame(lengths, receive.names[:got], self._clock.now(), own, port)
+        self._stats.received += got
+        self._stats.bytes += int(lengths.sum())
+        self._writer.append(buffers, size, got)
+        return got

@@ -1,0 +1,110 @@
+"""Sockets of receivers: addresses, receive buffers, and what the kernel says it dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import socket
+from pathlib import Path
+
+from csirt.errors import CsirtError, Usage
+
+LOG = logging.getLogger("csirt.collect")
+SO_RCVBUFFORCE = 33
+SO_RXQ_OVFL = 40
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`127.0.0.1:2055`, `[::]:514`, `:2055` (every address) to (host, port). Raises Usage."""
+    match = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\[\]]*)):(\d{1,5})", text)
+    port = int(match[3]) if match else 0
+    if match is None or port > 65_535:
+        raise Usage(f"{text!r} is no address to listen on: write ADDRESS:PORT, such as 127.0.0.1:2055 or [::]:2055")
+    return (match[1] if match[1] is not None else match[2]) or "::", port
+
+
+def open_socket(listen: str, transport: str) -> socket.socket:
+    """A bound UDP or TCP socket, shared by SO_REUSEPORT. `[::]` also takes IPv4. Raises Usage, CsirtError."""
+    host, port = parse_listen(listen)
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    try:
+        found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)
+    except socket.gaierror as error:
+        raise Usage(f"{listen!r}: {host!r} is no IP address; names are not looked up here") from error
+    family, _, _, _, address = found[0]
+    opened = socket.socket(family, kind)
+    try:
+        if family == socket.AF_INET6 and host == "::":
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if transport == "udp":
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        else:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        if transport == "tcp":
+            opened.listen(128)
+    except OSError as error:
+        opened.close()
+        raise _refused(listen, transport, error) from error
+    return opened
+
+
+def _refused(listen: str, transport: str, error: OSError) -> CsirtError:
+    advice = {
+        errno.EADDRINUSE: f"another program listens there; `ss -lnp | grep {listen.rpartition(':')[2]}` names it",
+        errno.EACCES: "a port below 1024 needs the socket unit or CAP_NET_BIND_SERVICE",
+        errno.EADDRNOTAVAIL: "this machine does not have that address",
+    }.get(error.errno or 0, "see docs/operators-collect.md")
+    return CsirtError(f"cannot listen on {transport} {listen}: {os.strerror(error.errno or 0)}; {advice}")
+
+
+def set_buffer(opened: socket.socket, wanted: int) -> int:
+    """Ask for a receive buffer, past the system's limit where we may; the bytes the kernel granted."""
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, min(wanted, 0x3FFF_FFFF))
+    except OSError:
+        with contextlib.suppress(OSError):
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, min(wanted, 0x3FFF_FFFF))
+    granted = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # the kernel doubles it for its own needs
+    if granted < wanted:
+        LOG.warning(
+            "receive buffer: asked for %d bytes, granted %d; raise net.core.rmem_max or give CAP_NET_ADMIN",
+            wanted,
+            granted,
+        )
+    return granted
+
+
+def count_overflows(opened: socket.socket) -> None:
+    """Ask the kernel to report its drops with each datagram; without it the table is what remains."""
+    with contextlib.suppress(OSError):
+        opened.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+
+
+def inode(opened: socket.socket) -> str:
+    """The socket's inode, as the kernel's tables name it."""
+    return str(os.fstat(opened.fileno()).st_ino)
+
+
+def table_drops(number: str, table: Path = Path("/proc/net")) -> int | None:
+    """The drops column of the UDP socket with that inode; None when the tables cannot be read or lack it."""
+    for name in ("udp", "udp6"):
+        try:
+            lines = (table / name).read_text("ascii", "replace").splitlines()
+        except OSError:
+            continue
+        for line in lines[1:]:
+            parts = line.split()
+            if len(parts) >= 13 and parts[9] == number and parts[-1].isdigit():
+                return int(parts[-1])
+    return None
+
+
+def name_of(opened: socket.socket) -> str:
+    """`udp 127.0.0.1:2055`, for people."""
+    transport = "udp" if opened.type == socket.SOCK_DGRAM else "tcp"
+    host, port = opened.getsockname()[:2]
+    return f"{transport} [{host}]:{port}" if ":" in host else f"{transport} {host}:{port}"

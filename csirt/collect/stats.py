@@ -1,0 +1,106 @@
+"""What a receiver counts, and the file in which other processes read it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = "csirt.collect-stats/1"
+
+
+@dataclass
+class Stats:
+    """Counters of one receiver. They go on over restarts (`since` is the first start), so that no loss is forgotten.
+
+    `received`: datagrams or messages taken from the kernel; received = spooled + the sum of `spool_dropped` at rest.
+    `kernel_dropped`: what the kernel threw away because the socket's buffer was full: the greater of `rxq_ovfl`
+    (SO_RXQ_OVFL, arrives with the next datagram) and `table` (the drops column of /proc/net/udp{,6}).
+    `spool_dropped`: units not written, by reason: `spool_full`, `disk_full`, `oldest` (deleted to make room before
+    they were committed). `cut`: messages longer than 64 KiB, kept to that length. `partial`: messages whose connection
+    ended inside them, kept. `refused`: connections over the limits. `truncated`: datagrams larger than a slot.
+    `receive_buffer`: bytes asked for and granted.
+    """
+
+    source: str
+    kind: str
+    listen: list[str] = field(default_factory=list)
+    since: int = 0
+    started: int = 0
+    updated: int = 0
+    pid: int = 0
+    received: int = 0
+    spooled: int = 0
+    bytes: int = 0
+    rxq_ovfl: int = 0
+    table: int = 0
+    truncated: int = 0
+    cut: int = 0
+    partial: int = 0
+    refused: int = 0
+    connections: int = 0
+    segments: int = 0
+    spool_bytes: int = 0
+    spool_dropped: dict[str, int] = field(default_factory=dict)
+    receive_buffer: dict[str, int] = field(default_factory=lambda: {"asked": 0, "granted": 0})
+    sockets: dict[str, dict[str, int]] = field(default_factory=dict)
+    failed: str = ""
+
+    @property
+    def kernel_dropped(self) -> int:
+        """Datagrams the kernel received for the socket and threw away."""
+        return max(self.rxq_ovfl, self.table)
+
+    def drop(self, reason: str, units: int) -> None:
+        """Count units that were received and not kept."""
+        self.spool_dropped[reason] = self.spool_dropped.get(reason, 0) + units
+
+    def document(self) -> dict[str, Any]:
+        """As `stats.json` holds it."""
+        return {"schema": SCHEMA, **asdict(self), "kernel_dropped": self.kernel_dropped}
+
+
+_CARRIED = ("received", "spooled", "bytes", "rxq_ovfl", "table", "truncated", "cut", "partial", "refused", "segments")
+
+
+def carry_over(stats: Stats, path: Path) -> None:
+    """Take the counters of the last run from `stats.json`; a missing or damaged file starts them at zero."""
+    try:
+        before = json.loads(path.read_bytes())
+        if before["schema"] != SCHEMA or before["source"] != stats.source or before["kind"] != stats.kind:
+            return
+        numbers = {name: int(before[name]) for name in _CARRIED}
+        dropped = {str(reason): int(number) for reason, number in before["spool_dropped"].items()}
+        sockets = {str(name): {k: int(v) for k, v in item.items()} for name, item in before["sockets"].items()}
+        since = int(before["since"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for name, number in numbers.items():
+        setattr(stats, name, number)
+    stats.spool_dropped, stats.sockets, stats.since = dropped, sockets, since
+
+
+def write(stats: Stats, path: Path) -> None:
+    """Replace `stats.json` in one step (not synced: it is written again every second). Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(handle, json.dumps(stats.document(), sort_keys=True).encode() + b"\n")
+    finally:
+        os.close(handle)
+    temporary.replace(path)
+
+
+def read_all(spool: Path) -> list[dict[str, Any]]:
+    """The `stats.json` documents of every receiver that ever wrote below a spool folder, by source."""
+    documents: list[dict[str, Any]] = []
+    for path in sorted(spool.glob("*/stats*.json")):
+        try:
+            document = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(document, dict) and document.get("schema") == SCHEMA:
+            documents.append(document)
+    return documents
