@@ -1,0 +1,139 @@
+"""Incidents become cases: one opens a case, more evidence updates it, a merge of incidents merges their cases.
+
+Everything here is said by `system`, at event times, so that a replay says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from csirt import ids
+from csirt.cases.fold import fold, parts, summary
+from csirt.clock import MINUTE
+from csirt.model.records import SEVERITIES, Case, CaseEvent, Incident
+
+SYSTEM = "system"
+# A mere prolongation is written when the known end moved by this much: a scan of hours is not thousands of events.
+PROLONGED = 15 * MINUTE
+
+History = Callable[[str], list[CaseEvent]]
+
+
+def for_incidents(
+    incidents: list[Incident], existing: Mapping[str, Case], at: int, history: History
+) -> tuple[list[CaseEvent], list[Case]]:
+    """Case events of changed incidents, and the cases after them.
+
+    `existing`: the cases the incidents already have, by case id. `at`: now, for the cases' wall-clock times only.
+    `history(case id)`: the events of a stored case. Sets `incident.case`. An incident merged into another takes its
+    case along; one that never had a case opens none. New alerts reopen a case closed as true; one closed as false or
+    benign only when the evidence is worse than it was when it was judged.
+    """
+    book = _Book(existing, at, history)
+    by_id = {incident.id: incident for incident in incidents}
+    ordered = sorted(incidents, key=lambda one: (one.first, one.id))
+    for incident in ordered:
+        if not incident.merged_into:
+            book.take(incident)
+    for incident in ordered:
+        if incident.merged_into:
+            book.merge(incident, by_id.get(incident.merged_into))
+    return book.fresh, book.cases()
+
+
+class _Book:
+    """The cases touched, each with its whole history."""
+
+    def __init__(self, existing: Mapping[str, Case], at: int, history: History) -> None:
+        self._existing = existing
+        self._at = at
+        self._history = history
+        self._events: dict[str, list[CaseEvent]] = {}
+        self._touched: set[str] = set()
+        self.fresh: list[CaseEvent] = []
+
+    def take(self, incident: Incident) -> None:
+        """Open the incident's case, or tell it what is new."""
+        name = self._home(incident.case) if incident.case else ids.case(incident.id)
+        incident.case = name
+        events = self._of(name)
+        now = summary(incident)
+        if not events:
+            self._add(name, incident.last, "opened", {"incident": incident.id, "summary": now})
+            return
+        before = parts(events).get(incident.id)
+        if before is None:
+            self._add(name, incident.last, "incident_added", {"incident": incident.id, "summary": now})
+        elif _worth_saying(before, now):
+            self._add(name, incident.last, "incident_updated", {"incident": incident.id, "summary": now})
+        else:
+            return
+        self._reopen(name, incident.last, before, now)
+
+    def merge(self, younger: Incident, older: Incident | None) -> None:
+        """The younger incident went into the older: so does its case, unless people already put both in one."""
+        if older is None or not older.case:
+            return
+        had, younger.case = younger.case, older.case
+        if not had:
+            return
+        had = self._home(had)
+        if had == older.case or not self._of(had):
+            return
+        moved = parts(self._of(had))
+        others = {key: part for key, part in moved.items() if key != younger.id}
+        if others:
+            # Other incidents of that case stay there; only this one moves.
+            self._add(had, older.last, "split", {"incident": younger.id, "into": older.case})
+            return
+        self._add(had, older.last, "merged", {"into": older.case})
+        self._add(older.case, older.last, "merged", {"from": had, "summaries": {}})
+
+    def _reopen(self, name: str, time: int, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
+        case = fold(self._of(name), self._existing.get(name))
+        if case.state != "closed":
+            return
+        fresh = now["alerts"] > (before or {"alerts": 0})["alerts"]
+        worse = before is None or SEVERITIES.index(now["severity"]) > SEVERITIES.index(before["severity"])
+        if worse or (fresh and case.verdict == "true"):
+            self._add(name, time, "reopened", {"reason": "new evidence", "evidence": True})
+
+    def _home(self, name: str) -> str:
+        """The case a case was merged into, at the end of the chain."""
+        seen = {name}
+        while True:
+            events = self._of(name)
+            into = fold(events).merged_into if events else ""
+            if not into or into in seen:
+                return name
+            seen.add(into)
+            name = into
+
+    def _of(self, name: str) -> list[CaseEvent]:
+        if name not in self._events:
+            self._events[name] = list(self._history(name))
+        return self._events[name]
+
+    def _add(self, name: str, time: int, kind: str, data: dict[str, Any]) -> None:
+        events = self._of(name)
+        event = CaseEvent(case=name, seq=len(events) + 1, time=time, actor=SYSTEM, kind=kind, data=data)
+        events.append(event)
+        self._touched.add(name)
+        self.fresh.append(event)
+
+    def cases(self) -> list[Case]:
+        """The touched cases after their events, by id."""
+        result = []
+        for name in sorted(self._touched):
+            case = fold(self._events[name], self._existing.get(name))
+            case.created = case.created or self._at
+            case.updated = self._at
+            result.append(case)
+        return result
+
+
+def _worth_saying(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    if now["last"] - before["last"] >= PROLONGED:
+        return True
+    return any(before[key] != value for key, value in now.items() if key != "last")
