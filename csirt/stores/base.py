@@ -88,7 +88,7 @@ class Store(Protocol):
         """Accumulated counters of all commits (`decode.in`, `decode.dropped.<reason>`, …)."""
 
     def get(self, kind: str, id: str) -> dict[str, Any] | None:
-        """One document by id: alert, incident, case, run, receipt, notification. Aliases of merged incidents resolve."""
+        """One document by id: alert, incident, case, run, receipt, notification. Aliases of incidents resolve."""
 
     def find(
         self,

@@ -1,0 +1,252 @@
+"""Alerts, incidents, cases, runs, receipts, notifications: JSON documents with the columns that are searched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import orjson
+
+from csirt.errors import Usage
+from csirt.model.records import SEVERITIES
+
+_RANK: dict[str, int] = {name: rank for rank, name in enumerate(SEVERITIES)}
+_OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<", "ne": "<>"}
+_DIRECT = 2_000  # up to this many documents the order is found on the index alone, then each is fetched by row
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of document: its table, and the fields `find` may filter and order by."""
+
+    name: str
+    table: str
+    fields: tuple[str, ...]
+    ranked: bool = False  # has a severity, ordered through the column `urgency`
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns but the document."""
+        return ("id", *self.fields, *(("urgency",) if self.ranked else ()))
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("alert", "alerts", ("rule_id", "severity", "dataset", "first", "last", "incident", "created"), True),
+        Kind(
+            "incident",
+            "incidents",
+            ("severity", "first", "last", "case", "merged_into", "created", "updated"),
+            True,
+        ),
+        Kind(
+            "case",
+            "cases",
+            ("number", "version", "state", "severity", "owner", "first", "last", "created", "updated"),
+            True,
+        ),
+        Kind("run", "runs", ("number", "state", "case", "incident", "playbook", "created", "updated")),
+        Kind("receipt", "receipts", ("run", "step", "outcome", "started")),
+        Kind(
+            "notification",
+            "notifications",
+            ("state", "case", "route", "priority", "level", "due", "created", "updated"),
+        ),
+    )
+}
+
+
+def kind(name: str) -> Kind:
+    """The kind of that name. Raises Usage."""
+    if name not in KINDS:
+        raise Usage(f"no documents of kind {name!r}; kinds: {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def text(document: dict[str, Any]) -> str:
+    """A document as it is stored: JSON, keys sorted."""
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def put(connection: apsw.Connection, of: Kind, document: dict[str, Any]) -> None:
+    """Insert or replace one document."""
+    columns = of.columns
+    values = [document.get(name) for name in columns]
+    if of.ranked:
+        values[-1] = _RANK[document["severity"]]
+    if "number" in of.fields and not document.get("number"):
+        values[columns.index("number")] = None
+    connection.execute(_upsert(of), (*values, text(document)))
+    if of.name == "incident":
+        _put_entities(connection, document)
+
+
+def _upsert(of: Kind) -> str:
+    names = [*of.columns, "doc"]
+    quoted = ", ".join(f'"{name}"' for name in names)
+    marks = ", ".join("?" * len(names))
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in names[1:])
+    return f"INSERT INTO {of.table} ({quoted}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {changes}"  # noqa: S608
+
+
+def _put_entities(connection: apsw.Connection, incident: dict[str, Any]) -> None:
+    name = incident["id"]
+    have = set(connection.execute("SELECT kind, value FROM incident_entity WHERE incident = ?", (name,)))
+    want = {(entity["kind"], entity["value"]) for entity in incident["entities"]}
+    connection.executemany(
+        "DELETE FROM incident_entity WHERE kind = ? AND value = ? AND incident = ?",
+        [(*pair, name) for pair in have - want],
+    )
+    connection.executemany("INSERT INTO incident_entity VALUES (?, ?, ?)", [(*pair, name) for pair in want - have])
+    connection.executemany(
+        "INSERT INTO incident_alias VALUES (?, ?) ON CONFLICT (alias) DO UPDATE SET incident = excluded.incident",
+        [(alias, name) for alias in incident["aliases"] if alias != name],
+    )
+
+
+def raw(connection: apsw.Connection, of: Kind, id: str) -> dict[str, Any] | None:
+    """The document of exactly that id."""
+    for (document,) in connection.execute(f"SELECT doc FROM {of.table} WHERE id = ?", (id,)):  # noqa: S608
+        found: dict[str, Any] = orjson.loads(document)
+        return found
+    return None
+
+
+def get(connection: apsw.Connection, of: Kind, id: str) -> dict[str, Any] | None:
+    """The document of that id; an incident merged into another resolves to the one that took it over."""
+    found = raw(connection, of, id)
+    if of.name != "incident":
+        return found
+    seen = {id}
+    while True:
+        if found is not None and not found["merged_into"]:
+            return found
+        target = found["merged_into"] if found is not None else _alias(connection, id)
+        if not target or target in seen:
+            return found
+        seen.add(target)
+        id, found = target, raw(connection, of, target)
+
+
+def _alias(connection: apsw.Connection, id: str) -> str:
+    row = connection.execute("SELECT incident FROM incident_alias WHERE alias = ?", (id,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def find(
+    connection: apsw.Connection,
+    of: Kind,
+    where: dict[str, Any] | None,
+    order: str,
+    descending: bool,
+    limit: int | None,
+    offset: int,
+) -> Iterator[str]:
+    """JSON texts of the documents that match, in order."""
+    condition, bindings = _where(of, where or {})
+    ordering = _order(of, order, descending)
+    tail = f"{condition} ORDER BY {ordering} LIMIT {-1 if limit is None else int(limit)} OFFSET {int(offset)}"
+    if limit is not None and limit <= _DIRECT:
+        # Sorting carries the columns it selects: find the rows first, so that no document is sorted.
+        rows = connection.execute(f"SELECT rowid FROM {of.table} {tail}", bindings).fetchall()  # noqa: S608
+        fetch = f"SELECT doc FROM {of.table} WHERE rowid = ?"  # noqa: S608
+        for row in rows:
+            yield from (document for (document,) in connection.execute(fetch, row))
+        return
+    for (document,) in connection.execute(f"SELECT doc FROM {of.table} {tail}", bindings):  # noqa: S608
+        yield document
+
+
+def count(connection: apsw.Connection, of: Kind, where: dict[str, Any] | None) -> int:
+    """How many documents match."""
+    condition, bindings = _where(of, where or {})
+    return int(connection.execute(f"SELECT count(*) FROM {of.table} {condition}", bindings).get)  # noqa: S608
+
+
+def _where(of: Kind, where: dict[str, Any]) -> tuple[str, list[Any]]:
+    """A WHERE clause from the contract's mapping. Raises Usage for a field that is not indexed."""
+    clauses: list[str] = []
+    bindings: list[Any] = []
+    for key, value in where.items():
+        field, _, suffix = key.partition("__")
+        operator = _OPERATORS.get(suffix) if suffix else "="
+        if operator is None or (field != "id" and field not in of.fields):
+            known = ", ".join(("id", *of.fields))
+            raise Usage(f"{of.name}: cannot find by {key!r}; fields: {known}, with __gte, __gt, __lte, __lt, __ne")
+        column = f'"{field}"'
+        if of.ranked and field == "severity" and suffix not in ("", "ne"):
+            column, value = "urgency", _rank(value)
+        if isinstance(value, list | tuple | set | frozenset) and not suffix:
+            clauses.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608
+            bindings.append(orjson.dumps(list(value)).decode())
+        else:
+            clauses.append(f"{column} {operator} ?")
+            bindings.append(value)
+    return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), bindings
+
+
+def _rank(severity: str) -> int:
+    if severity not in _RANK:
+        raise Usage(f"unknown severity {severity!r}; severities: {', '.join(SEVERITIES)}")
+    return _RANK[severity]
+
+
+def _order(of: Kind, order: str, descending: bool) -> str:
+    """`field`, or several separated by commas, each with `-` before it to turn it round; the id decides ties."""
+    parts: list[str] = []
+    for item in order.split(","):
+        field = item.strip()
+        down = descending != field.startswith("-")
+        field = field.lstrip("-")
+        if field != "id" and field not in of.fields:
+            raise Usage(f"{of.name}: cannot order by {field!r}; fields: {', '.join(('id', *of.fields))}")
+        column = "urgency" if of.ranked and field == "severity" else field
+        parts.append(f'"{column}" {"DESC" if down else "ASC"}')
+        if field == "id":
+            return ", ".join(parts)
+    return ", ".join([*parts, '"id" ASC'])
+
+
+def incidents_with(
+    connection: apsw.Connection, entities: list[tuple[str, str]], since: int, until: int
+) -> list[dict[str, Any]]:
+    """Incidents not merged away that have any of the entities and overlap [since, until], in id order."""
+    pairs = orjson.dumps([list(pair) for pair in entities]).decode()
+    rows = connection.execute(
+        """SELECT doc FROM incidents WHERE merged_into = '' AND last >= ? AND first <= ? AND id IN (
+             SELECT e.incident FROM json_each(?) AS j JOIN incident_entity AS e
+               ON e.kind = json_extract(j.value, '$[0]') AND e.value = json_extract(j.value, '$[1]'))
+           ORDER BY id""",
+        (since, until, pairs),
+    )
+    return [orjson.loads(document) for (document,) in rows]
+
+
+def resolve(connection: apsw.Connection, of: Kind, prefix: str) -> list[str]:
+    """Ids whose number or id starts with the text, letter case ignored; a whole number or id stands alone; at most
+    20."""
+    if not prefix:
+        return []
+    low, up = prefix.lower(), prefix.upper()
+    exact = [row[0] for row in connection.execute(f"SELECT id FROM {of.table} WHERE id = ?", (low,))]  # noqa: S608
+    if not exact and "number" in of.fields:
+        exact = [row[0] for row in connection.execute(f"SELECT id FROM {of.table} WHERE number = ?", (up,))]  # noqa: S608
+    if exact:
+        return exact
+    found = _prefixed(connection, of.table, "id", "id", low)
+    if "number" in of.fields:
+        found += _prefixed(connection, of.table, "id", "number", up)
+    if of.name == "incident":
+        found += _prefixed(connection, "incident_alias", "incident", "alias", low)
+    return list(dict.fromkeys(found))[:20]
+
+
+def _prefixed(connection: apsw.Connection, table: str, result: str, column: str, prefix: str) -> list[str]:
+    rows = connection.execute(
+        f"SELECT {result} FROM {table} WHERE {column} >= ? AND {column} < ? ORDER BY {column} LIMIT 20",  # noqa: S608
+        (prefix, prefix + "\U0010ffff"),
+    )
+    return [str(row[0]) for row in rows]

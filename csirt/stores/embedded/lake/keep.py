@@ -1,0 +1,215 @@
+"""Keeping the lake: writing the rows of a commit, gathering small parts, unlinking files that nobody needs.
+
+Only one thread changes existing parts at a time (`care`); commits only add parts, so they never wait for it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from csirt import config as settings
+from csirt.clock import Clock
+from csirt.model.batch import Batch
+from csirt.stores.embedded.database import Database
+from csirt.stores.embedded.lake import parts
+from csirt.stores.embedded.lake.files import checksum, from_ipc, new_name, place, to_ipc, to_parquet
+from csirt.stores.embedded.lake.merge import Merger, drop_unnamed, remove_empty, stack
+from csirt.stores.errors import FatalStoreError
+
+SMALL_ROWS = 2_000  # fewer rows than this wait in the catalogue
+GATHER_ROWS = 20_000  # so many waiting rows of a dataset become a file with the next commit
+GRACE_S = 60.0  # a merged file stays at least this long, and as long as a reader that began before the merge
+MERGES_AT_ONCE = 8
+_OURS = re.compile(r"[0-9a-f]{16}\.(parquet|tmp)")
+
+
+class Keeper:
+    """Writes, gathers, merges and sweeps the files of one lake."""
+
+    def __init__(self, root: Path, database: Database, clock: Clock, config: settings.Stores) -> None:
+        self.root, self.database, self.clock = root, database, clock
+        self.care = threading.RLock()
+        self._gather_us = settings.duration(config.gather)
+        self._merger = Merger(root, database, clock, settings.duration(config.compact_after))
+        self._guard = threading.Lock()
+        self._leases: dict[object, float] = {}
+        self._trash: list[tuple[str, float]] = []
+        self._waiting: dict[str, int] = {}
+
+    def count_waiting(self) -> None:
+        """Learn how many rows of each dataset wait in the catalogue."""
+        query = "SELECT dataset, sum(rows) FROM part WHERE path IS NULL GROUP BY dataset"
+        with self.database.reading() as connection:
+            found = dict(connection.execute(query))
+        with self._guard:
+            self._waiting = found
+
+    # commits
+
+    @contextmanager
+    def adding(self, batches: list[Batch], now: int) -> Iterator[tuple[list[parts.Part], list[int]]]:
+        """Write the batches' rows; the block, which holds the transaction, gets their parts and the numbers of the
+        small parts that they replace. When the block raises, what was written goes away again."""
+        written: list[parts.Part] = []
+        replaced: list[int] = []
+        held = False
+        known = True
+        try:
+            for dataset, tables in _by_dataset(batches).items():
+                rows = sum(table.num_rows for table in tables)
+                received = now
+                if rows < SMALL_ROWS and rows + self._waiting.get(dataset, 0) >= GATHER_ROWS:
+                    held = held or self.care.acquire(blocking=False)
+                    if held:
+                        waiting = self._small(dataset)
+                        replaced += [part.id for part in waiting]
+                        received = min((part.received for part in waiting), default=now)
+                        tables = [*(from_ipc(part.data or b"") for part in waiting), *tables]
+                for table in stack(tables):
+                    self._write(dataset, table, received, written)
+            yield written, replaced
+        except FatalStoreError:
+            known = False  # the commit may have reached the disk: the next start decides which files it names
+            raise
+        except BaseException:
+            if known:
+                drop_unnamed(self.root, self.database, [part.path for part in written if part.path])
+            raise
+        finally:
+            if held:
+                self.care.release()
+        if replaced:
+            self.count_waiting()
+        else:
+            self._note(written)
+
+    def _note(self, written: list[parts.Part]) -> None:
+        with self._guard:
+            for part in written:
+                if part.path is None:
+                    self._waiting[part.dataset] = self._waiting.get(part.dataset, 0) + part.rows
+
+    def _write(self, dataset: str, table: pa.Table, received: int, written: list[parts.Part]) -> None:
+        """Make a part of a table's rows: a synced file, or bytes for the catalogue when they are few."""
+        part = parts.describe(dataset, table, received)
+        if table.num_rows < SMALL_ROWS:
+            data = to_ipc(table)
+            part.data, part.size, part.checksum = data, len(data), checksum(data)
+        else:
+            self._write_file(part, table)
+        written.append(part)
+
+    def _write_file(self, part: parts.Part, table: pa.Table) -> None:
+        data = to_parquet(table)
+        part.size, part.checksum = data.size, checksum(data)
+        part.path = new_name(part.dataset, part.received)
+        place(self.root, part.path, data)
+
+    def _small(self, dataset: str) -> list[parts.Part]:
+        with self.database.reading() as connection:
+            return parts.select(connection, dataset=dataset, files=False)
+
+    # readers
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """While the block runs no file is unlinked that a reader may have listed in it."""
+        token = object()
+        with self._guard:
+            self._leases[token] = self.clock.monotonic()
+        try:
+            yield
+        finally:
+            with self._guard:
+                del self._leases[token]
+
+    def trash(self, names: list[str]) -> None:
+        """Unlink these files, which the catalogue no longer names, once no reader needs them."""
+        now = self.clock.monotonic()
+        with self._guard:
+            self._trash += [(name, now) for name in names]
+
+    def empty_trash(self, *, grace: float = GRACE_S) -> None:
+        """Unlink what is past its grace and was not listed by any reader still at work."""
+        now = self.clock.monotonic()
+        with self._guard:
+            oldest = min(self._leases.values(), default=None)
+            due = [name for name, since in self._trash if since + grace <= now and (oldest is None or oldest > since)]
+            gone = set(due)
+            self._trash = [item for item in self._trash if item[0] not in gone]
+        for name in due:
+            (self.root / name).unlink(missing_ok=True)
+            remove_empty(self.root, (self.root / name).parent)
+
+    # care
+
+    def maintain(self) -> None:
+        """Gather, merge, unlink; short enough to be called every few seconds."""
+        with self.care:
+            self._gather()
+            for group in self._merger.due()[:MERGES_AT_ONCE]:
+                self.trash(self._merger.merge(group))
+        self.empty_trash()
+
+    def _gather(self) -> None:
+        """Rows that have waited long enough, or are enough, become files."""
+        now = self.clock.now()
+        with self._guard:
+            datasets = [name for name, rows in self._waiting.items() if rows]
+        for dataset in sorted(datasets):
+            waiting = self._small(dataset)
+            rows = sum(part.rows for part in waiting)
+            if not waiting or (rows < GATHER_ROWS and waiting[0].received + self._gather_us > now):
+                continue
+            self.gather(dataset, waiting)
+        self.count_waiting()
+
+    def gather(self, dataset: str, waiting: list[parts.Part]) -> None:
+        """Small parts of one dataset become files, one per hour of receipt and set of columns."""
+        made: list[parts.Part] = []
+        done = False
+        try:
+            for table in stack([from_ipc(part.data or b"") for part in waiting]):
+                part = parts.describe(dataset, table, waiting[0].received)
+                self._write_file(part, table)
+                made.append(part)
+            with self.database.transaction("gathering events") as connection:
+                parts.remove(connection, (part.id for part in waiting))
+                for part in made:
+                    parts.insert(connection, part)
+            done = True
+        finally:
+            if not done:
+                drop_unnamed(self.root, self.database, [part.path for part in made if part.path])
+
+    def sweep(self) -> list[str]:
+        """At start, as the only owner: remove every file of ours that the catalogue does not name."""
+        with self.database.reading() as connection:
+            named = {name for (name,) in connection.execute("SELECT path FROM part WHERE path IS NOT NULL")}
+        swept: list[str] = []
+        for path in sorted(self.root.glob("*/*/*")):
+            name = str(path.relative_to(self.root))
+            if _OURS.fullmatch(path.name) and name not in named:
+                path.unlink(missing_ok=True)
+                remove_empty(self.root, path.parent)
+                swept.append(name)
+        self.count_waiting()
+        return swept
+
+    def close(self) -> None:
+        """Unlink what waits for it; a reader still at work keeps its files until the next start."""
+        self.empty_trash(grace=0.0)
+
+
+def _by_dataset(batches: list[Batch]) -> dict[str, list[pa.Table]]:
+    found: dict[str, list[pa.Table]] = {}
+    for batch in batches:
+        if batch.rows:
+            found.setdefault(batch.dataset, []).append(batch.table)
+    return found

@@ -1,0 +1,139 @@
+"""Rows of many parts in the order of a key, with only overlapping parts in memory at a time.
+
+Parts of a segment follow each other in ordinal order, except where a decoder held something back, and parts of a time
+range nearly do: what is below the least key of every part not yet read is settled and can be given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import apsw
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from csirt.model.batch import Array, Batch, event_ids
+from csirt.stores.embedded.lake import parts, read
+from csirt.stores.embedded.lake.files import from_ipc
+
+_HIDDEN = ("event.ingested", "log.file.path")
+_AT_ONCE = 65_536
+
+
+@dataclass(slots=True)
+class Piece:
+    """Rows that can be loaded together. `least`: a lower bound of their keys."""
+
+    least: int
+    dataset: str
+    load: Callable[[], pa.Table]
+
+
+Keys = Callable[[pa.Table], tuple[Array, ...]]
+
+
+def in_order(pieces: list[Piece], keys: Keys) -> Iterator[list[Batch]]:
+    """Groups of batches; every key of a group is less than those of later groups. The first of `keys` is the one that
+    pieces are bounded by. Within a group rows keep the order of their part."""
+    pieces.sort(key=lambda piece: piece.least)
+    waiting: list[Batch] = []
+    rows = 0
+    for index, piece in enumerate(pieces):
+        table = piece.load()
+        if table.num_rows:
+            waiting.append(Batch(piece.dataset, table))
+            rows += table.num_rows
+        if index + 1 < len(pieces) and rows < _AT_ONCE:
+            continue
+        bound = pieces[index + 1].least if index + 1 < len(pieces) else None
+        ready, waiting = _split(waiting, bound, keys)
+        rows = sum(batch.rows for batch in waiting)
+        if ready:
+            yield ready
+
+
+def _split(waiting: list[Batch], bound: int | None, keys: Keys) -> tuple[list[Batch], list[Batch]]:
+    if bound is None:
+        return waiting, []
+    ready: list[Batch] = []
+    later: list[Batch] = []
+    for batch in waiting:
+        below = keys(batch.table)[0] < bound
+        if below.all():
+            ready.append(batch)
+        elif not below.any():
+            later.append(batch)
+        else:
+            ready.append(Batch(batch.dataset, batch.table.filter(pa.array(below))))
+            later.append(Batch(batch.dataset, batch.table.filter(pa.array(~below))))
+    return ready, later
+
+
+def rendered(group: list[Batch], keys: Keys) -> Iterator[tuple[str, bytes]]:
+    """(event id, NDJSON line) of a group's rows, sorted by their keys."""
+    from csirt.model.ndjson import render
+
+    lines: list[bytes] = []
+    names: list[str] = []
+    parts_of: list[tuple[Array, ...]] = []
+    for batch in group:
+        parts_of.append(keys(batch.table))
+        names += event_ids(batch.table).to_pylist()
+        lines += render(batch)
+    if not parts_of:
+        return
+    columns = [np.concatenate([part[index] for part in parts_of]) for index in range(len(parts_of[0]))]
+    for row in np.lexsort(columns[::-1]):
+        yield names[row], lines[row]
+
+
+def ordinals(table: pa.Table) -> tuple[Array, ...]:
+    """The order within a segment."""
+    return (np.asarray(table.column("csirt.ordinal").to_numpy()),)
+
+
+def event_lines(root: Path, connection: apsw.Connection) -> Iterator[bytes]:
+    """The dump's lines of all events, sorted by id, from the catalogue's snapshot."""
+    pieces: dict[str, list[Piece]] = {}
+    for part in parts.select(connection):
+        for segment, piece in _segment_pieces(root, part):
+            pieces.setdefault(segment, []).append(piece)
+    for segment in sorted(pieces):
+        for group in in_order(pieces.pop(segment), ordinals):
+            for id, text in rendered(group, ordinals):
+                yield b'{"event":' + text.rstrip(b"\n") + b',"id":"' + id.encode() + b'","kind":"event"}\n'
+
+
+def _segment_pieces(root: Path, part: parts.Part) -> Iterator[tuple[str, Piece]]:
+    """A part's rows by segment and row group; only identities are read here."""
+    if part.path is None:
+        data = part.data or b""
+        for span in parts.spans(from_ipc(data)):
+            yield span.segment, Piece(span.least, part.dataset, partial(_from_catalogue, data, span.segment))
+        return
+    path = root / part.path
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            found = file.read_row_group(group, columns=["csirt.segment", "csirt.ordinal"], use_threads=False)
+            for span in parts.spans(found):
+                yield span.segment, Piece(span.least, part.dataset, partial(_from_file, path, group, span.segment))
+
+
+def _from_catalogue(data: bytes, segment: str) -> pa.Table:
+    return _visible(from_ipc(data), segment)
+
+
+def _from_file(path: Path, group: int, segment: str) -> pa.Table:
+    return _visible(read.row_group(path, group), segment)
+
+
+def _visible(table: pa.Table, segment: str) -> pa.Table:
+    """The rows of a segment, without what the dump leaves out."""
+    table = table.drop_columns([name for name in _HIDDEN if name in table.column_names])
+    same = pc.equal(pc.cast(table.column("csirt.segment"), pa.string()), segment)
+    return table if pc.all(same).as_py() else table.filter(same)

@@ -1,0 +1,192 @@
+"""Parts: some rows of one dataset, in a Parquet file or, while they are few, inside the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import apsw
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_SHIFT = 1 << 63  # unsigned ordinals are stored less 2^63
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The rows of one segment in a part: least and greatest ordinal (unsigned)."""
+
+    segment: str
+    least: int
+    greatest: int
+    rows: int
+
+
+@dataclass(slots=True)
+class Part:
+    """`path`: inside the lake, None for rows kept in the catalogue (`data`). `size`: in bytes. `least`,
+    `greatest`: event time, None when no row has one. `received`: when the store took the oldest of the rows.
+    `tier`: how often the rows have been merged."""
+
+    dataset: str
+    received: int
+    rows: int
+    least: int | None
+    greatest: int | None
+    size: int = 0
+    checksum: str = ""
+    tier: int = 0
+    path: str | None = None
+    data: bytes | None = None
+    id: int = 0
+    spans: list[Span] = field(default_factory=list)
+
+
+def times(table: pa.Table) -> tuple[int | None, int | None]:
+    """Least and greatest event time in microseconds."""
+    if "@timestamp" not in table.column_names:
+        return None, None
+    bounds = pc.min_max(pc.cast(table.column("@timestamp"), pa.int64())).as_py()
+    return bounds["min"], bounds["max"]
+
+
+def spans(table: pa.Table) -> list[Span]:
+    """The segments of a table with their ordinals' bounds."""
+    segment = table.column("csirt.segment")
+    if not pa.types.is_dictionary(segment.type):
+        segment = segment.dictionary_encode()
+    segment = segment.unify_dictionaries().combine_chunks()
+    if isinstance(segment, pa.ChunkedArray):
+        segment = segment.chunk(0) if segment.num_chunks else pa.array([], segment.type)
+    if not len(segment):
+        return []
+    codes = np.asarray(segment.indices)
+    ordinals = np.asarray(table.column("csirt.ordinal").to_numpy())
+    names = segment.dictionary.to_pylist()
+    if (codes == codes[0]).all():
+        return [Span(names[codes[0]], int(ordinals.min()), int(ordinals.max()), len(codes))]
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=codes[order[0]] - 1))
+    sizes = np.diff(starts, append=len(codes))
+    least = np.minimum.reduceat(ordinals[order], starts)
+    greatest = np.maximum.reduceat(ordinals[order], starts)
+    return [
+        Span(names[codes[order[start]]], int(low), int(high), int(size))
+        for start, low, high, size in zip(starts, least, greatest, sizes, strict=True)
+    ]
+
+
+def describe(dataset: str, table: pa.Table, received: int) -> Part:
+    """A part for the rows of a table, not yet written."""
+    least, greatest = times(table)
+    return Part(dataset, received, table.num_rows, least, greatest, spans=spans(table))
+
+
+def insert(connection: apsw.Connection, part: Part) -> int:
+    """Name a part in the catalogue, inside the caller's transaction; returns its number."""
+    connection.execute(
+        """INSERT INTO part (dataset, received, path, rows, bytes, least, greatest, checksum, tier)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        (
+            part.dataset,
+            part.received,
+            part.path,
+            part.rows,
+            part.size,
+            part.least,
+            part.greatest,
+            part.checksum,
+            part.tier,
+        ),
+    )
+    part.id = connection.last_insert_rowid()
+    if part.data is not None:
+        connection.execute("INSERT INTO part_data VALUES (?, ?)", (part.id, part.data))
+    connection.executemany(
+        "INSERT INTO part_segment VALUES (?, ?, ?, ?, ?)",
+        [(s.segment, part.id, s.least - _SHIFT, s.greatest - _SHIFT, s.rows) for s in part.spans],
+    )
+    return part.id
+
+
+def remove(connection: apsw.Connection, numbers: Iterable[int]) -> int:
+    """Take parts out of the catalogue, inside the caller's transaction; returns how many were there."""
+    gone = 0
+    for number in numbers:
+        connection.execute("DELETE FROM part WHERE id = ?", (number,))
+        gone += connection.changes()
+        connection.execute("DELETE FROM part_data WHERE part = ?", (number,))
+        connection.execute("DELETE FROM part_segment WHERE part = ?", (number,))
+    return gone
+
+
+_COLUMNS = "p.dataset, p.received, p.rows, p.least, p.greatest, p.bytes, p.checksum, p.tier, p.path, d.data, p.id"
+
+
+def select(
+    connection: apsw.Connection,
+    *,
+    dataset: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    ids: list[str] | None = None,
+    files: bool | None = None,
+) -> list[Part]:
+    """Parts, by dataset and commit, that may hold rows of a dataset with event time in [since, until) or of these
+    event ids; `files`: only Parquet files, or only rows in the catalogue."""
+    clauses: list[str] = ["1"]
+    bindings: list[object] = []
+    if dataset is not None:
+        clauses.append("p.dataset = ?")
+        bindings.append(dataset)
+    if since is not None:
+        clauses.append("(p.greatest IS NULL OR p.greatest >= ?)")
+        bindings.append(since)
+    if until is not None:
+        clauses.append("(p.least IS NULL OR p.least < ?)")
+        bindings.append(until)
+    if files is not None:
+        clauses.append("p.path IS NOT NULL" if files else "p.path IS NULL")
+    if ids is not None:
+        wanted = _parts_of(connection, ids)
+        clauses.append(f"p.id IN ({','.join(map(str, sorted(wanted)))})")
+    query = f"""SELECT {_COLUMNS} FROM part AS p LEFT JOIN part_data AS d ON d.part = p.id
+                WHERE {" AND ".join(clauses)} ORDER BY p.dataset, p.id"""  # noqa: S608
+    return [_part(row) for row in connection.execute(query, bindings)]
+
+
+def _part(row: tuple[Any, ...]) -> Part:
+    dataset, received, rows, least, greatest, size, digest, tier, path, data, number = row
+    return Part(dataset, received, rows, least, greatest, size, digest, tier, path, data, number)
+
+
+def _parts_of(connection: apsw.Connection, ids: list[str]) -> set[int]:
+    """Numbers of the parts whose spans hold any of the event ids."""
+    found: set[int] = set()
+    for id in ids:
+        ordinal = parse_id(id)
+        if ordinal is None:
+            continue
+        rows = connection.execute(
+            "SELECT part FROM part_segment WHERE segment = ? AND least <= ? AND greatest >= ?",
+            (id[:16], ordinal - _SHIFT, ordinal - _SHIFT),
+        )
+        found.update(number for (number,) in rows)
+    return found
+
+
+def parse_id(id: str) -> int | None:
+    """The ordinal of an event id, or None when the text is no event id."""
+    if len(id) != 32 or not set(id) <= set("0123456789abcdef"):
+        return None
+    return int(id[16:], 16)
+
+
+def spans_of(connection: apsw.Connection, part: int) -> list[Span]:
+    """The stored spans of a part."""
+    rows = connection.execute(
+        "SELECT segment, least, greatest, rows FROM part_segment WHERE part = ? ORDER BY segment", (part,)
+    )
+    return [Span(segment, least + _SHIFT, greatest + _SHIFT, number) for segment, least, greatest, number in rows]

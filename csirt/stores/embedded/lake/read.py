@@ -1,0 +1,84 @@
+"""Rows of parts: projected, and cut to a time range or to event ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from csirt.errors import CsirtError
+from csirt.model import ecs
+from csirt.stores.embedded.lake.files import from_ipc
+from csirt.stores.embedded.lake.parts import Part, parse_id
+
+IDENTITY = ("@timestamp", "csirt.segment", "csirt.ordinal")
+
+
+def wanted(columns: list[str] | None) -> set[str] | None:
+    """The physical columns behind logical names, with those every table carries; None means all."""
+    if columns is None:
+        return None
+    return set(IDENTITY).union(*(ecs.physical(name) for name in columns))
+
+
+def tables(root: Path, part: Part, columns: set[str] | None = None) -> Iterator[pa.Table]:
+    """A part's rows, row group by row group."""
+    if part.path is None:
+        table = from_ipc(part.data or b"")
+        yield table if columns is None else table.select([name for name in table.column_names if name in columns])
+        return
+    path = root / part.path
+    try:
+        with pq.ParquetFile(path) as file:
+            names = [name for name in file.schema_arrow.names if columns is None or name in columns]
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=names, use_threads=False).select(names)
+    except (OSError, pa.ArrowException) as error:
+        raise CsirtError(f"{path}: the event file cannot be read ({error}); run `csirt store fsck`") from error
+
+
+def row_group(path: Path, group: int) -> pa.Table:
+    """One row group of a file, all columns."""
+    with pq.ParquetFile(path) as file:
+        return file.read_row_group(group, use_threads=False)
+
+
+def between(table: pa.Table, since: int | None, until: int | None) -> pa.Table:
+    """Rows with event time in [since, until); rows without a time only when no range is asked for."""
+    if (since is None and until is None) or "@timestamp" not in table.column_names:
+        return table
+    time = pc.cast(table.column("@timestamp"), pa.int64())
+    keep = pc.is_valid(time)
+    if since is not None:
+        keep = pc.and_kleene(keep, pc.greater_equal(time, since))
+    if until is not None:
+        keep = pc.and_kleene(keep, pc.less(time, until))
+    return table if pc.all(keep).as_py() else table.filter(keep)
+
+
+class Chosen:
+    """A set of event ids that picks rows without making the ids of all rows."""
+
+    def __init__(self, ids: list[str]) -> None:
+        by_segment: dict[str, list[int]] = {}
+        for id in ids:
+            ordinal = parse_id(id)
+            if ordinal is not None:
+                by_segment.setdefault(id[:16], []).append(ordinal)
+        self._ordinals = {name: np.array(sorted(values), np.uint64) for name, values in by_segment.items()}
+
+    def filter(self, table: pa.Table) -> pa.Table:
+        """The rows whose id is in the set."""
+        segment = pc.cast(table.column("csirt.segment"), pa.string())
+        ordinals = np.asarray(table.column("csirt.ordinal").to_numpy())
+        keep = np.zeros(table.num_rows, bool)
+        for name, chosen in self._ordinals.items():
+            inside = np.isin(ordinals, chosen)
+            if inside.any():
+                same = pc.fill_null(pc.equal(segment, name), False)
+                keep |= inside & np.asarray(same.to_numpy(zero_copy_only=False), bool)
+        return table.filter(pa.array(keep))

@@ -1,0 +1,316 @@
+"""The store's face: every method of the contract in `stores/base.py`, each a few lines over the rooms behind it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from csirt import config as settings
+from csirt.clock import Clock
+from csirt.errors import CsirtError, NotFound
+from csirt.model.batch import Batch
+from csirt.model.chunk import Position
+from csirt.model.records import AuditEntry, CaseEvent
+from csirt.stores.base import Commit, PendingHits
+from csirt.stores.embedded import apply, chain, documents, schema
+from csirt.stores.embedded.database import Database, check_version
+from csirt.stores.embedded.lake import parts, read
+from csirt.stores.embedded.lake.files import from_ipc, make_folder
+from csirt.stores.embedded.lake.keep import Keeper
+from csirt.stores.embedded.owner import OwnerLock
+from csirt.stores.errors import FatalStoreError
+
+CATALOGUE = "catalogue.sqlite"
+
+
+def open_embedded(
+    directory: Path,
+    *,
+    clock: Clock,
+    config: settings.Stores | None = None,
+    retention: settings.Retention | None = None,
+    create: bool = True,
+    read_only: bool = False,
+) -> EmbeddedStore:
+    """Open and own a store folder; `create` makes it when it is not there.
+
+    Raises Conflict (exit 5) when another process owns it or a newer csirt wrote it, NotFound when there is none,
+    CsirtError for a SQLite that can lose commits. `read_only`: shared with other readers, refused while it is owned.
+    """
+    check_version()
+    if not (directory / CATALOGUE).is_file():
+        if read_only or not create:
+            raise NotFound(f"{directory}: no store here")
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = OwnerLock(directory, shared=read_only)
+    try:
+        return EmbeddedStore(directory, lock, clock, config or settings.Stores(), retention, read_only=read_only)
+    except BaseException:
+        lock.release()
+        raise
+
+
+class EmbeddedStore:
+    """SQLite catalogue and Parquet lake in one folder. Thread-safe; reads never wait for the writer."""
+
+    def __init__(
+        self,
+        directory: Path,
+        lock: OwnerLock,
+        clock: Clock,
+        config: settings.Stores,
+        retention: settings.Retention | None,
+        *,
+        read_only: bool,
+    ) -> None:
+        self.directory, self.clock, self.config, self.read_only = directory, clock, config, read_only
+        self.retention = retention or settings.Retention()
+        self._lock = lock
+        self.database = Database(directory / CATALOGUE, read_only=read_only)
+        try:
+            if read_only:
+                schema.check(self.database.writer)
+            else:
+                schema.migrate(self.database.writer, clock.now())
+        except BaseException:
+            self.database.close()
+            raise
+        self.lake = directory / "lake"
+        self.keeper = Keeper(self.lake, self.database, clock, config)
+        self._closing = threading.Lock()
+        if not read_only:
+            make_folder(directory, self.lake)
+            self.keeper.sweep()
+
+    # writing
+
+    def commit(self, change: Commit) -> None:
+        """One step, atomically: files first, synced, then one transaction that names them (decision 4)."""
+        self._early_refusal(change)
+        now = self.clock.now()
+        hits = apply.Hits(change.hits) if change.hits is not None and change.hits.num_rows else None
+        try:
+            with (
+                self.keeper.adding(change.batches, now) as (written, replaced),
+                self.database.transaction("committing") as connection,
+            ):
+                apply.apply(connection, change, written, hits, now)
+                parts.remove(connection, replaced)
+        except FatalStoreError as error:
+            self.database.fail(error)
+            raise
+        self._give_numbers(change)
+
+    def _early_refusal(self, change: Commit) -> None:
+        """Refuse a stale hand-over before its events are written; the transaction checks again."""
+        if change.position is not None and change.batches:
+            with self.database.reading() as connection:
+                apply.check_hand_over(connection, change)
+
+    def _give_numbers(self, change: Commit) -> None:
+        """The records of the commit learn the numbers they got."""
+        for kind, records in (("case", change.cases), ("run", change.runs)):
+            for record in records:
+                if not record.number:
+                    found = self.get(kind, record.id)
+                    record.number = str(found["number"]) if found else ""
+
+    def append_audit(self, entries: list[AuditEntry]) -> None:
+        """Add entries outside a commit (accesses, refusals)."""
+        if entries:
+            with self.database.transaction("writing the audit") as connection:
+                chain.append(connection, entries)
+
+    # positions and state
+
+    def position(self, source: str, fingerprint: str) -> Position | None:
+        """The committed position of an input."""
+        with self.database.reading() as connection:
+            return apply.find_position(connection, source, fingerprint)
+
+    def positions(self) -> list[Position]:
+        """All committed positions, by source and fingerprint."""
+        return self._positions("ORDER BY source, fingerprint", ())
+
+    def find_input(self, fingerprint: str) -> Position | None:
+        """The position of that content under whatever source read it first."""
+        found = self._positions("WHERE fingerprint = ? ORDER BY rowid LIMIT 1", (fingerprint,))
+        return found[0] if found else None
+
+    def _positions(self, tail: str, bindings: tuple[str, ...]) -> list[Position]:
+        query = f"SELECT source, fingerprint, offset, done, extra FROM position {tail}"  # noqa: S608
+        with self.database.reading() as connection:
+            return [apply.as_position(row) for row in connection.execute(query, bindings)]
+
+    def state(self, key: str) -> bytes | None:
+        """A committed state."""
+        with self.database.reading() as connection:
+            row = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def pending(self, until: int) -> list[PendingHits]:
+        """Blobs of hits whose least event time is at or before `until`, oldest commit first."""
+        with self.database.reading() as connection:
+            query = "SELECT id, least, greatest, data FROM hits WHERE least <= ? ORDER BY id"
+            rows = connection.execute(query, (until,))
+            return [PendingHits(number, least, greatest, from_ipc(data)) for number, least, greatest, data in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Accumulated counters of all commits."""
+        with self.database.reading() as connection:
+            return dict(connection.execute("SELECT name, value FROM counter ORDER BY name"))
+
+    # documents
+
+    def get(self, kind: str, id: str) -> dict[str, Any] | None:
+        """One document by id; aliases of merged incidents resolve."""
+        with self.database.reading() as connection:
+            return documents.get(connection, documents.kind(kind), id)
+
+    def find(
+        self,
+        kind: str,
+        where: dict[str, Any] | None = None,
+        *,
+        order: str = "id",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Documents of a kind. `where`: equality on indexed fields (a list means any of), `<field>__gte`, `__gt`,
+        `__lte`, `__lt`, `__ne`; severities compare by rank. `order`: fields separated by commas, `-field` descending.
+        Raises Usage for a field that is not indexed."""
+        texts = self.find_json(kind, where, order=order, descending=descending, limit=limit, offset=offset)
+        return [orjson.loads(text) for text in texts]
+
+    def find_json(
+        self,
+        kind: str,
+        where: dict[str, Any] | None = None,
+        *,
+        order: str = "id",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[str]:
+        """As `find`, each document as the JSON text it is stored as."""
+        with self.database.reading() as connection:
+            found = documents.find(connection, documents.kind(kind), where, order, descending, limit, offset)
+            return list(found)
+
+    def count(self, kind: str, where: dict[str, Any] | None = None) -> int:
+        """How many documents `find` would return."""
+        with self.database.reading() as connection:
+            return documents.count(connection, documents.kind(kind), where)
+
+    def incidents_with(self, entities: list[tuple[str, str]], since: int, until: int) -> list[dict[str, Any]]:
+        """Incidents not merged away that have any of the (kind, value) entities and overlap [since, until]."""
+        with self.database.reading() as connection:
+            return documents.incidents_with(connection, entities, since, until)
+
+    def case_events(self, case: str) -> list[CaseEvent]:
+        """All events of a case in order."""
+        with self.database.reading() as connection:
+            rows = connection.execute('SELECT doc FROM case_event WHERE "case" = ? ORDER BY seq', (case,))
+            return [CaseEvent.model_validate(orjson.loads(text)) for (text,) in rows]
+
+    def resolve(self, kind: str, text: str) -> list[str]:
+        """Ids whose number or id starts with the text."""
+        with self.database.reading() as connection:
+            return documents.resolve(connection, documents.kind(kind), text)
+
+    # events
+
+    def events(
+        self,
+        dataset: str | None = None,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        ids: list[str] | None = None,
+        columns: list[str] | None = None,
+    ) -> Iterator[Batch]:
+        """Event tables in the order they were committed, datasets by name; rows with event time in [since, until) or
+        of these ids. `columns`: logical names; identity and time are always there, absent ones are left out."""
+        chosen = read.Chosen(ids) if ids is not None else None
+        keep = read.wanted(columns)
+        with self.reading_parts(dataset, since=since, until=until, ids=ids) as found:
+            for part in found:
+                for table in read.tables(self.lake, part, keep):
+                    rows = read.between(table, since, until)
+                    rows = rows if chosen is None else chosen.filter(rows)
+                    if rows.num_rows:
+                        yield Batch(part.dataset, rows)
+
+    @contextmanager
+    def reading_parts(self, dataset: str | None = None, **where: Any) -> Iterator[list[parts.Part]]:
+        """The parts that may hold what is asked for; their files stay until the block is left."""
+        with self.keeper.lease():
+            with self.database.reading() as connection:
+                found = parts.select(connection, dataset=dataset, **where)
+            yield found
+
+    # audit and dump
+
+    def audit(self, since_seq: int = 0, limit: int | None = None) -> Iterator[AuditEntry]:
+        """The audit chain in order, read page by page so that no snapshot is held."""
+        left = limit
+        while left is None or left > 0:
+            page = 1_000 if left is None else min(left, 1_000)
+            with self.database.reading() as connection:
+                found = chain.entries(connection, since_seq, page)
+            yield from found
+            if len(found) < page:
+                return
+            since_seq = found[-1].seq
+            left = None if left is None else left - len(found)
+
+    def verify_audit(self, sealed: Iterable[str] = ()) -> chain.Verdict:
+        """Walk the audit chain; `sealed`: heads kept elsewhere (`SEQ:HASH`)."""
+        heads = [chain.parse_head(text) for text in sealed]
+        with self.database.reading() as connection:
+            return chain.verify(connection, heads)
+
+    def seal_audit(self) -> chain.Head:
+        """Record the chain's head as a seal and return it, to be kept elsewhere."""
+        with self.database.transaction("sealing the audit") as connection:
+            return chain.seal(connection, self.clock.now())
+
+    def dump(self, kinds: list[str] | None = None) -> Iterator[bytes]:
+        """The canonical dump, one JSON line per item (with its line end), sorted bytewise by (kind, id)."""
+        from csirt.stores.embedded.dump import dump
+
+        return dump(self, kinds)
+
+    # care
+
+    def maintain(self) -> None:
+        """Gather small parts, merge small files, unlink what no reader needs any more."""
+        if not self.read_only:
+            self.keeper.maintain()
+
+    def close(self) -> None:
+        """Release every handle and the owner lock; calling it again does nothing."""
+        with self._closing:
+            if not self.read_only:
+                self.keeper.close()
+            self.database.close()
+            self._lock.release()
+
+    def __enter__(self) -> EmbeddedStore:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+
+def as_embedded(store: Any) -> EmbeddedStore:
+    """The store as the embedded one. Raises CsirtError for another kind, whose own tools do this work."""
+    if not isinstance(store, EmbeddedStore):
+        raise CsirtError("this command works on the embedded store only")
+    return store

@@ -1,0 +1,175 @@
+"""Records and batches for the store's tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from csirt import ids
+from csirt.model.batch import Batch, address_columns, assemble, codes, constant
+from csirt.model.hits import HITS
+from csirt.model.records import (
+    Action,
+    Alert,
+    AuditEntry,
+    Case,
+    CaseEvent,
+    Entity,
+    Incident,
+    Link,
+    Notification,
+    Receipt,
+    Run,
+)
+
+START = 1_763_900_000_000_000  # 2025-11-23T12:13:20Z
+
+
+def segment(name: str = "one") -> str:
+    return ids.segment("source", name)
+
+
+def flows(rows: int, *, name: str = "one", first: int = 0, start: int = START, seed: int = 1) -> Batch:
+    """Flow rows of one segment with ordinals first, first + 1, … and rising event times."""
+    rng = np.random.default_rng(seed + first)
+    ordinals = np.arange(first, first + rows, dtype=np.uint64)
+    low = (0x0A00_0000 + rng.integers(0, 5000, rows)).astype(np.uint64)
+    zero = np.zeros(rows, np.uint64)
+    four = np.full(rows, 4, np.uint8)
+    time = pa.array(start + ordinals.astype(np.int64) * 1000, pa.timestamp("us", tz="UTC"))
+    return assemble(
+        "flow",
+        {
+            "@timestamp": time,
+            "event.ingested": time,
+            "csirt.segment": constant(segment(name), rows),
+            "csirt.ordinal": ordinals,
+            "observer.name": constant("edge-1", rows),
+            **address_columns("source.ip", four, zero, low),
+            **address_columns("destination.ip", four, zero, low[::-1].copy()),
+            "source.port": rng.integers(1024, 65535, rows).astype(np.uint16),
+            "destination.port": rng.choice([25, 53, 443, 445], rows).astype(np.uint16),
+            "network.iana_number": np.full(rows, 6, np.uint8),
+            "network.bytes": rng.integers(40, 1_000_000, rows).astype(np.uint64),
+            "network.packets": rng.integers(1, 1000, rows).astype(np.uint64),
+            "csirt.source.member.id": codes(rng.integers(0, 3, rows), ["hospital", "dental", None]),
+        },
+    )
+
+
+def mails(rows: int, *, name: str = "mail", first: int = 0, start: int = START) -> Batch:
+    """Mail rows, with a list column and free text."""
+    ordinals = np.arange(first, first + rows, dtype=np.uint64) << np.uint64(8)
+    time = pa.array(start + np.arange(first, first + rows, dtype=np.int64) * 500, pa.timestamp("us", tz="UTC"))
+    return assemble(
+        "mail",
+        {
+            "@timestamp": time,
+            "csirt.segment": constant(segment(name), rows),
+            "csirt.ordinal": ordinals,
+            "event.action": constant("delivered", rows),
+            "log.file.path": constant(f"/var/log/{name}", rows),
+            "email.message_id": pa.array([f"<{first + n}@relay.example>" for n in range(rows)]),
+            "email.to.address": pa.array([[f"post@m{(first + n) % 7}.example"] for n in range(rows)]),
+        },
+    )
+
+
+def hits(times: list[int], stream: str = "NET-02") -> pa.Table:
+    """One hit per time."""
+    rows = [
+        {"stream": stream, "rule": stream, "time": time, "event": f"{time:032x}", "group": "{}", "facts": "{}"}
+        for time in times
+    ]
+    return pa.Table.from_pylist(rows, HITS)
+
+
+def alert(name: str, *, first: int = START, severity: str = "high", **fields: object) -> Alert:
+    values = {
+        "id": ids.digest("alert", name),
+        "rule_id": "net-02",
+        "rule_name": "Port scan",
+        "severity": severity,
+        "dataset": "flow",
+        "first": first,
+        "last": first + 5,
+        "entities": [Entity(kind="host", value="10.0.0.1", role="actor")],
+        "facts": {"destination.port": ["445"]},
+        **fields,
+    }
+    return Alert.model_validate(values)
+
+
+def incident(name: str, **fields: object) -> Incident:
+    values = {
+        "id": ids.digest("incident", name),
+        "first": START,
+        "last": START + 10,
+        "severity": "high",
+        "title": f"Incident {name}",
+        "alerts": [ids.digest("alert", name)],
+        "links": [Link(alert=ids.digest("alert", name), reason="first")],
+        "entities": [Entity(kind="host", value=f"host-{name}", role="actor")],
+        **fields,
+    }
+    return Incident.model_validate(values)
+
+
+def opened(name: str, **fields: object) -> tuple[Case, list[CaseEvent]]:
+    """A case at version 1, with the event that opened it."""
+    id = ids.digest("case", name)
+    values = {
+        "id": id,
+        "version": 1,
+        "severity": "high",
+        "title": f"Case {name}",
+        "incidents": [ids.digest("incident", name)],
+        "first": START,
+        "last": START + 10,
+        **fields,
+    }
+    event = CaseEvent(case=id, seq=1, time=START, actor="system", kind="opened", data={"incident": name})
+    return Case.model_validate(values), [event]
+
+
+def run(name: str, **fields: object) -> Run:
+    values = {
+        "id": ids.digest("run", name),
+        "playbook": "contain",
+        "incident": ids.digest("incident", name),
+        "case": ids.digest("case", name),
+        "state": "awaiting_approval",
+        "actions": [Action(step="s1", name="Block", kind="acl", containment=True)],
+        **fields,
+    }
+    return Run.model_validate(values)
+
+
+def receipt(name: str, **fields: object) -> Receipt:
+    values = {
+        "id": ids.digest("receipt", name),
+        "run": ids.digest("run", name),
+        "step": "s1",
+        "effect": "acl",
+        "artifact": f"/state/{name}/outbox/block.acl",
+        **fields,
+    }
+    return Receipt.model_validate(values)
+
+
+def notification(name: str, **fields: object) -> Notification:
+    values = {
+        "id": ids.digest("notification", name),
+        "case": ids.digest("case", name),
+        "route": "all",
+        "channel": "mail",
+        "recipient": "vakt@example.org",
+        "due": START,
+        **fields,
+    }
+    return Notification.model_validate(values)
+
+
+def entry(action: str = "case.opened", *, time: int = START, **fields: object) -> AuditEntry:
+    values = {"time": time, "actor": "system", "category": "change", "action": action, "subject": "x", **fields}
+    return AuditEntry.model_validate(values)
