@@ -89,10 +89,10 @@ def register() -> str:
         "pharmacy",
         "supplier",
     )
-    lines = ["members:"]
+    lines = ["register: csirt.register/1", "resolvers: [10.5.0.53]", "members:"]
     lines += [
         f'  - {{id: b{number:03}, name: "Member {number}", kind: {kinds[number % 10]}, sites: '
-        f"[{{name: main, prefixes: [10.{16 + number // 16}.{number % 16 * 16}.0/20]}}]}}"
+        f"[{{id: main, prefixes: [10.{16 + number // 16}.{number % 16 * 16}.0/20]}}]}}"
         for number in range(MEMBERS)
     ]
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from pathlib import Path
 
@@ -18,6 +19,51 @@ def lay_out(folder: Path, *, netflow: int, health: int, webhook: int) -> Path:
     path = folder / "csirt.toml"
     path.write_text(configuration(folder, netflow=netflow, health=health, webhook=webhook), encoding="utf-8")
     return path
+
+
+def register() -> str:
+    """The address register (YAML): the members, the common services, one agreement, one supplier window."""
+    lines = ["register: csirt.register/1", "timezone: Europe/Oslo", "mail:", f"  production: [{EDI_DOMAIN}]"]
+    lines += ["  test: [test.edi.helsenett.example]", "resolvers: [10.5.0.53]", "members:"]
+    for member in MEMBERS:
+        lines += _member(member)
+    lines += [
+        "  - id: s001",
+        "    name: Fellestjenester",
+        "    kind: service",
+        "    sites:",
+        "      - id: common",
+        "        zone: common",
+        f"        prefixes: [{COMMON}]",
+        "        assets:",
+        "          - {address: 10.5.0.1, role: gateway, zone: gateway}",
+        "          - {address: 10.5.0.25, role: relay}",
+        "          - {address: 10.5.0.53, role: resolver}",
+        "          - {address: 10.5.0.80, role: register}",
+        "agreements:",
+    ]
+    lines += [f"  - {{id: a-{m.id}, from: {m.id}, to: m001, ports: [443]}}" for m in MEMBERS if m.id != "m001"]
+    lines += ["supplier_windows:", '  - {supplier: m060, member: m010, days: [tue], hours: "20:00-22:00"}']
+    return "\n".join(lines) + "\n"
+
+
+def _member(member: Member) -> list[str]:
+    server = str(ipaddress.ip_address(member.host(25)))
+    return [
+        f"  - id: {member.id}",
+        f"    name: {json.dumps(member.name, ensure_ascii=False)}",
+        f"    kind: {member.kind}",
+        f"    language: {member.language}",
+        "    contacts:",
+        f'      - {{name: Vakt, mail: "vakt@{member.id}.helsenett.example", phone: "+47 00 00 {member.id[1:3]} '
+        f'{member.id[2:]}0", out_of_band: true}}',
+        "    sites:",
+        "      - id: main",
+        f"        prefixes: [{member.prefix}]",
+        f"        assets: [{{address: {server}, role: msh}}]",
+        f'    her: [{{id: {member.her}, edi: "{member.id}@{EDI_DOMAIN}"}}]',
+        f"    domains: [{member.id}.helsenett.example]",
+    ]
 
 
 def configuration(folder: Path, *, netflow: int, health: int, webhook: int) -> str:

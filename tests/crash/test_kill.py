@@ -1,0 +1,128 @@
+"""The same bytes give the same store, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.corpus import Inputs, make
+
+KILLS = int(os.environ.get("CSIRT_KILLS", "10"))
+SEED = int(os.environ.get("CSIRT_SEED", "20261123"))
+KINDS = {"event", "alert", "incident", "case", "run", "receipt", "notification", "audit", "position"}
+
+
+def csirt(*words: str) -> list[str]:
+    """A csirt command line."""
+    return [sys.executable, "-m", "csirt", *words]
+
+
+def replay(inputs: Inputs, store: Path, *more: str) -> dict[str, object]:
+    """Replay everything into the store; the document it prints."""
+    words = csirt("replay", *map(str, inputs.files), "--config", str(inputs.config), "--store", str(store), "--json", *more)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, object] = json.loads(done.stdout)
+    return document
+
+
+def dump(inputs: Inputs, store: Path) -> dict[str, object]:
+    """The canonical dump's counts and digest."""
+    words = csirt("store", "dump", "--canonical", "--counts", "--config", str(inputs.config), "--store", str(store))
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, object] = json.loads(done.stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """Inputs of every kind, 200,000 events and more."""
+    return make(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object], float]:
+    """An undisturbed run: its store, its dump, how long it took."""
+    store = tmp_path_factory.mktemp("undisturbed") / "store"
+    begin = time.monotonic()
+    replay(inputs, store)
+    return store, dump(inputs, store), time.monotonic() - begin
+
+
+def test_every_kind_is_there(undisturbed: tuple[Path, dict[str, object], float]) -> None:
+    """The run exercises every stage: no kind of record is missing."""
+    counts = undisturbed[1]["counts"]
+    assert isinstance(counts, dict)
+    assert set(counts) == KINDS and all(counts.values()), counts
+    assert counts["event"] >= 200_000
+
+
+@pytest.mark.timeout(3600)
+def test_killed_and_restarted_runs_end_in_the_same_store(
+    inputs: Inputs, undisturbed: tuple[Path, dict[str, object], float], tmp_path: Path
+) -> None:
+    """SIGKILL at a random moment, then a restart: nothing lost, nothing doubled. Four fifths of the kills must fall
+    strictly inside the work."""
+    _, expected, whole = undisturbed
+    rng = random.Random(SEED)
+    print(f"seed {SEED}, {KILLS} kills, undisturbed run {whole:.1f} s")
+    inside = 0
+    for number in range(KILLS):
+        store = tmp_path / f"store{number}"
+        words = csirt("replay", *map(str, inputs.files), "--config", str(inputs.config), "--store", str(store))
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        _wait_for(store / "catalogue.sqlite", process)
+        time.sleep(rng.uniform(0.0, max(whole * 0.55, 0.5)))
+        inside += process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        replay(inputs, store)
+        assert dump(inputs, store) == expected, f"seed {SEED}, kill {number}"
+        shutil.rmtree(store)
+    assert inside >= KILLS * 4 // 5, f"only {inside} of {KILLS} kills fell inside the work"
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
+
+
+def test_replaying_again_changes_nothing(inputs: Inputs, undisturbed: tuple[Path, dict[str, object], float]) -> None:
+    """The same files into the store they are in already."""
+    store, expected, _ = undisturbed
+    document = replay(inputs, store)
+    files = document["files"]
+    assert isinstance(files, list) and all(file["already"] for file in files)
+    assert dump(inputs, store) == expected
+
+
+def test_other_paths_give_the_same_store(
+    inputs: Inputs, undisturbed: tuple[Path, dict[str, object], float], tmp_path: Path
+) -> None:
+    """Identity comes from content, never from names and places."""
+    moved = []
+    for number, path in enumerate(inputs.files):
+        target = tmp_path / f"elsewhere-{number}{path.suffix}"
+        shutil.copy(path, target)
+        moved.append(target)
+    replay(Inputs(tmp_path, inputs.config, moved), tmp_path / "store")
+    assert dump(inputs, tmp_path / "store") == undisturbed[1]
+
+
+@pytest.mark.parametrize("rows", [1_000, 100_000])
+def test_batch_limits_change_nothing(
+    inputs: Inputs, undisturbed: tuple[Path, dict[str, object], float], tmp_path: Path, rows: int
+) -> None:
+    """How much is done at a time is nobody's business but the machine's."""
+    replay(inputs, tmp_path / "store", "--batch-rows", str(rows))
+    assert dump(inputs, tmp_path / "store") == undisturbed[1]
