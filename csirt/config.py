@@ -349,9 +349,12 @@ def _line_of(text: str, path: list[str]) -> int:
             seen = seen + 1 if current == table else seen
             if current in (table, ".".join(names)):
                 best = number
-        elif re.match(rf"\s*[\"']?{re.escape(wanted)}[\"']?\s*=", line) and current == table:
-            if not indices or seen == indices[-1]:
-                return number
+        elif (
+            current == table
+            and re.match(rf"\s*[\"']?{re.escape(wanted)}[\"']?\s*=", line)
+            and (not indices or seen == indices[-1])
+        ):
+            return number
     return best
 
 

@@ -90,9 +90,12 @@ def register() -> str:
         "supplier",
     )
     lines = ["register: csirt.register/1", "resolvers: [10.5.0.53]", "members:"]
+    lines.append(
+        "  - {id: common, name: Common services, kind: service, sites: [{id: common, prefixes: [10.5.0.0/24]}]}"
+    )
     lines += [
         f'  - {{id: b{number:03}, name: "Member {number}", kind: {kinds[number % 10]}, sites: '
-        f"[{{id: main, prefixes: [10.{16 + number // 16}.{number % 16 * 16}.0/20]}}]}}"
+        f"[{{id: b{number:03}-main, prefixes: [10.{16 + number // 16}.{number % 16 * 16}.0/20]}}]}}"
         for number in range(MEMBERS)
     ]
     return "\n".join(lines) + "\n"

@@ -58,7 +58,7 @@ def _member(member: Member) -> list[str]:
         f'      - {{name: Vakt, mail: "vakt@{member.id}.helsenett.example", phone: "+47 00 00 {member.id[1:3]} '
         f'{member.id[2:]}0", out_of_band: true}}',
         "    sites:",
-        "      - id: main",
+        f"      - id: {member.id}-main",
         f"        prefixes: [{member.prefix}]",
         f"        assets: [{{address: {server}, role: msh}}]",
         f'    her: [{{id: {member.her}, edi: "{member.id}@{EDI_DOMAIN}"}}]',

@@ -1,1 +1,1 @@
-"""To be described by its room."""
+"""Columns to matches: Sigma rules over columnar batches, Sigma correlations over event time, alerts."""

@@ -46,6 +46,8 @@ class Decoded:
     problems: list[str] = field(default_factory=list)
     # [{address, version, domain, received, sequence_lost, malformed, held, expired, decoded}] since the last chunk
     exporters: list[dict[str, Any]] = field(default_factory=list)
+    # Values that held a national identity number, by column; values, not units (see docs/privacy.md).
+    redacted: dict[str, int] = field(default_factory=dict)
 
 
 def constant(value: str | None, rows: int) -> pa.DictionaryArray:

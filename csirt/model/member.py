@@ -192,7 +192,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class SupplierWindow:
-    """When a supplier may work at a member: `weekly`, or from `since` until `until` (us; bounds of `weekly` if both)."""
+    """When a supplier may work at a member: `weekly`, or from `since` until `until` (us), which bound `weekly`."""
 
     supplier: str
     member: str
