@@ -31,9 +31,7 @@ def read_capture(path: Path) -> list[tuple[int, bytes, int, int]]:
         ]
     reader = RawPcapReader(str(path))
     scale = 1000 if reader.nano else 1
-    return [
-        (meta.sec * 1_000_000 + meta.usec // scale, data, meta.wirelen, reader.linktype) for data, meta in reader
-    ]
+    return [(meta.sec * 1_000_000 + meta.usec // scale, data, meta.wirelen, reader.linktype) for data, meta in reader]
 
 
 def packets(
