@@ -78,7 +78,7 @@ def test_flows_are_tsharks_conversations(path: Path) -> None:
 
 
 def test_a_conversation_made_by_scapy() -> None:
-    """Packets of another library, IPv4 and IPv6 with options and extension headers, give the flows they were made as."""
+    """Packets of another library, IPv4 and IPv6 with options and extension headers, give the same flows."""
     from scapy.layers.inet import ICMP, IP, TCP, UDP
     from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop
     from scapy.layers.l2 import GRE, Dot1Q, Ether

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,7 @@ def streams(draw: Any) -> list[bytes]:
                     tls__handshake__type="2\x1f11",
                     tcp__stream=stream,
                     tls__handshake__version=version,
-                )  # fmt: skip
+                )
             )
         elif kind == "ask":
             made.append(line(frame, http__request__method="GET", http__request__uri=f"/{frame}"))
@@ -315,8 +316,7 @@ def test_any_chunking_gives_the_same_rows(lines: list[bytes], data: Any) -> None
     borders = [0, *sorted(data.draw(st.sets(st.integers(1, len(text) - 1), max_size=4))), len(text)]
     small = decoder()
     parts = [
-        small.decode(f.chunk(Dissection(text[begin:end]), last=end == len(text)))
-        for begin, end in zip(borders, borders[1:], strict=False)
+        small.decode(f.chunk(Dissection(text[begin:end]), last=end == len(text))) for begin, end in pairwise(borders)
     ]
     for dataset in PROTOCOLS:
         assert f.rows(parts, dataset) == f.rows(whole, dataset)
