@@ -117,6 +117,7 @@ class Site:
     nat: bool = False
     prefixes: tuple[Prefix, ...] = ()
     assets: tuple[Asset, ...] = ()
+    line: int = 0
 
     @property
     def space(self) -> str:
