@@ -17,8 +17,8 @@ import orjson
 from csirt import ids
 from csirt.errors import Usage
 from csirt.model.records import WALL_CLOCK
-from csirt.stores.embedded import documents
-from csirt.stores.embedded.chain import canonical, content_id
+from csirt.stores.embedded.catalogue import documents
+from csirt.stores.embedded.catalogue.chain import canonical, content_id
 from csirt.stores.embedded.lake.ordered import event_lines
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from csirt.model.batch import Batch
 from csirt.model.chunk import Position
 from csirt.model.records import AuditEntry, CaseEvent
 from csirt.stores.base import Commit, PendingHits
-from csirt.stores.embedded import apply, chain, documents, schema
-from csirt.stores.embedded.database import Database, check_version
+from csirt.stores.embedded.catalogue import apply, chain, documents, schema
+from csirt.stores.embedded.catalogue.database import Database, check_version
 from csirt.stores.embedded.lake import parts, read
 from csirt.stores.embedded.lake.files import from_ipc, make_folder
 from csirt.stores.embedded.lake.keep import Keeper

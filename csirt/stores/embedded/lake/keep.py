@@ -9,14 +9,15 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
 
 from csirt import config as settings
-from csirt.clock import Clock
+from csirt.clock import HOUR, Clock
 from csirt.model.batch import Batch
-from csirt.stores.embedded.database import Database
+from csirt.stores.embedded.catalogue.database import Database
 from csirt.stores.embedded.lake import parts
 from csirt.stores.embedded.lake.files import checksum, from_ipc, new_name, place, to_ipc, to_parquet
 from csirt.stores.embedded.lake.merge import Merger, drop_unnamed, remove_empty, stack
@@ -41,6 +42,7 @@ class Keeper:
         self._leases: dict[object, float] = {}
         self._trash: list[tuple[str, float]] = []
         self._waiting: dict[str, int] = {}
+        self._writing: set[str] = set()  # files written for a commit that the catalogue does not name yet
 
     def count_waiting(self) -> None:
         """Learn how many rows of each dataset wait in the catalogue."""
@@ -67,7 +69,8 @@ class Keeper:
                 if rows < SMALL_ROWS and rows + self._waiting.get(dataset, 0) >= GATHER_ROWS:
                     held = held or self.care.acquire(blocking=False)
                     if held:
-                        waiting = self._small(dataset)
+                        # Rows of earlier hours wait for `maintain`: retention goes by the hour of receipt.
+                        waiting = [part for part in self._small(dataset) if part.received // HOUR == now // HOUR]
                         replaced += [part.id for part in waiting]
                         received = min((part.received for part in waiting), default=now)
                         tables = [*(from_ipc(part.data or b"") for part in waiting), *tables]
@@ -82,12 +85,18 @@ class Keeper:
                 drop_unnamed(self.root, self.database, [part.path for part in written if part.path])
             raise
         finally:
+            self._written(written)
             if held:
                 self.care.release()
         if replaced:
             self.count_waiting()
         else:
             self._note(written)
+
+    def _written(self, written: list[parts.Part]) -> None:
+        """The catalogue's outcome is known: these files are named there, or gone."""
+        with self._guard:
+            self._writing.difference_update(part.path for part in written if part.path)
 
     def _note(self, written: list[parts.Part]) -> None:
         with self._guard:
@@ -109,6 +118,8 @@ class Keeper:
         data = to_parquet(table)
         part.size, part.checksum = data.size, checksum(data)
         part.path = new_name(part.dataset, part.received)
+        with self._guard:
+            self._writing.add(part.path)
         place(self.root, part.path, data)
 
     def _small(self, dataset: str) -> list[parts.Part]:
@@ -163,15 +174,15 @@ class Keeper:
         with self._guard:
             datasets = [name for name, rows in self._waiting.items() if rows]
         for dataset in sorted(datasets):
-            waiting = self._small(dataset)
-            rows = sum(part.rows for part in waiting)
-            if not waiting or (rows < GATHER_ROWS and waiting[0].received + self._gather_us > now):
-                continue
-            self.gather(dataset, waiting)
+            for _, members in groupby(self._small(dataset), key=lambda part: part.received // HOUR):
+                waiting = list(members)
+                ripe = waiting[0].received + self._gather_us <= now
+                if ripe or sum(part.rows for part in waiting) >= GATHER_ROWS:
+                    self.gather(dataset, waiting)
         self.count_waiting()
 
     def gather(self, dataset: str, waiting: list[parts.Part]) -> None:
-        """Small parts of one dataset become files, one per hour of receipt and set of columns."""
+        """Small parts of one dataset and hour of receipt become a file, or one per set of columns that do not fit."""
         made: list[parts.Part] = []
         done = False
         try:
@@ -187,20 +198,30 @@ class Keeper:
         finally:
             if not done:
                 drop_unnamed(self.root, self.database, [part.path for part in made if part.path])
+            self._written(made)
 
     def sweep(self) -> list[str]:
         """At start, as the only owner: remove every file of ours that the catalogue does not name."""
-        with self.database.reading() as connection:
-            named = {name for (name,) in connection.execute("SELECT path FROM part WHERE path IS NOT NULL")}
-        swept: list[str] = []
-        for path in sorted(self.root.glob("*/*/*")):
-            name = str(path.relative_to(self.root))
-            if _OURS.fullmatch(path.name) and name not in named:
-                path.unlink(missing_ok=True)
-                remove_empty(self.root, path.parent)
-                swept.append(name)
+        swept = self._unnamed()
+        for name in swept:
+            (self.root / name).unlink(missing_ok=True)
+            remove_empty(self.root, (self.root / name).parent)
         self.count_waiting()
         return swept
+
+    def strays(self) -> list[str]:
+        """Files of ours that nobody names, and that neither a commit at work nor the trash accounts for."""
+        return self._unnamed()
+
+    def _unnamed(self) -> list[str]:
+        # In this order: a file seen here is either still being written then, or named in the catalogue after that.
+        found = [path for path in sorted(self.root.glob("*/*/*")) if _OURS.fullmatch(path.name)]
+        with self._guard:
+            expected = {name for name, _ in self._trash} | self._writing
+        with self.database.reading() as connection:
+            expected.update(name for (name,) in connection.execute("SELECT path FROM part WHERE path IS NOT NULL"))
+        names = (path.relative_to(self.root) for path in found)
+        return [str(name) for name in names if str(name.with_suffix(".parquet")) not in expected]
 
     def close(self) -> None:
         """Unlink what waits for it; a reader still at work keeps its files until the next start."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from csirt.clock import HOUR, Clock
 from csirt.model import ecs
-from csirt.stores.embedded.database import Database
+from csirt.stores.embedded.catalogue.database import Database
 from csirt.stores.embedded.faults import guarded
 from csirt.stores.embedded.lake import parts, read
 from csirt.stores.embedded.lake.files import (

@@ -41,6 +41,13 @@ def tables(root: Path, part: Part, columns: set[str] | None = None) -> Iterator[
         raise CsirtError(f"{path}: the event file cannot be read ({error}); run `csirt store fsck`") from error
 
 
+def row_count(root: Path, part: Part) -> int:
+    """How many rows a part really has, without reading them when it is a file."""
+    if part.path is None:
+        return int(from_ipc(part.data or b"").num_rows)
+    return int(pq.read_metadata(root / part.path).num_rows)
+
+
 def row_group(path: Path, group: int) -> pa.Table:
     """One row group of a file, all columns."""
     with pq.ParquetFile(path) as file:

@@ -126,6 +126,13 @@ class Database:
                 else:
                     self._readers.put(connection)
 
+    def shrink(self) -> None:
+        """Give pages that deletions left free back to the disk, a bounded number at a time."""
+        with self._lock:
+            if self._failed is None and not self._closed:
+                with guarded("shrinking the catalogue"):
+                    self._writer.execute("PRAGMA incremental_vacuum(10000)").fetchall()
+
     def close(self) -> None:
         """Checkpoint and close every connection that is not in use."""
         with self._lock:

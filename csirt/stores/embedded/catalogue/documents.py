@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,17 +71,27 @@ def text(document: dict[str, Any]) -> str:
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
 
 
+def json_list(values: Iterable[Any]) -> str:
+    """Values as a JSON array, for `IN (SELECT value FROM json_each(?))`."""
+    return orjson.dumps(list(values)).decode()
+
+
 def put(connection: apsw.Connection, of: Kind, document: dict[str, Any]) -> None:
     """Insert or replace one document."""
+    connection.execute(_upsert(of), (*column_values(of, document), text(document)))
+    if of.name == "incident":
+        _put_entities(connection, document)
+
+
+def column_values(of: Kind, document: dict[str, Any]) -> list[Any]:
+    """What the searched columns of a document hold; a number not yet given is null, because numbers are unique."""
     columns = of.columns
     values = [document.get(name) for name in columns]
     if of.ranked:
         values[-1] = _RANK[document["severity"]]
     if "number" in of.fields and not document.get("number"):
         values[columns.index("number")] = None
-    connection.execute(_upsert(of), (*values, text(document)))
-    if of.name == "incident":
-        _put_entities(connection, document)
+    return values
 
 
 def _upsert(of: Kind) -> str:
@@ -181,7 +191,7 @@ def _where(of: Kind, where: dict[str, Any]) -> tuple[str, list[Any]]:
             column, value = "urgency", _rank(value)
         if isinstance(value, list | tuple | set | frozenset) and not suffix:
             clauses.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608
-            bindings.append(orjson.dumps(list(value)).decode())
+            bindings.append(json_list(value))
         else:
             clauses.append(f"{column} {operator} ?")
             bindings.append(value)
@@ -214,7 +224,7 @@ def incidents_with(
     connection: apsw.Connection, entities: list[tuple[str, str]], since: int, until: int
 ) -> list[dict[str, Any]]:
     """Incidents not merged away that have any of the entities and overlap [since, until], in id order."""
-    pairs = orjson.dumps([list(pair) for pair in entities]).decode()
+    pairs = json_list(list(pair) for pair in entities)
     rows = connection.execute(
         """SELECT doc FROM incidents WHERE merged_into = '' AND last >= ? AND first <= ? AND id IN (
              SELECT e.incident FROM json_each(?) AS j JOIN incident_entity AS e

@@ -15,7 +15,7 @@ from csirt.errors import Conflict
 from csirt.model.chunk import Position
 from csirt.model.records import Case, Run
 from csirt.stores.base import Commit
-from csirt.stores.embedded import chain, documents
+from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.lake import parts
 from csirt.stores.embedded.lake.files import to_ipc
 
