@@ -1,0 +1,233 @@
+"""Matches of a batch as hits: one row per (stream, event), made column by column."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from csirt.detect.engine import Frame, Program
+from csirt.detect.frame import BatchFrame
+from csirt.detect.load import Ruleset
+from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Rule, stream
+from csirt.model.batch import Array, Batch
+from csirt.model.hits import HITS, none
+
+# dataset -> (kind, field) of the actor, of the target, and of a further entity two alerts can share.
+_ACTOR = {"edi": ("her", "csirt.edi.her_from")}
+_TARGET = {
+    "dns": ("domain", "dns.question.name"),
+    "tls": ("domain", "tls.client.server_name"),
+    "http": ("domain", "url.domain"),
+    "mail": ("domain", "csirt.mail.to.domain"),
+    "edi": ("her", "csirt.edi.her_to"),
+}
+_HOST_ACTOR, _HOST_TARGET = ("host", "source.ip"), ("host", "destination.ip")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A consumer of a rule's matches. `group`: (name in the group, field). `value`: fields whose joint text is counted
+    or paired; rows without one are not hits. `facts`: fields shown to people."""
+
+    name: str
+    rule: str
+    group: tuple[tuple[str, str], ...]
+    value: tuple[str, ...]
+    facts: tuple[str, ...]
+
+
+def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> list[Stream]:
+    """Who consumes the matches of a rule in a dataset: its own alerts, and every correlation it feeds."""
+    result: list[Stream] = []
+    facts = rule.meta.custom.facts if rule.meta.custom.facts is not None else FACTS.get(dataset, ())
+    own = rule.meta.custom.group_by
+    plain = own if own is not None else GROUP_BY.get(dataset, DEFAULT_GROUP_BY)
+    if rule.alerts:
+        result.append(Stream(rule.id, rule.id, tuple((name, name) for name in plain), (), facts))
+    for item in correlations:
+        if rule.id not in item.rules:
+            continue
+        custom = item.meta.custom
+        group, value = item.fields(rule.id), item.value_fields
+        if item.type == "absence":
+            value = tuple(name for _, name in group)
+            names = custom.group_by if custom.group_by is not None else plain
+            group = tuple((name, name) for name in names)
+        shown = custom.facts if custom.facts is not None else facts
+        result.append(Stream(stream(item.id, rule.id), rule.id, group, value, shown))
+    return result
+
+
+class Detector:
+    """A ruleset ready for batches. Compiles each dataset's program when its first batch comes; not thread-safe."""
+
+    def __init__(self, ruleset: Ruleset, *, engine: str = "auto") -> None:
+        self._ruleset = ruleset
+        self._engine = engine
+        self._programs: dict[str, tuple[list[Rule], Program]] = {}
+        self._streams: dict[tuple[str, str], list[Stream]] = {}
+
+    def match(self, batch: Batch) -> pa.Table:
+        """The hits of a batch (`model.hits.HITS`), by rule, then in the batch's row order."""
+        if not batch.rows:
+            return none()
+        rules, program = self._program(batch.dataset)
+        frame = BatchFrame(batch)
+        tables: list[pa.Table] = []
+        for index, rows in sorted(program.run(frame).items()):
+            rule = rules[index]
+            consumers = self._consumers(rule, batch.dataset)
+            if consumers:
+                tables.append(hits(frame, batch.dataset, consumers, rows, frame.times(rows), frame.event_ids(rows)))
+        return pa.concat_tables(tables) if tables else none()
+
+    def rows(self, batch: Batch) -> dict[str, Array]:
+        """Rule id -> rows that match, without hits; for tests and hunting."""
+        rules, program = self._program(batch.dataset)
+        return {rules[index].id: rows for index, rows in program.run(BatchFrame(batch)).items()}
+
+    def _program(self, dataset: str) -> tuple[list[Rule], Program]:
+        if dataset not in self._programs:
+            rules = [rule for rule in self._ruleset.rules if dataset in rule.datasets]
+            self._programs[dataset] = rules, Program([rule.condition for rule in rules], engine=self._engine)
+        return self._programs[dataset]
+
+    def _consumers(self, rule: Rule, dataset: str) -> list[Stream]:
+        key = (rule.id, dataset)
+        if key not in self._streams:
+            self._streams[key] = streams(rule, self._ruleset.correlations, dataset)
+        return self._streams[key]
+
+
+def hits(
+    frame: Frame, dataset: str, consumers: Sequence[Stream], rows: Array, times: Array, events: pa.Array
+) -> pa.Table:
+    """The hits of one rule: `rows` of the frame with their event times (microseconds) and ids, for each consumer."""
+    count = len(rows)
+    texts = _Texts(frame, rows)
+    shared = {
+        "time": pa.array(times.astype(np.int64, copy=False)),
+        "event": events,
+        "source": _entity(texts, *_ACTOR.get(dataset, _HOST_ACTOR)),
+        "target": _entity(texts, *_TARGET.get(dataset, _HOST_TARGET)),
+        "source_member": texts.plain("csirt.source.member.id"),
+        "target_member": texts.plain("csirt.destination.member.id"),
+        "link": _link(texts, dataset),
+    }
+    made: dict[Any, pa.Array] = {}
+    tables: list[pa.Table] = []
+    for consumer in consumers:
+        for fields in (consumer.group, tuple((name, name) for name in consumer.facts)):
+            if fields not in made:
+                made[fields] = _objects(texts, fields, count)
+        columns = {
+            **shared,
+            "stream": pa.repeat(pa.scalar(consumer.name), count),
+            "rule": pa.repeat(pa.scalar(consumer.rule), count),
+            "group": made[consumer.group],
+            "facts": made[tuple((name, name) for name in consumer.facts)],
+            "value": pa.nulls(count, pa.string()),
+        }
+        table = pa.table([columns[name] for name in HITS.names], schema=HITS)
+        tables.append(_with_value(table, texts, consumer.value) if consumer.value else table)
+    return pa.concat_tables(tables)
+
+
+class _Texts:
+    """Text of a frame's columns at some rows, each made once."""
+
+    def __init__(self, frame: Frame, rows: Array) -> None:
+        self.frame = frame
+        self.rows = rows
+        self._made: dict[str, pa.DictionaryArray] = {}
+
+    def get(self, name: str) -> pa.DictionaryArray:
+        if name not in self._made:
+            column = self.frame.column(name)
+            if column is None:
+                self._made[name] = pa.nulls(len(self.rows), pa.dictionary(pa.int32(), pa.string()))
+            else:
+                self._made[name] = column.texts(self.rows)
+        return self._made[name]
+
+    def plain(self, name: str) -> pa.StringArray:
+        return self.get(name).cast(pa.string())
+
+    def first(self, name: str) -> pa.StringArray:
+        """As `plain`, but of a list only its first member."""
+        column = self.frame.column(name)
+        if column is None or column.distinct().parents is None:
+            return self.plain(name)
+        return pa.array([item[0] if item else None for item in column.lists(self.rows)], pa.string())
+
+
+def _entity(texts: _Texts, kind: str, name: str) -> pa.StringArray:
+    """ "kind:value" of a field, null where there is none; of a list the first member."""
+    found = texts.plain(name) if name.endswith(".ip") else texts.first(name)
+    return pc.binary_join_element_wise(pa.scalar(f"{kind}:"), found, "")
+
+
+def _link(texts: _Texts, dataset: str) -> pa.StringArray:
+    if dataset == "mail":
+        return _entity(texts, "message", "email.message_id")
+    if dataset != "edi":
+        return pa.nulls(len(texts.rows), pa.string())
+    # A receipt belongs to the message it refers to.
+    refers = texts.plain("csirt.edi.ref_to_id")
+    return pc.binary_join_element_wise(
+        pa.scalar("message:"), pc.coalesce(refers, texts.plain("csirt.edi.message_id")), ""
+    )
+
+
+def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa.StringArray:
+    """The canonical JSON object of the fields per row, built once per distinct combination; null fields left out."""
+    codes = np.zeros(count, np.int64)
+    columns: list[pa.DictionaryArray] = []
+    for _, name in fields:
+        column = texts.get(name)
+        columns.append(column)
+        own = np.asarray(pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False)).astype(np.int64) + 1
+        joined = codes * (len(column.dictionary) + 1) + own
+        codes = np.unique(joined, return_inverse=True)[1].reshape(-1)
+    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
+    rows = pa.array(first)
+    picked = [column.take(rows).cast(pa.string()).to_pylist() for column in columns]
+    objects = [
+        orjson.dumps(
+            {name: values[row] for (name, _), values in zip(fields, picked, strict=True) if values[row] is not None},
+            option=orjson.OPT_SORT_KEYS,
+        ).decode()
+        for row in range(len(first))
+    ]
+    return pa.array(objects, pa.string()).take(pa.array(codes.reshape(-1)))
+
+
+def _with_value(table: pa.Table, texts: _Texts, fields: tuple[str, ...]) -> pa.Table:
+    """The table with its values; rows without one left out; a list's members are one row each."""
+    place = HITS.names.index("value")
+    column = texts.frame.column(fields[0]) if len(fields) == 1 else None
+    if column is not None and column.distinct().parents is not None:
+        lists = pa.array([sorted(set(item)) for item in column.lists(texts.rows)], pa.list_(pa.string()))
+        return table.take(pc.list_parent_indices(lists)).set_column(place, "value", pc.list_flatten(lists))
+    if len(fields) == 1:
+        value = texts.plain(fields[0])
+    else:
+        parts: Mapping[str, list[str | None]] = {name: texts.plain(name).to_pylist() for name in fields}
+        rows = zip(*(parts[name] for name in fields), strict=True)
+        value = pa.array([None if None in row else orjson.dumps(row).decode() for row in rows], pa.string())
+    return table.set_column(place, "value", value).filter(pc.is_valid(value))
+
+
+def by_rule(table: pa.Table) -> dict[str, int]:
+    """How many hits each stream has, for counters."""
+    counts: dict[str, int] = defaultdict(int)
+    for item in pc.value_counts(table.column("stream")).to_pylist():
+        counts[item["values"]] += item["counts"]
+    return dict(counts)

@@ -1,0 +1,208 @@
+"""Events as a file has them: NDJSON or Parquet to a frame, keys as given, no mapping.
+
+An object inside an event is its leaves under dotted names; a list of objects is, per leaf, the list of its values. Null
+and absent are kept apart. Used by the rule author's tools only: live events are columns from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from csirt.detect import values
+from csirt.detect.columns import NUMBER, OTHER, TEXT, TRUTH, AddressColumn, Column, Distinct, TextColumn, from_arrow
+from csirt.errors import NotFound, Usage
+from csirt.model import ecs
+from csirt.model.batch import Array, address_parts, event_ids
+
+TIME_FIELDS = ("@timestamp", "timestamp", "event.created", "ts", "time", "UtcTime", "TimeCreated", "EventTime")
+ID_FIELDS = ("event.id", "id", "_id")
+MAX_DEPTH = 64
+
+
+class RawFrame:
+    """Rows of any kind with columns by their own names. `datasets`: `event.dataset` of each row, None when unknown."""
+
+    def __init__(self, rows: int, columns: dict[str, Column]) -> None:
+        self.rows = rows
+        self._columns = columns
+        # The specification takes spaces out of field names ("Process Name" is ProcessName).
+        self._plain = {name.replace(" ", ""): column for name, column in columns.items() if " " in name}
+
+    def column(self, name: str) -> Column | None:
+        """The column of that name, spaces aside."""
+        return self._columns.get(name) or self._plain.get(name.replace(" ", ""))
+
+    def names(self) -> Sequence[str]:
+        """All columns."""
+        return list(self._columns)
+
+    def event_ids(self) -> list[str | None]:
+        """The events' own ids, from the first field that looks like one."""
+        for name in ID_FIELDS:
+            column = self._columns.get(name)
+            if column is not None and not column.null().all():
+                found: list[str | None] = column.texts(np.arange(self.rows)).to_pylist()
+                return found
+        return [None] * self.rows
+
+    def times(self) -> tuple[Array, Array]:
+        """(microseconds, valid): event time from the first field that holds times."""
+        for name in TIME_FIELDS:
+            column = self._columns.get(name)
+            if column is None or column.null().all():
+                continue
+            texts = column.texts(np.arange(self.rows))
+            known = [values.parse_time(text) for text in texts.dictionary.to_pylist()]
+            codes = np.asarray(texts.indices.fill_null(-1).to_numpy())
+            micros = np.array([*(item or 0 for item in known), 0], np.int64)[codes]
+            valid = np.array([*(item is not None for item in known), False], bool)[codes]
+            if valid.any():
+                return micros, valid
+        return np.zeros(self.rows, np.int64), np.zeros(self.rows, bool)
+
+
+def read(path: Path) -> RawFrame:
+    """The events of a `.parquet` file, or of NDJSON (`-` is stdin). Raises NotFound, or Usage with file and line."""
+    if str(path) != "-" and not path.is_file():
+        raise NotFound(f"{path}: no such file")
+    if path.suffix == ".parquet":
+        try:
+            return from_table(pq.read_table(path))
+        except pa.ArrowException as error:
+            raise Usage(f"{path}: not a Parquet file: {error}") from error
+    import sys
+
+    raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    return from_events(_lines(raw, str(path)))
+
+
+def _lines(raw: bytes, name: str) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise Usage(f"{name}:{number}: not JSON: {error}; write one JSON object per line") from error
+        if not isinstance(event, dict):
+            raise Usage(f"{name}:{number}: not a JSON object; write one object per line")
+        events.append(event)
+    return events
+
+
+def from_events(events: Iterable[dict[str, Any]]) -> RawFrame:
+    """A frame of plain objects."""
+    builders: dict[str, _Builder] = {}
+    count = 0
+    for row, event in enumerate(events):
+        count = row + 1
+        _flatten(event, "", row, builders, 0, False)
+    return RawFrame(count, {name: builder.column(count) for name, builder in builders.items()})
+
+
+class _Builder:
+    """One column while it grows."""
+
+    __slots__ = ("codes", "found", "kinds", "lists", "nulls", "rows", "seen", "texts")
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, str], int] = {}
+        self.texts: list[str] = []
+        self.kinds: list[int] = []
+        self.rows: list[int] = []
+        self.codes: list[int] = []
+        self.nulls: list[int] = []
+        self.seen: list[int] = []
+        self.lists = False
+
+    def add(self, row: int, value: Any) -> None:
+        """A value of the row; None counts as present and null, an object as present without a value."""
+        self.seen.append(row)
+        if value is None:
+            self.nulls.append(row)
+            return
+        kind, text = _describe(value)
+        key = (kind, text)
+        code = self.found.get(key)
+        if code is None:
+            code = self.found[key] = len(self.texts)
+            self.texts.append(text)
+            self.kinds.append(kind)
+        self.rows.append(row)
+        self.codes.append(code)
+
+    def column(self, count: int) -> Column:
+        present = np.zeros(count, bool)
+        present[self.seen] = True
+        null = ~present
+        null[self.nulls] = True
+        parents = np.array(self.rows, np.int64)
+        codes = np.array(self.codes, np.int32)
+        texts = pa.array(self.texts, pa.string())
+        kinds = np.array(self.kinds, np.uint8)
+        if not self.lists and (np.diff(parents) > 0).all():
+            rows = np.full(count, -1, np.int32)
+            rows[parents] = codes
+            return TextColumn(count, Distinct(texts, rows, None, kinds), present, null)
+        order = np.argsort(parents, kind="stable")
+        return TextColumn(count, Distinct(texts, codes[order], parents[order], kinds), present, null)
+
+
+def _describe(value: Any) -> tuple[int, str]:
+    if isinstance(value, str):
+        return TEXT, value
+    if isinstance(value, bool):
+        return TRUTH, "true" if value else "false"
+    if isinstance(value, int | float):
+        return NUMBER, values.number_text(value)
+    return OTHER, ""
+
+
+def _flatten(value: Any, name: str, row: int, builders: dict[str, _Builder], depth: int, in_list: bool) -> None:
+    if depth > MAX_DEPTH:
+        raise Usage(f"event {row}: nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, list):
+        builder = builders.setdefault(name, _Builder())
+        builder.lists = True
+        if not value:
+            builder.add(row, {})
+        for item in value:
+            _flatten(item, name, row, builders, depth + 1, True)
+        return
+    if name:
+        builder = builders.setdefault(name, _Builder())
+        builder.lists = builder.lists or in_list
+        builder.add(row, value)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _flatten(item, f"{name}.{key}" if name else key, row, builders, depth + 1, in_list)
+
+
+def from_table(table: pa.Table) -> RawFrame:
+    """A frame of an Arrow table; structs are flattened, addresses in the lake's physical form become one column."""
+    columns: dict[str, Column] = {}
+    flat = table
+    while any(pa.types.is_struct(field.type) for field in flat.schema):
+        flat = flat.flatten()
+    names = set(flat.column_names)
+    for name in flat.column_names:
+        stem = next((name.removesuffix(part) for part in ecs.ADDRESS_PARTS if name.endswith(part)), "")
+        if stem and all(f"{stem}{part}" in names for part in ecs.ADDRESS_PARTS):
+            columns.setdefault(stem, AddressColumn(*address_parts(flat, stem)))
+            continue
+        column = from_arrow(flat.column(name))
+        if column is not None:
+            columns[name] = column
+    if {"csirt.segment", "csirt.ordinal"} <= names and "event.id" not in columns:
+        found = from_arrow(event_ids(flat))
+        if found is not None:
+            columns["event.id"] = found
+    return RawFrame(table.num_rows, columns)

@@ -1,0 +1,127 @@
+"""What a rule file becomes: rules and correlations as plain values, without pySigma's objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from csirt.detect.atoms import Node
+from csirt.model.records import Severity
+
+# Alerts of a dataset are grouped by these fields unless the rule says otherwise.
+GROUP_BY: dict[str, tuple[str, ...]] = {
+    "mail": ("source.ip",),
+    "edi": ("csirt.edi.her_from", "csirt.edi.her_to"),
+    "self": ("csirt.self.subject",),
+}
+DEFAULT_GROUP_BY = ("source.ip",)
+# Facts shown to people unless the rule says otherwise.
+FACTS: dict[str, tuple[str, ...]] = {
+    "flow": ("destination.port", "network.transport"),
+    "dns": ("dns.question.name", "dns.response_code"),
+    "tls": ("tls.client.server_name",),
+    "http": ("url.domain", "http.request.method"),
+    "mail": ("csirt.mail.status", "csirt.mail.reason", "csirt.mail.to.domain"),
+    "edi": ("csirt.edi.action", "csirt.edi.status"),
+    "self": ("event.action",),
+}
+HOUR = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """A rule's attributes under `csirt:`. `group_by`, `facts` None: the dataset's defaults. `timespan`, microseconds:
+    how long without a hit ends an alert. `tell`: who is told (CSIRT, NO, member, EDI, …)."""
+
+    rsit: str = ""
+    playbook: str = ""
+    group_by: tuple[str, ...] | None = None
+    timespan: int = HOUR
+    tell: tuple[str, ...] = ()
+    clinical: bool = False
+    facts: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What rules and correlations share, for alerts and for people."""
+
+    id: str
+    title: str
+    name: str
+    level: Severity
+    status: str
+    file: str
+    line: int
+    description: str = ""
+    version: str = ""
+    author: str = ""
+    license: str = ""
+    references: tuple[str, ...] = ()
+    tactics: tuple[str, ...] = ()
+    techniques: tuple[str, ...] = ()
+    custom: Custom = field(default_factory=Custom)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A Sigma rule. `datasets`: whose rows it sees; empty: never matched, `unrouted` says why. `alerts`: whether its
+    matches are alerts of their own, or only the input of correlations."""
+
+    meta: Meta
+    condition: Node
+    datasets: frozenset[str]
+    unrouted: str = ""
+    alerts: bool = True
+
+    @property
+    def id(self) -> str:
+        """The rule's id."""
+        return self.meta.id
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """A Sigma correlation, or our `absence`.
+
+    `rules`: ids of the base rules; for `absence` what must be followed and what must follow it. `group_by`: names, each
+    a field or an alias; `aliases`: name -> rule id -> field. `timespan` in microseconds. `bounds`: (operator, number)
+    pairs that must all hold. `value_fields`: what value_count counts, jointly.
+    """
+
+    meta: Meta
+    type: str
+    rules: tuple[str, ...]
+    group_by: tuple[str, ...]
+    timespan: int
+    bounds: tuple[tuple[str, float], ...] = ()
+    value_fields: tuple[str, ...] = ()
+    aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    dataset: str = ""
+
+    @property
+    def id(self) -> str:
+        """The correlation's id."""
+        return self.meta.id
+
+    def fields(self, rule: str) -> tuple[tuple[str, str], ...]:
+        """(name in the group, field of that rule's events) for each group-by name."""
+        return tuple((name, self.aliases.get(name, {}).get(rule, name)) for name in self.group_by)
+
+
+def stream(correlation: str, rule: str) -> str:
+    """The name of a correlation's input."""
+    return f"{correlation}/{rule}"
+
+
+_TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")
+
+
+def attack(tags: list[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(tactics, techniques) of `attack.*` tags, techniques in capitals; groups and software are neither."""
+    names = [str(tag)[len("attack.") :] for tag in tags if str(tag).startswith("attack.")]
+    techniques = tuple(name.upper() for name in names if _TECHNIQUE.fullmatch(name))
+    tactics = tuple(name.replace("_", "-") for name in names if not re.match(r"(t|g|s|ta)\d", name))
+    return tactics, techniques

@@ -1,0 +1,123 @@
+"""pySigma as this room uses it: documents that are already plain values become its objects, its errors Problems.
+
+Two things are added to pySigma 1.5, both in the specification 2.1 or harmless to it: the modifier `utf16le` (a synonym
+of `wide`), and CIDR values with host bits, which mean the network they lie in.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from sigma import modifiers
+from sigma.correlations import SigmaCorrelationRule
+from sigma.exceptions import SigmaError
+from sigma.filters import SigmaFilter
+from sigma.rule import SigmaRule
+from sigma.types import SigmaCIDRExpression, SigmaString
+
+from csirt.content import Document
+from csirt.errors import Problem
+
+
+class _Utf16Le(modifiers.SigmaWideModifier):
+    """`utf16le`: the specification's name for `wide`."""
+
+
+class _Network(modifiers.SigmaCIDRModifier):
+    """`cidr` that takes a network with host bits for the network."""
+
+    def modify(self, val: SigmaString) -> SigmaCIDRExpression:
+        try:
+            return super().modify(SigmaString(str(ipaddress.ip_network(str(val), strict=False))))
+        except ValueError:
+            return super().modify(val)
+
+
+modifiers.modifier_mapping["utf16le"] = _Utf16Le
+modifiers.modifier_mapping["cidr"] = _Network
+modifiers.reverse_modifier_mapping[_Utf16Le.__name__] = "utf16le"
+modifiers.reverse_modifier_mapping[_Network.__name__] = "cidr"
+
+
+def rule(document: Document, problems: list[Problem]) -> SigmaRule | None:
+    """The rule of a document, or None with the problems added."""
+    parsed: SigmaRule | None = _parse(SigmaRule, document, problems)
+    return parsed
+
+
+def correlation(document: Document, problems: list[Problem]) -> SigmaCorrelationRule | None:
+    """The correlation of a document, or None with the problems added."""
+    parsed: SigmaCorrelationRule | None = _parse(SigmaCorrelationRule, document, problems)
+    return parsed
+
+
+def filter_(document: Document, problems: list[Problem]) -> SigmaFilter | None:
+    """The filter of a document, or None with the problems added."""
+    parsed: SigmaFilter | None = _parse(SigmaFilter, document, problems)
+    return parsed
+
+
+def _parse(kind: Any, document: Document, problems: list[Problem]) -> Any:
+    try:
+        parsed = kind.from_dict(document.value, collect_errors=True)
+    except SigmaError as error:
+        problems.append(_problem(document, error))
+        return None
+    except Exception as error:  # pySigma lets values of unexpected types raise anything
+        problems.append(
+            document.problem((), f"not a Sigma rule: {type(error).__name__}: {error}", "compare it with a shipped rule")
+        )
+        return None
+    problems += [_problem(document, found) for found in parsed.errors]
+    return None if parsed.errors else parsed
+
+
+# What an error is about, by a word of its class name, and where in the document that is.
+_PLACES = (
+    ("Logsource", ("logsource",), "see docs/rule-authors.md for the log sources"),
+    ("Condition", ("detection", "condition"), "name selections that exist"),
+    ("Correlation", ("correlation",), ""),
+    ("Timespan", ("correlation", "timespan"), "write a number and s, m, h or d"),
+    ("Identifier", ("id",), "write a random UUID"),
+    ("Level", ("level",), "informational, low, medium, high or critical"),
+    ("Status", ("status",), "stable, test, experimental, deprecated or unsupported"),
+    ("Date", ("date",), "write YYYY-MM-DD"),
+    ("Modified", ("modified",), "write YYYY-MM-DD"),
+    ("Title", ("title",), ""),
+    ("Tag", ("tags",), ""),
+    ("Modifier", ("detection",), "see docs/rule-authors.md for the modifiers"),
+    ("RegularExpression", ("detection",), "correct the expression"),
+    ("Detection", ("detection",), ""),
+    ("Value", ("detection",), ""),
+    ("Type", ("detection",), ""),
+)
+
+
+def _problem(document: Document, error: Exception) -> Problem:
+    name = type(error).__name__
+    path, advice = next(((path, advice) for word, path, advice in _PLACES if word in name), ((), ""))
+    if path and path[0] == "detection" and "correlation" in document.value:
+        path = ("correlation", *path[1:])
+    message = " ".join(str(error).split()) or name
+    return document.problem(_nearest(document, path, message), message, advice, "sigma")
+
+
+def _nearest(document: Document, path: tuple[str, ...], message: str) -> tuple[str | int, ...]:
+    """The node of the selection or field that the message quotes, where it can be found."""
+    detection = document.value.get("detection")
+    if path[:1] == ("detection",) and path != ("detection", "condition") and isinstance(detection, dict):
+        for marked in sorted(document.marks, key=len, reverse=True):
+            leaf = document.value
+            for step in marked:
+                leaf = leaf[step]
+            if marked[:1] == ("detection",) and isinstance(leaf, str) and len(leaf) > 1 and f"'{leaf}'" in message:
+                return marked
+        for marked in document.marks:
+            if marked[:1] == ("detection",) and any("|" in str(step) and _unknown(str(step)) for step in marked):
+                return marked
+    return path
+
+
+def _unknown(key: str) -> bool:
+    return any(part not in modifiers.modifier_mapping for part in key.split("|")[1:])
