@@ -1,0 +1,125 @@
+"""Raw columns to Arrow arrays: masks by who filled them, text and addresses once per distinct value."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from csirt.decode import identity
+from csirt.decode.netflow import fill
+from csirt.decode.netflow.rows import Column, Rows
+from csirt.model import address, ecs
+from csirt.model.batch import Array
+
+_MAILBOX = r"[^\s@/:;,<>\"]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
+_MAILBOX_RE = re.compile(_MAILBOX)
+# RE2 writes code points differently from Python.
+_SUSPECT = f"{_MAILBOX}|" + re.sub(r"\\u([0-9a-f]{4})", r"\\x{\1}", identity.CANDIDATE)
+
+
+class Arrow:
+    """Makes the Arrow columns of some rows; validity bitmaps are made once per pattern of plans."""
+
+    def __init__(self, rows: Rows, buffer: Array) -> None:
+        self.rows = rows
+        self.buffer = buffer
+        self._bitmaps: dict[bytes, pa.Buffer] = {}
+
+    def valid(self, column: Column) -> tuple[Array | None, pa.Buffer | None]:
+        """(rows that have it or None for all, the same as an Arrow bitmap)."""
+        if column.present.all():
+            return None, None
+        key = column.present.tobytes()
+        mask = column.present[self.rows.plan]
+        if key not in self._bitmaps:
+            self._bitmaps[key] = pa.array(mask, pa.bool_()).buffers()[1]
+        return mask, self._bitmaps[key]
+
+    def plain(self, values: Array, kind: pa.DataType, bitmap: pa.Buffer | None) -> pa.Array:
+        """A fixed-width array on the same memory."""
+        return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(values)])
+
+    def address(self, name: str, column: Column) -> dict[str, pa.Array]:
+        """The three physical columns of an address."""
+        _, bitmap = self.valid(column)
+        kinds = (pa.uint8(), pa.uint64(), pa.uint64())
+        return {
+            name + suffix: self.plain(values, kind, bitmap)
+            for suffix, values, kind in zip(ecs.ADDRESS_PARTS, column.parts, kinds, strict=True)
+        }
+
+    def own(self, column: Column, *, ecs_mac: bool = False) -> pa.Array:
+        """The column in its logical type. `ecs_mac`: as ECS writes them (`00-00-5E-…`) and not as `00:00:5e:…`."""
+        mask, bitmap = self.valid(column)
+        first = column.parts[0]
+        storage = column.storage
+        if storage in ("uint", "sint", "float"):
+            return self.plain(first, pa.from_numpy_dtype(first.dtype), bitmap)
+        if storage == "time":
+            return times(first, mask)
+        if storage == "bool":
+            known = (first == 1) | (first == 2) if mask is None else mask & ((first == 1) | (first == 2))
+            return pa.array(first == 1, pa.bool_(), mask=~known)
+        if storage == "mac":
+            return macs(first, mask, ecs_mac)
+        if storage == "address":
+            family = column.parts[0] if mask is None else np.where(mask, column.parts[0], 0)
+            return address.texts(family, column.parts[1], column.parts[2])
+        return self._spans(column, mask, bitmap)
+
+    def _spans(self, column: Column, mask: Array | None, bitmap: pa.Buffer | None) -> pa.Array:
+        offset, length = column.parts[0], column.parts[1].astype(np.int64)
+        if mask is not None:
+            length[~mask] = 0
+        if column.storage.startswith("cut:"):
+            fill.header_end(self.buffer, offset, length, column.storage == "cut:ethernet")
+        ends = np.zeros(len(length) + 1, np.int64)
+        np.cumsum(length, out=ends[1:])
+        data = np.empty(int(ends[-1]), np.uint8)
+        fill.gather(self.buffer, offset, length, data)
+        if column.storage == "text":
+            offsets = pa.py_buffer(ends.astype(np.int32))
+            raw = pa.Array.from_buffers(pa.binary(), len(length), [bitmap, offsets, pa.py_buffer(data)])
+            return text(raw.dictionary_encode())
+        digits = pa.py_buffer(data.tobytes().hex().encode())
+        offsets = pa.py_buffer((ends * 2).astype(np.int32))
+        return pa.Array.from_buffers(pa.string(), len(length), [bitmap, offsets, digits]).dictionary_encode()
+
+
+def times(values: Array, mask: Array | None) -> pa.Array:
+    """Microseconds as timestamps; what no calendar holds, and masked rows, are null."""
+    known = values > 0
+    if mask is not None:
+        known &= mask
+    return pa.array(values, pa.int64(), mask=None if known.all() else ~known).cast(ecs.TIME)
+
+
+def macs(values: Array, mask: Array | None, ecs_form: bool) -> pa.Array:
+    """48-bit numbers as dictionary text."""
+    unique, inverse = np.unique(values, return_inverse=True)
+    digits = unique.astype(">u8").tobytes().hex()
+    names = [digits[i * 16 + 4 : i * 16 + 16] for i in range(len(unique))]
+    sign = "-" if ecs_form else ":"
+    names = [sign.join(name[i : i + 2] for i in range(0, 12, 2)) for name in names]
+    names = [name.upper() for name in names] if ecs_form else names
+    indices = pa.array(inverse.reshape(-1).astype(np.int32), mask=None if mask is None else ~mask)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+
+
+def text(raw: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Binary dictionary values as UTF-8; identity numbers and mailboxes are removed (decision 15)."""
+    try:
+        values = raw.dictionary.cast(pa.string())
+    except pa.ArrowInvalid:
+        values = pa.array([item.decode("utf-8", "replace") for item in raw.dictionary.to_pylist()], pa.string())
+    if pc.any(pc.match_substring_regex(values, _SUSPECT)).as_py():
+        clean = [_MAILBOX_RE.sub("[mailbox removed]", identity.remove(item)[0]) for item in values.to_pylist()]
+        values = pa.array(clean, pa.string())
+    if len(values) and pc.count_distinct(values).as_py() != len(values):
+        distinct = values.dictionary_encode()
+        indices = pc.take(distinct.indices, raw.indices)
+        return pa.DictionaryArray.from_arrays(indices, distinct.dictionary)
+    return pa.DictionaryArray.from_arrays(raw.indices, values)

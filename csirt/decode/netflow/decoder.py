@@ -1,0 +1,184 @@
+"""The decoder of NetFlow and IPFIX datagrams: one chunk in, one batch of flows and one of options data out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from csirt.decode.netflow import normalise, sampling
+from csirt.decode.netflow.elements import ElementTable, shipped
+from csirt.decode.netflow.intake import Deltas, Intake
+from csirt.decode.netflow.normalise import Names
+from csirt.decode.netflow.plan import Plan, compile_plan, fixed_signature
+from csirt.decode.netflow.rows import Rows, Sets, build
+from csirt.decode.netflow.state import Held, State
+from csirt.decode.netflow.templates import Signature
+from csirt.model import address
+from csirt.model.batch import Array, Batch, Decoded, assemble
+from csirt.model.chunk import Chunk, Datagrams
+
+BATCH_BYTES = 512 << 20  # of raw columns: what is larger, or has more columns, becomes several batches
+BATCH_COLUMNS = 2_000
+MAX_PLANS = 8_192
+
+
+class Configured(Protocol):
+    """What the configuration says about an exporter (csirt.config.Exporter)."""
+
+    address: str
+    name: str
+    sampling_rate: int
+
+
+class NetflowDecoder:
+    """Decodes one source's datagrams in order; pure. See `csirt.decode.base.Decoder`.
+
+    `exporters`: those that are believed, with names and forced sampling rates. `accept_unknown`: whether others are
+    decoded too. `hold_bytes`, `hold_age_us`: how much, and how long by receive time, data waits for its template.
+    """
+
+    def __init__(
+        self,
+        source_id: str,
+        *,
+        exporters: Sequence[Configured] = (),
+        accept_unknown: bool = True,
+        hold_bytes: int = 8 << 20,
+        hold_age_us: int = 30 * 60 * 10**6,
+        elements: ElementTable | None = None,
+    ) -> None:
+        self.source = source_id
+        self._table = elements or shipped()
+        self._configured = {address.from_text(item.address): item for item in exporters}
+        self._accept_unknown = accept_unknown
+        self._hold = (hold_bytes, hold_age_us)
+        self._plans: dict[Signature, int] = {}
+        self._compiled: list[Plan] = []
+        self.templates = 0  # template records read so far, repeats included
+        self.load(None)
+
+    def load(self, state: bytes | None) -> None:
+        """Resume from a committed state, or start afresh. Raises ValueError for bytes that are no state."""
+        self._state = State.load(state)
+        self._index: dict[tuple[int, ...], int] = {item.key: n for n, item in enumerate(self._state.exporters)}
+        self._forget_plans()
+
+    def finish(self) -> Decoded:
+        """End of input: what is still held expires, and is counted."""
+        held = self._state.held
+        decoded = int(held.decoded.sum())
+        expired = held.datagrams - decoded
+        result = Decoded(left=decoded, dropped={"expired": expired} if expired else {})
+        if held.sets:
+            owner = np.empty(held.datagrams, np.int64)
+            owner[held.rows["datagram"]] = held.rows["exporter"]
+            deltas = Deltas(self._state)
+            deltas.add("held", owner, np.full(len(owner), -1, np.int64))
+            deltas.add("decoded", owner[held.decoded])
+            deltas.add("expired", owner[~held.decoded])
+            result.exporters = deltas.rows()
+            result.problems.append(f"{held.datagrams} datagrams waited for a template that never came")
+            self._state.held, self._state.segments = Held(), []
+            result.state = self._state.dump()
+        return result
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """The rows of one chunk and what became of every datagram in it."""
+        data = chunk.data
+        if not isinstance(data, Datagrams) or not len(data.offset):
+            return Decoded(held=self._state.held.datagrams)
+        if len(self._compiled) > MAX_PLANS:
+            self._forget_plans()
+        intake = Intake(self._state, self._index, data, self.plan, self._allowed)
+        intake.read_templates()
+        self.templates += intake.templates
+        sets = intake.resolve(chunk.segment, *self._hold, self._compiled)
+        result = Decoded(entered=len(data.offset))
+        result.batches = self._batches(sets, intake)
+        intake.account(result)
+        result.state = self._state.dump()
+        return result
+
+    def plan(self, signature: Signature) -> int:
+        """The number of the plan for a signature, compiled when it is first seen."""
+        if signature not in self._plans:
+            self._plans[signature] = len(self._compiled)
+            self._compiled.append(compile_plan(signature, self._table))
+        return self._plans[signature]
+
+    def _forget_plans(self) -> None:
+        self._plans.clear()
+        self._compiled.clear()
+        for version in sorted(self._table.fixed):
+            self.plan(fixed_signature(version, self._table))
+
+    def _allowed(self, family: int, high: int, low: int) -> bool:
+        return self._accept_unknown or (family, high, low) in self._configured
+
+    def _batches(self, sets: Sets, intake: Intake) -> list[Batch]:
+        """Options first, for what they say about samplers counts for the flows beside them."""
+        options = np.array([plan.signature.options for plan in self._compiled], bool)[sets.plan]
+        numbers = np.unique(sets.exporter).tolist()
+        live = {number: self._state.exporters[number].samplers for number in numbers}
+        before = {number: dict(table) for number, table in live.items() if table}
+        boots = {n: [(-1, self._state.exporters[n].boot)] for n in numbers if self._state.exporters[n].boot}
+        changes: list[sampling.Change] = []
+        batches: list[Batch] = []
+        for rows in self._parts(sets.take(options), intake.buffer):
+            changes += sampling.announced(rows, self._table.roles)
+            for at, number, boot in normalise.announced_boots(rows, self._table.roles):
+                if self._state.exporters[number].version == 10:  # v9 says its uptime in every header
+                    boots.setdefault(number, []).append((at, boot))
+                    self._state.exporters[number].boot = boot
+            names = self._localise(rows, intake)
+            batches.append(assemble("flow_options", normalise.options(rows, intake.buffer, names)))
+        changes = sampling.follow(live, sorted(changes, key=lambda change: change[0]))
+        flows = sets.take(~options)
+        normalise.apply_boots(flows, boots)
+        done: list[Batch] = []
+        for rows in self._parts(flows, intake.buffer):
+            used = {number: local for local, number in enumerate(np.unique(rows.sets.exporter).tolist())}
+            names = self._localise(rows, intake)
+            mine = {used[e]: table for e, table in before.items() if e in used}
+            later = [(at, used[e], i, rate) for at, e, i, rate in changes if e in used]
+            done.append(
+                assemble("flow", normalise.flows(rows, intake.buffer, names, self._table.roles, mine, later))
+            )
+        return done + batches
+
+    def _parts(self, sets: Sets, buffer: Array) -> Iterator[Rows]:
+        """The sets' rows, in as few parts as the bounds on a batch allow."""
+        if not len(sets.plan):
+            return
+        used, local = np.unique(sets.plan, return_inverse=True)
+        plans = [self._compiled[number] for number in used.tolist()]
+        widths = {output.column: max(output.width, 17) for plan in plans for output in plan.outputs}
+        if len(local) > 1 and (
+            len(widths) > BATCH_COLUMNS or sum(widths.values()) * int(sets.records.sum()) > BATCH_BYTES
+        ):
+            half = len(local) // 2
+            yield from self._parts(sets.take(np.arange(half)), buffer)
+            yield from self._parts(sets.take(np.arange(half, len(local))), buffer)
+            return
+        part = sets.take(np.arange(len(local)))
+        part.plan = local.reshape(-1).astype(np.int64)
+        yield build(part, plans, buffer)
+
+    def _localise(self, rows: Rows, intake: Intake) -> Names:
+        """Renumber the exporters and segments of these rows from 0; say what the numbers stand for."""
+        numbers, local = np.unique(rows.sets.exporter, return_inverse=True)
+        rows.sets.exporter = local.reshape(-1)
+        segments, local = np.unique(rows.sets.segment, return_inverse=True)
+        rows.sets.segment = local.reshape(-1)
+        exporters = [self._state.exporters[number] for number in numbers.tolist()]
+        known = [self._configured.get((item.family, item.high, item.low)) for item in exporters]
+        return Names(
+            segments=[intake.segments[number] for number in segments.tolist()],
+            addresses=[item.address or None for item in exporters],
+            observers=[(item.name or None) if item else None for item in known],
+            versions=np.array([item.version for item in exporters], np.uint8),
+            domains=np.array([item.domain for item in exporters], np.uint32),
+            rates=np.array([item.sampling_rate if item else 0 for item in known], np.int64),
+        )

@@ -1,0 +1,374 @@
+"""One chunk on its way to rows: exporters, templates in force, held sets, and what became of every datagram."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from csirt.decode.netflow import scan
+from csirt.decode.netflow.holding import Entries, Outcome, keep, settle
+from csirt.decode.netflow.plan import Plan
+from csirt.decode.netflow.rows import Sets
+from csirt.decode.netflow.state import MAX_EXPORTERS, MAX_TEMPLATE_FIELDS, MAX_TEMPLATES, Exporter, State
+from csirt.decode.netflow.templates import Definition, Signature, parse
+from csirt.model.batch import Array, Decoded
+from csirt.model.chunk import Datagrams
+
+UNLISTED, TOO_MANY = -1, -2
+_REASONS = {UNLISTED: "unlisted_exporter", TOO_MANY: "too_many_exporters"}
+
+
+class Intake:
+    """The bookkeeping of one chunk. Call `read_templates`, `resolve`, `account` in this order."""
+
+    def __init__(
+        self,
+        state: State,
+        index: dict[tuple[int, ...], int],
+        data: Datagrams,
+        plan_of: Callable[[Signature], int],
+        allowed: Callable[[int, int, int], bool],
+    ) -> None:
+        self.state = state
+        self.buffer = _read_only(data.buffer)
+        self._plan_of = plan_of
+        self._data = data
+        self._frame = np.ascontiguousarray(data.frame, np.int64)
+        self._time = np.ascontiguousarray(data.time, np.int64)
+        self._clock = np.maximum(np.maximum.accumulate(self._time), state.clock)
+        self._scan(np.ascontiguousarray(data.offset, np.int64), np.ascontiguousarray(data.length, np.int64))
+        self._find_exporters(index, allowed)
+        self.bad = np.zeros(len(self.s_id), np.int64)
+        self.good = np.zeros(len(self.s_id), bool)
+        self._changes: list[tuple[int, int, int]] = []  # before set, slot, plan
+
+    def _scan(self, offset: Array, length: Array) -> None:
+        count = len(offset)
+        self.status = np.zeros(count, np.int64)
+        first_m, first_s = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+        empty = np.empty((0, scan.M_WIDTH), np.int64), np.empty((0, scan.S_WIDTH), np.int64)
+        scan.scan(self.buffer, offset, length, self.status, first_m, first_s, False, *empty)
+        first_m, first_s = np.cumsum(first_m), np.cumsum(first_s)
+        messages = np.empty((int(first_m[-1]), scan.M_WIDTH), np.int64)
+        sets = np.empty((int(first_s[-1]), scan.S_WIDTH), np.int64)
+        scan.scan(self.buffer, offset, length, self.status, first_m, first_s, True, messages, sets)
+        columns = np.ascontiguousarray(messages.T)
+        self.m_datagram, self.m_version, self.m_export, self.m_uptime = columns[:4]
+        self.m_sequence, self.m_domain, self.m_sampling, self.m_bad = columns[4:]
+        self.s_message, self.s_id, self.s_offset, self.s_length = np.ascontiguousarray(sets.T)
+        self.s_datagram = self.m_datagram[self.s_message]
+        self.s_version = self.m_version[self.s_message]
+        self._first_m = first_m
+
+    def _find_exporters(self, index: dict[tuple[int, ...], int], allowed: Callable[[int, int, int], bool]) -> None:
+        """Number every message's exporter; negative numbers say why it is refused."""
+        data, datagram = self._data, self.m_datagram
+        family = np.asarray(data.family)[datagram].astype(np.int64)
+        high = np.asarray(data.high).astype(np.uint64, copy=False)[datagram]
+        low = np.asarray(data.low).astype(np.uint64, copy=False)[datagram]
+        kind = (family << 48) | (self.m_version << 32) | self.m_domain
+        self.m_group = np.empty(len(datagram), np.int64)
+        first = np.empty(len(datagram), np.int64)
+        zero = np.zeros(len(datagram), np.int64)
+        groups = scan.number_keys(kind, high.view(np.int64), low.view(np.int64), zero, self.m_group, first)
+        self.groups = np.empty(groups, np.int64)  # exporter number by group
+        for group in range(groups):
+            m = first[group]
+            key = (int(family[m]), int(high[m]), int(low[m]), int(self.m_version[m]), int(self.m_domain[m]))
+            number = index.get(key)
+            if not allowed(*key[:3]):
+                number = UNLISTED
+            elif number is None:
+                number = TOO_MANY
+                if len(self.state.exporters) < MAX_EXPORTERS:
+                    number = index[key] = len(self.state.exporters)
+                    self.state.exporters.append(Exporter(*key))
+            self.groups[group] = number
+        self.m_exporter = self.groups[self.m_group] if groups else np.empty(0, np.int64)
+        self.s_exporter = self.m_exporter[self.s_message]
+
+    def read_templates(self) -> None:
+        """Apply every template record in order; remember when it changed what is in force for a set here or held."""
+        templated = (self.s_version >= 9) & (self.s_exporter >= 0)
+        data = templated & (self.s_id >= 256)
+        held = self.state.held.rows
+        exporter = np.concatenate([held["exporter"], self.s_exporter[data]])
+        template = np.concatenate([held["template"], self.s_id[data]])
+        number, first = np.empty(len(exporter), np.int64), np.empty(len(exporter), np.int64)
+        zero = np.zeros(len(exporter), np.int64)
+        slots = scan.number_keys(exporter, template, zero, zero, number, first)
+        keys = [(int(exporter[i]), int(template[i])) for i in first[:slots]]
+        self._slot = {key: slot for slot, key in enumerate(keys)}
+        self.held_slot = number[: len(held["exporter"])]
+        self.s_slot = np.full(len(self.s_id), -1, np.int64)
+        self.s_slot[data] = number[len(held["exporter"]) :]
+        self._current = np.full(max(slots, 1), scan.NO_TEMPLATE, np.int64)
+        for slot, (owner, ident) in enumerate(keys):
+            signature = self.state.exporters[owner].templates.get(ident)
+            if signature is not None:
+                self._current[slot] = self._plan_of(signature)
+        first_kind = np.where(self.s_version == 9, 0, 2)
+        is_template = templated & ((self.s_id == first_kind) | (self.s_id == first_kind + 1))
+        self.bad[(self.s_version >= 9) & (self.s_id < 256) & ~is_template & (self.s_exporter >= 0)] += 1
+        self.templates = 0
+        known: dict[tuple[int, int, bytes], tuple[list[Definition], int]] = {}
+        for s in np.flatnonzero(is_template).tolist():
+            at = int(self.s_offset[s])
+            body = self.buffer[at : at + int(self.s_length[s])].tobytes()
+            kind = (int(self.s_version[s]), int(self.s_id[s]), body)
+            if kind not in known:
+                known[kind] = parse(*kind)
+            definitions, broken = known[kind]
+            self.bad[s] += broken
+            self.good[s] = not broken or bool(definitions)
+            for definition in definitions:
+                self._define(s, int(self.s_exporter[s]), definition)
+
+    def _define(self, s: int, number: int, definition: Definition) -> None:
+        """Put one template record into force after set `s`."""
+        exporter = self.state.exporters[number]
+        signature = definition.signature
+        if signature is None:
+            gone = [definition.template] if definition.template else list(exporter.templates)
+            for ident in gone:
+                old = exporter.templates.get(ident)
+                if old is not None and old.options == definition.options:
+                    self.state.template_fields -= len(old.fields)
+                    del exporter.templates[ident]
+                    self._change(s, number, ident, scan.NO_TEMPLATE)
+            return
+        self.templates += 1
+        old = exporter.templates.get(definition.template)
+        if old == signature:
+            return
+        grown = len(signature.fields) - (len(old.fields) if old else 0)
+        full = old is None and len(exporter.templates) >= MAX_TEMPLATES
+        if full or self.state.template_fields + grown > MAX_TEMPLATE_FIELDS:
+            self.bad[s] += 1
+            return
+        self.state.template_fields += grown
+        exporter.templates[definition.template] = signature
+        self._change(s, number, definition.template, self._plan_of(signature))
+
+    def _change(self, s: int, exporter: int, template: int, plan: int) -> None:
+        slot = self._slot.get((exporter, template))
+        if slot is not None:
+            self._changes.append((s, slot, plan))
+
+    def resolve(self, segment: str, limit: int, age: int, plans: list[Plan]) -> Sets:
+        """The sets that can be decoded now, older held ones first, in the order their rows shall have."""
+        changes = np.array(self._changes, np.int64).reshape(-1, 3)
+        plan = np.full(len(self.s_id), scan.NONE, np.int64)
+        at, slots, to = (np.ascontiguousarray(changes[:, i]) for i in range(3))
+        scan.in_force(self.s_slot, self._current, at, slots, to, plan)
+        for version in (5, 7):
+            mine = (self.s_version == version) & (self.s_exporter >= 0)
+            if mine.any():
+                plan[mine] = self._plan_of_fixed(version, plans)
+        records = count(self.buffer, self.s_offset, self.s_length, plan, plans, self.bad)
+        waiting = plan == scan.NO_TEMPLATE
+        weight = np.where(waiting, self.s_length, records)
+        before = np.cumsum(weight) - weight
+        start = np.searchsorted(self.s_datagram, np.arange(len(self.status)))
+        base = before - before[np.minimum(start, max(len(before) - 1, 0))][self.s_datagram] if len(before) else before
+        self._follow_sequence(records, waiting)
+        which = np.flatnonzero(waiting)
+        new = Entries(
+            slot=self.s_slot[which],
+            rows={
+                "exporter": self.s_exporter[which],
+                "template": self.s_id[which],
+                "length": self.s_length[which],
+                "frame": self._frame[self.s_datagram[which]],
+                "base": base[which],
+                "time": self._time[self.s_datagram[which]],
+                "export": self.m_export[self.s_message[which]],
+                "uptime": self.m_uptime[self.s_message[which]],
+                "segment": np.full(len(which), len(self.state.segments), np.int64),
+                "datagram": self.s_datagram[which] + self.state.held.datagrams,
+                "clock": self._clock[self.s_datagram[which]],
+            },
+            at=which,
+            offset=self.s_offset[which],
+        )
+        self.segments = [*self.state.segments, segment]
+        release = to >= 0
+        clock = self._clock[self.s_datagram[at[release]]]
+        fate = settle(self.state.held, self.held_slot, new, at[release], slots[release], clock, limit, age)
+        return self._outcome(fate, new, plan, records, base, to[release], self.s_datagram[at[release]], plans)
+
+    def _plan_of_fixed(self, version: int, plans: list[Plan]) -> int:
+        return next(i for i, plan in enumerate(plans) if plan.signature.version == version)
+
+    def _outcome(
+        self, fate: Array, new: Entries, plan: Array, records: Array, base: Array, to: Array, when: Array, plans: list[Plan]
+    ) -> Sets:
+        """Join what is decoded at once with what a template released."""
+        older = self.state.held.sets
+        old_fate, new_fate = fate[:older], fate[older:]
+        released = new.at[new_fate >= 0]
+        at = self.s_datagram.copy()
+        plan[released] = to[new_fate[new_fate >= 0]]
+        at[released] = when[new_fate[new_fate >= 0]]
+        later = np.full(len(plan), scan.NONE, np.int64)
+        later[released] = plan[released]
+        records = records + count(self.buffer, self.s_offset, self.s_length, later, plans, self.bad)
+        self.good |= records > 0
+        here = np.flatnonzero(records > 0)
+        message, datagram = self.s_message[here], self.s_datagram[here]
+        sets = Sets(
+            offset=self.s_offset[here], length=self.s_length[here], plan=plan[here], records=records[here],
+            export=self.m_export[message], uptime=self.m_uptime[message], time=self._time[datagram],
+            frame=self._frame[datagram], base=base[here],
+            segment=np.full(len(here), len(self.state.segments), np.int64), exporter=self.s_exporter[here],
+            sampling=self.m_sampling[message], at=at[here],
+        )  # fmt: skip
+        self._outcomes = Outcome(old_fate, new_fate, np.zeros(older, bool))
+        which = np.flatnonzero(old_fate >= 0)
+        if len(which):
+            sets = Sets.join(self._older(which, to[old_fate[which]], when[old_fate[which]], plans), sets)
+        self._new = new
+        return sets
+
+    def _older(self, which: Array, plan: Array, at: Array, plans: list[Plan]) -> Sets:
+        """Sets held from earlier chunks, appended to this chunk's buffer."""
+        held = self.state.held
+        rows = {name: values[which] for name, values in held.rows.items()}
+        offset = (np.cumsum(held.rows["length"]) - held.rows["length"])[which] + len(self.buffer)
+        self.buffer = _read_only(np.concatenate([self.buffer, held.data]))
+        bad = np.zeros(len(which), np.int64)
+        records = count(self.buffer, offset, rows["length"], plan, plans, bad)
+        self._outcomes.decoded[which] = records > 0
+        sets = Sets(
+            offset=offset, length=rows["length"], plan=plan, records=records, export=rows["export"],
+            uptime=rows["uptime"], time=rows["time"], frame=rows["frame"], base=rows["base"], segment=rows["segment"],
+            exporter=rows["exporter"], sampling=np.zeros(len(which), np.int64), at=at,
+        )  # fmt: skip
+        return sets.take(np.flatnonzero(records > 0))
+
+    def _follow_sequence(self, records: Array, waiting: Array) -> None:
+        """Lost units per exporter group; what a message with an unknown number of records advances is unknown."""
+        units = np.bincount(self.s_message, records, len(self.m_datagram)).astype(np.int64)
+        unclear = np.bincount(self.s_message, waiting, len(self.m_datagram)) > 0
+        broken = self.m_bad + np.bincount(self.s_message, self.bad, len(self.m_datagram)) > 0
+        units[self.m_version == 9] = 1
+        units[(unclear | broken) & (self.m_version == 10)] = -1
+        units[broken & (self.m_version < 9)] = -1
+        known = self.groups >= 0
+        expected = np.array([self.state.exporters[e].expected if e >= 0 else -1 for e in self.groups.tolist()], np.int64)
+        self.lost, self.late, self.resets = (np.zeros(len(self.groups), np.int64) for _ in range(3))
+        group = np.where(self.m_exporter >= 0, self.m_group, -1)
+        scan.sequence(group, self.m_sequence, units, expected, self.lost, self.late, self.resets)
+        for g in np.flatnonzero(known).tolist():
+            self.state.exporters[int(self.groups[g])].expected = int(expected[g])
+
+    def account(self, result: Decoded) -> None:
+        """Say what became of every datagram, in all and per exporter, and carry over what is still held."""
+        count_d = len(self.status)
+        sets = self.s_datagram
+
+        def per_datagram(values: Array) -> Array:
+            return np.bincount(sets, values, count_d)
+
+        fate = np.full(len(self.s_id), 0, np.int64)
+        fate[self._new.at] = self._outcomes.new
+        pending = per_datagram(fate == -1) > 0
+        good = per_datagram(self.good) > 0
+        expired = per_datagram(fate == -2) > 0
+        broken = (per_datagram(self.bad) > 0) | (np.bincount(self.m_datagram, self.m_bad, count_d) > 0)
+        owner = np.full(count_d, UNLISTED, np.int64)
+        has = self._first_m[1:] > self._first_m[:-1]
+        owner[has] = self.m_exporter[self._first_m[:-1][has]]
+        ok = (self.status == scan.OK) & (owner >= 0)
+        outcome = np.select(
+            [self.status == scan.MALFORMED, self.status == scan.UNKNOWN_VERSION, owner == UNLISTED, owner == TOO_MANY,
+             pending, good, expired, broken],
+            ["malformed", "unknown_version", "unlisted_exporter", "too_many_exporters", "held", "left", "expired",
+             "malformed"],
+            "left",
+        )  # fmt: skip
+        tally = dict(zip(*(part.tolist() for part in np.unique(outcome, return_counts=True)), strict=True))
+        deltas = Deltas(self.state)
+        deltas.add("received", owner[ok])
+        deltas.add("decoded", owner[ok & (outcome == "left")])
+        deltas.add("expired", owner[ok & (outcome == "expired")])
+        deltas.add("held", owner[ok & (outcome == "held")])
+        deltas.add("malformed", self.m_exporter, self.m_bad)
+        deltas.add("malformed", self.s_exporter, self.bad)
+        for name, values in (("sequence_lost", self.lost), ("sequence_late", self.late), ("sequence_resets", self.resets)):
+            deltas.add(name, self.groups, values)
+        done, gone = keep(self.state, self.buffer, self._new, self._outcomes, self.segments, good, deltas)
+        self.state.clock = int(self._clock[-1])
+        result.left = tally.pop("left", 0) + done
+        tally.pop("held", 0)
+        if gone:
+            tally["expired"] = tally.get("expired", 0) + gone
+        result.dropped = tally
+        result.held = self.state.held.datagrams
+        result.exporters = deltas.rows()
+        self._say(result)
+
+    def _say(self, result: Decoded) -> None:
+        """A sentence for each thing somebody should look at."""
+        for reason, number in sorted(result.dropped.items()):
+            result.problems.append(f"{number} datagrams dropped: {reason}")
+        broken = int(self.bad.sum() + self.m_bad.sum())
+        if broken:
+            result.problems.append(f"{broken} sets or messages were malformed")
+
+
+class Deltas:
+    """What changed per exporter since the last chunk."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._counts: dict[int, dict[str, int]] = {}
+
+    def add(self, name: str, exporters: Array, values: Array | None = None) -> None:
+        """Count per exporter number; negative numbers are nobody."""
+        mine = exporters >= 0
+        if not mine.any():
+            return
+        weights = None if values is None else values[mine]
+        totals = np.bincount(exporters[mine], weights)
+        for number in np.flatnonzero(totals).tolist():
+            counts = self._counts.setdefault(number, {})
+            counts[name] = counts.get(name, 0) + int(totals[number])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per exporter that did anything."""
+        names = ("received", "sequence_lost", "malformed", "held", "expired", "decoded", "sequence_late", "sequence_resets")
+        return [
+            {
+                "address": self._state.exporters[number].address,
+                "version": self._state.exporters[number].version,
+                "domain": self._state.exporters[number].domain,
+                **{name: counts.get(name, 0) for name in names},
+            }
+            for number, counts in sorted(self._counts.items())
+        ]
+
+
+def count(buffer: Array, offset: Array, length: Array, plan: Array, plans: list[Plan], bad: Array) -> Array:
+    """Complete records of every set (0 without a plan); sets that hold none, or end inside one, are counted in `bad`."""
+    records = np.zeros(len(plan), np.int64)
+    for number in np.unique(plan).tolist():
+        if number < 0:
+            continue
+        which = np.flatnonzero(plan == number)
+        item = plans[number]
+        if item.size:
+            records[which] = length[which] // item.size
+        else:
+            scan.count_variable(buffer, offset, length, which, item.sizes, item.least, records, bad)
+        bad[which[(records[which] == 0) & (length[which] >= 4) & (bad[which] == 0)]] += 1
+    return records
+
+
+def _read_only(values: Array) -> Array:
+    """The same memory, always of one type for the compiled code."""
+    view = np.ascontiguousarray(values, np.uint8).view()
+    view.flags.writeable = False
+    return view

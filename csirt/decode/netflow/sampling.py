@@ -1,0 +1,198 @@
+"""Sampling rates: what options data said before a flow, what the record says, what the v5 header says, what is configured.
+
+Precedence: configuration, record, options, header. A rate that nobody states is unknown (null), never 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from csirt.decode.netflow.elements import Roles
+from csirt.decode.netflow.jit import kernel
+from csirt.decode.netflow.rows import Rows
+from csirt.model.batch import Array
+
+ORIGINS: list[str | None] = [None, "config", "record", "options", "header"]
+UNKNOWN, CONFIG, RECORD, OPTIONS, HEADER = range(5)
+MAX_SAMPLERS = 256  # per exporter
+Change = tuple[int, int, int, int]  # datagram, exporter, sampler id (-1: whichever), rate
+
+
+@kernel
+def _lookup(
+    order: Array,
+    at: Array,
+    exporter: Array,
+    first: Array,
+    records: Array,
+    ids: Array,
+    known: Array,
+    rates: Array,
+    c_at: Array,
+    c_key: Array,
+    c_rate: Array,
+    out: Array,
+) -> None:
+    """The rate of every row from the table `known` (sorted keys) with `rates`, changed as the changes come in order.
+
+    A key is exporter << 33 | id + 1, the id cut to 32 bits; id -1 is the exporter's only rate.
+    """
+    k = 0
+    for o in range(order.size):
+        s = order[o]
+        while k < c_at.size and c_at[k] <= at[s]:
+            rates[np.searchsorted(known, c_key[k])] = c_rate[k]
+            k += 1
+        last_id = -2
+        rate = 0
+        for i in range(records[s]):
+            row = first[s] + i
+            number = ids[row] if ids.size else -1
+            if number != last_id:
+                last_id = number
+                key = (exporter[s] << 33) | (((number & 0xFFFFFFFF) + 1) if number >= 0 else 0)
+                place = np.searchsorted(known, key)
+                rate = rates[place] if place < known.size and known[place] == key else 0
+                if number >= 0 and rate == 0 and not (place < known.size and known[place] == key):
+                    key = exporter[s] << 33
+                    place = np.searchsorted(known, key)
+                    rate = rates[place] if place < known.size and known[place] == key else 0
+            out[row] = rate
+
+
+def table_key(exporter: int, number: int) -> int:
+    """The key of a sampler in the lookup table."""
+    return exporter << 33 | (((number & 0xFFFFFFFF) + 1) if number >= 0 else 0)
+
+
+def numbers(rows: Rows, names: tuple[str, ...], absent: int) -> Array | None:
+    """The first of these elements that each row has, as int64, `absent` where it has none; None if no row has any."""
+    found: Array | None = None
+    for name in reversed(names):
+        for place, plan in enumerate(rows.plans):
+            column = plan.names.get(name)
+            if column is None or column not in rows.columns or rows.columns[column].storage != "uint":
+                continue
+            if found is None:
+                found = np.full(rows.count, absent, np.int64)
+            values = rows.columns[column].parts[0]
+            if len(rows.plans) == 1:
+                found[:] = values.astype(np.int64)
+            else:
+                mine = rows.plan == place
+                found[mine] = values[mine].astype(np.int64)
+    return found
+
+
+def stated(rows: Rows, roles: Roles) -> Array:
+    """The rate each record states itself (0: none): elements 34, 50, 305/306, 309/310, 311."""
+    rate = np.zeros(rows.count, np.int64)
+    sampling = roles.sampling
+    plain = numbers(rows, sampling["interval"], 0)
+    if plain is not None:
+        rate = plain.copy()
+    interval = numbers(rows, sampling["packet_interval"], 0)
+    if interval is not None:
+        space = numbers(rows, sampling["packet_space"], 0)
+        both = interval + (0 if space is None else space)
+        # Some exporters put 1 in N as interval N without a space (RFC 5477 would be interval 1, space N - 1).
+        bare = interval if space is None else np.where(space == 0, interval, 0)
+        exact = np.where(interval > 0, (both + interval // 2) // np.maximum(interval, 1), 0)
+        rate = np.where(interval > 0, np.maximum(exact, bare), rate)
+    size, population = numbers(rows, sampling["size"], 0), numbers(rows, sampling["population"], 0)
+    if size is not None and population is not None:
+        rate = np.where(size > 0, (population + size // 2) // np.maximum(size, 1), rate)
+    for name in sampling["probability"]:
+        column = rows.columns.get(f"netflow.{name}")
+        if column is not None and column.storage == "float":
+            share = column.parts[0].astype(np.float64)
+            good = (share > 0) & (share <= 1)
+            rate = np.where(good, np.rint(1 / np.where(good, share, 1)).astype(np.int64), rate)
+    return np.clip(rate, 0, 0xFFFFFFFF)
+
+
+def announced(rows: Rows, roles: Roles) -> list[Change]:
+    """What options data says about samplers, in order, repeats left out."""
+    rate = stated(rows, roles)
+    if not rate.any():
+        return []
+    ids = numbers(rows, roles.sampling["id"], -1)
+    ids = np.full(rows.count, -1, np.int64) if ids is None else ids & 0xFFFFFFFF
+    at, exporter = rows.spread(rows.sets.at), rows.spread(rows.sets.exporter)
+    which = np.flatnonzero(rate)
+    order = which[np.lexsort((which, at[which], ids[which], exporter[which]))]
+    same = np.zeros(len(order), bool)
+    same[1:] = (
+        (ids[order][1:] == ids[order][:-1])
+        & (exporter[order][1:] == exporter[order][:-1])
+        & (rate[order][1:] == rate[order][:-1])
+    )
+    kept = order[~same]
+    kept = kept[np.lexsort((kept, at[kept]))]
+    return [(int(at[i]), int(exporter[i]), int(ids[i]), int(rate[i])) for i in kept]
+
+
+def follow(tables: dict[int, dict[int, int]], changes: list[Change]) -> list[Change]:
+    """Apply the changes to the exporters' tables (in place); the changes that change something, with what they do to
+    the rate of flows that name no sampler: that of the only sampler, or of all of them when they agree."""
+    effective: list[Change] = []
+    for at, exporter, number, rate in changes:
+        table = tables.setdefault(exporter, {})
+        if table.get(number) == rate or (number not in table and len(table) >= MAX_SAMPLERS):
+            continue
+        before = only(table)
+        table[number] = rate
+        if number >= 0:
+            effective.append((at, exporter, number, rate))
+        after = only(table)
+        if after != before:
+            effective.append((at, exporter, -1, after))
+    return effective
+
+
+def only(table: dict[int, int]) -> int:
+    """The rate of flows that name no sampler, 0 when the samplers disagree."""
+    if -1 in table:
+        return table[-1]
+    rates = set(table.values())
+    return rates.pop() if len(rates) == 1 else 0
+
+
+def rates(
+    rows: Rows, roles: Roles, before: dict[int, dict[int, int]], changes: list[Change], forced: Array
+) -> tuple[Array, Array]:
+    """(rate of every row, 0 unknown; its origin, an index into ORIGINS). `forced`: the configured rate by exporter."""
+    rate = np.zeros(rows.count, np.int64)
+    origin = np.zeros(rows.count, np.uint8)
+
+    def put(values: Array, name: int) -> None:
+        stated_here = values > 0
+        np.copyto(rate, values, where=stated_here)
+        origin[stated_here] = name
+
+    if rows.sets.sampling.any():
+        put(rows.spread(rows.sets.sampling & 0x3FFF), HEADER)
+    entries = {table_key(e, i): r for e, table in before.items() for i, r in [*table.items(), (-1, only(table))]}
+    entries |= {table_key(e, i): entries.get(table_key(e, i), 0) for _, e, i, _ in changes}
+    if entries:
+        known = np.array(sorted(entries), np.int64)
+        table = np.array([entries[key] for key in known.tolist()], np.int64)
+        ids = numbers(rows, roles.sampling["id"], -1)
+        announced_rates = np.zeros(rows.count, np.int64)
+        _lookup(
+            np.argsort(rows.sets.at, kind="stable"),
+            *(rows.sets.at, rows.sets.exporter, rows.first, rows.sets.records),
+            np.empty(0, np.int64) if ids is None else ids,
+            *(known, table),
+            np.array([at for at, _, _, _ in changes], np.int64),
+            np.array([table_key(e, i) for _, e, i, _ in changes], np.int64),
+            np.array([r for _, _, _, r in changes], np.int64),
+            announced_rates,
+        )
+        put(announced_rates, OPTIONS)
+    own = stated(rows, roles)
+    if own.any():
+        put(own, RECORD)
+    if forced.any():
+        put(rows.spread(forced[rows.sets.exporter]), CONFIG)
+    return rate, origin
