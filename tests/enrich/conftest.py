@@ -89,7 +89,7 @@ def _follows_schema(batch: Batch) -> None:
             assert batch.table.schema.field(name).type == schema[name], name
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
     """Helpers: `flows`, `addresses`, `column`, `follows_schema`, `write`, `sample_text`."""
     return SimpleNamespace(
