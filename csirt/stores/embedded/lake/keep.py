@@ -61,28 +61,26 @@ class Keeper:
         written: list[parts.Part] = []
         replaced: list[int] = []
         held = False
-        known = True
         try:
             for dataset, tables in _by_dataset(batches).items():
                 rows = sum(table.num_rows for table in tables)
-                received = now
-                if rows < SMALL_ROWS and rows + self._waiting.get(dataset, 0) >= GATHER_ROWS:
+                received, small = now, rows < SMALL_ROWS
+                if small and rows + self._waiting.get(dataset, 0) >= GATHER_ROWS:
                     held = held or self.care.acquire(blocking=False)
                     if held:
+                        small = False
                         # Rows of earlier hours wait for `maintain`: retention goes by the hour of receipt.
                         waiting = [part for part in self._small(dataset) if part.received // HOUR == now // HOUR]
                         replaced += [part.id for part in waiting]
                         received = min((part.received for part in waiting), default=now)
                         tables = [*(from_ipc(part.data or b"") for part in waiting), *tables]
                 for table in stack(tables):
-                    self._write(dataset, table, received, written)
+                    self._write(parts.describe(dataset, table, received), table, written, small=small)
             yield written, replaced
         except FatalStoreError:
-            known = False  # the commit may have reached the disk: the next start decides which files it names
-            raise
+            raise  # the commit may have reached the disk: the next start sees which files it names
         except BaseException:
-            if known:
-                drop_unnamed(self.root, self.database, [part.path for part in written if part.path])
+            drop_unnamed(self.root, self.database, [part.path for part in written if part.path])
             raise
         finally:
             self._written(written)
@@ -104,15 +102,14 @@ class Keeper:
                 if part.path is None:
                     self._waiting[part.dataset] = self._waiting.get(part.dataset, 0) + part.rows
 
-    def _write(self, dataset: str, table: pa.Table, received: int, written: list[parts.Part]) -> None:
-        """Make a part of a table's rows: a synced file, or bytes for the catalogue when they are few."""
-        part = parts.describe(dataset, table, received)
-        if table.num_rows < SMALL_ROWS:
+    def _write(self, part: parts.Part, table: pa.Table, written: list[parts.Part], *, small: bool) -> None:
+        """Give a part its rows: as bytes for the catalogue when they are few, else as a synced file."""
+        written.append(part)
+        if small:
             data = to_ipc(table)
             part.data, part.size, part.checksum = data, len(data), checksum(data)
         else:
             self._write_file(part, table)
-        written.append(part)
 
     def _write_file(self, part: parts.Part, table: pa.Table) -> None:
         data = to_parquet(table)
@@ -188,8 +185,8 @@ class Keeper:
         try:
             for table in stack([from_ipc(part.data or b"") for part in waiting]):
                 part = parts.describe(dataset, table, waiting[0].received)
-                self._write_file(part, table)
                 made.append(part)
+                self._write_file(part, table)
             with self.database.transaction("gathering events") as connection:
                 parts.remove(connection, (part.id for part in waiting))
                 for part in made:

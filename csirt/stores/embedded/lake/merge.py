@@ -81,20 +81,17 @@ def _nulls(rows: int, kind: pa.DataType) -> pa.Array:
 
 
 def stack(tables: list[pa.Table]) -> list[pa.Table]:
-    """The tables below each other, as few as their columns allow, in order."""
-    stacked: list[pa.Table] = []
-    run: list[pa.Table] = []
-    schema: pa.Schema | None = None
+    """The tables below each other, in as few tables as their columns allow; order is kept within each."""
+    groups: list[tuple[pa.Schema, list[pa.Table]]] = []
     for table in tables:
-        wider = union(schema, table.schema)
-        if wider is None and schema is not None:
-            stacked.append(_concat(run, schema))
-            run, wider = [], table.schema
-        run.append(table)
-        schema = wider
-    if schema is not None:
-        stacked.append(_concat(run, schema))
-    return stacked
+        for index, (schema, members) in enumerate(groups):
+            wider = union(schema, table.schema)
+            if wider is not None:
+                groups[index] = (wider, [*members, table])
+                break
+        else:
+            groups.append((table.schema, [table]))
+    return [_concat(members, schema) for schema, members in groups]
 
 
 def _concat(tables: list[pa.Table], schema: pa.Schema) -> pa.Table:
