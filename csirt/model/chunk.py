@@ -58,7 +58,8 @@ class Dissection:
 class Lines:
     """Complete log lines without their line ends. `offset`/`length`: the line in `buffer` (int64). `position`: its
     byte offset in the log (int64), the record ordinal. `time`: receive time in microseconds, or 0 when unknown.
-    `host`: who sent it, or None. `path`: the log's name for people."""
+    `host`: who sent it, or None. `path`: the log's name for people. Where the lines of a chunk come from several
+    senders (syslog), `host` is None, `origin` (int32) is each line's index in `hosts`, the senders' addresses."""
 
     buffer: Array
     offset: Array
@@ -67,6 +68,8 @@ class Lines:
     time: Array
     host: str | None = None
     path: str = ""
+    origin: Array | None = None
+    hosts: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
