@@ -1,0 +1,161 @@
+"""Which route takes a case, who of it is told first, and what the notification says. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from csirt import ids
+from csirt.config import Config, Contact, Route, duration
+from csirt.errors import Usage
+from csirt.model.filter import Filter
+from csirt.model.records import PRIORITY, Alert, Case, Incident, Notification
+from csirt.notify import oncall, text
+
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_ALERTS = 200
+
+
+class Router:
+    """The configured routes. `name`: a member's name by its id; ids are shown when it is not given.
+
+    A route whose filter cannot be read takes every case, so that a slip of the pen wakes somebody rather than nobody;
+    `check` says so.
+    """
+
+    def __init__(self, config: Config, name: Callable[[str], str] | None = None) -> None:
+        self._config = config
+        self.name = name or str
+        self._problems: list[str] = []
+        self._filters: dict[str, Filter | None] = {}
+        for route in config.notify.routes:
+            try:
+                self._filters[route.name] = Filter.parse(route.match, 0)
+            except Usage as error:
+                self._filters[route.name] = None
+                self._problems.append(f"notify.routes {route.name}: match: {error.message}")
+
+    def check(self) -> list[str]:
+        """Everything wrong with routes, shifts and contacts, a sentence each."""
+        notify = self._config.notify
+        problems = [*self._problems, *oncall.check(self._config)]
+        problems += [sentence for contact in notify.contacts for sentence in self._check_contact(contact)]
+        if any(contact.channel == "mail" for contact in notify.contacts):
+            if not _endpoint(notify.smtp):
+                problems.append("notify.smtp: mail contacts need a relay as host:port, such as '127.0.0.1:25'")
+            if not _MAIL.fullmatch(notify.sender):
+                problems.append(f"notify.sender: {notify.sender!r} is not a mail address")
+        names = [route.name for route in notify.routes]
+        problems += [
+            f"notify.routes: the name {name!r} occurs twice"
+            for name in sorted({n for n in names if names.count(n) > 1})
+        ]
+        for index, route in enumerate(notify.routes):
+            if not route.match.strip() and not route.proceed and index + 1 < len(notify.routes):
+                problems.append(f"notify.routes {route.name}: takes every case, so the routes after it never see one")
+                break
+        if notify.routes and all(route.match.strip() for route in notify.routes):
+            problems.append(
+                "notify.routes: a case that no route matches is told to nobody; add a last route without `match`"
+            )
+        return problems
+
+    def _check_contact(self, contact: Contact) -> list[str]:
+        where = f"notify.contacts {contact.name}"
+        if contact.channel == "mail":
+            return [] if _MAIL.fullmatch(contact.address) else [f"{where}: {contact.address!r} is not a mail address"]
+        url = urlsplit(contact.address)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            return [f"{where}: {contact.address!r} is not an http or https URL"]
+        if url.username or url.password:
+            return [f"{where}: credentials do not belong into the URL; use a path that is secret, or a local relay"]
+        if url.scheme == "http" and not _loopback(url.hostname):
+            return [f"{where}: plain http is for this machine only; use https"]
+        return []
+
+    def routes_for(self, subject: Mapping[str, Any]) -> list[Route]:
+        """The routes that take a case: the first that matches, and further ones while they say `proceed`."""
+        taken: list[Route] = []
+        for route in self._config.notify.routes:
+            found = self._filters[route.name]
+            if found is None or found.matches(subject):
+                taken.append(route)
+                if not route.proceed:
+                    break
+        return taken
+
+    def route_for(self, subject: Mapping[str, Any], at: int) -> list[dict[str, Any]]:
+        """What would happen to a case at a time: `[{route, contacts}]`, contacts in the order of escalation."""
+        return [
+            {"route": route.name, "contacts": oncall.on_call(self._config, route.name, at)}
+            for route in self.routes_for(subject)
+        ]
+
+    def intents(self, incident: Incident, case: Case, alerts: list[Alert], at: int) -> list[Notification]:
+        """The notifications a changed incident asks for; the same content gives the same ids, so what is already
+        recorded is told once.
+
+        One per case, route and priority: more alerts of the case are folded in until `repeat` has passed in event
+        time since the case began; then new evidence makes another one. `at`: now, for `due` alone.
+        """
+        if case.state in ("closed", "merged"):
+            return []
+        priority = PRIORITY[case.severity]
+        described = subject_of(case.model_dump(), [incident.model_dump()], self.name)
+        return [self._intent(route, incident, case, alerts, priority, at) for route in self.routes_for(described)]
+
+    def _intent(
+        self, route: Route, incident: Incident, case: Case, alerts: list[Alert], priority: str, at: int
+    ) -> Notification:
+        config = self._config
+        repeat = max(duration(route.repeat), 1)
+        turn = max(incident.last - case.first, 0) // repeat
+        # Who is on call by event time, so that a replay says the same; sending asks again.
+        first = next(iter(oncall.on_call(config, route.name, incident.last)), "")
+        person = oncall.contact(config, first)
+        return Notification(
+            id=ids.digest("notification", case.id, route.name, priority, 0, turn),
+            case=case.id,
+            route=route.name,
+            channel=person.channel if person else "mail",
+            recipient=first,
+            subject=text.subject(config, case, priority),
+            body=text.body(config, incident, case, alerts, priority, self.name),
+            alerts=sorted(alert.id for alert in alerts)[:_ALERTS],
+            priority=priority,
+            due=at + duration(route.group_wait),
+        )
+
+
+def subject_of(
+    case: Mapping[str, Any], incidents: list[Mapping[str, Any]] | list[dict[str, Any]], name: Callable[[str], str] = str
+) -> dict[str, Any]:
+    """What routes and silences look at: the case's fields, `priority`, members by id and name, rules, tactics."""
+    members = list(case["members"])
+    merged = {
+        key: sorted({value for incident in incidents for value in incident[key]})
+        for key in ("rules", "tactics", "techniques")
+    }
+    return {
+        **case,
+        **merged,
+        "members": [*members, *(name(item) for item in members)],
+        "priority": PRIORITY[case["severity"]],
+        "rsit": case.get("rsit") or next((item["rsit"] for item in incidents if item["rsit"]), ""),
+        "clinical": bool(case.get("clinical")) or any(item["clinical"] for item in incidents),
+    }
+
+
+def _endpoint(value: str) -> bool:
+    host, _, port = value.rpartition(":")
+    return bool(host) and port.isdigit() and 0 < int(port) < 65536
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

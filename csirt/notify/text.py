@@ -1,0 +1,102 @@
+"""What a notification says: what, who, since when, why, what next. Never message content, addresses or facts.
+
+The stored text is a consequence of the case alone; the sayable number, the deadline and what has come since are added
+when it is sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from csirt.clock import SECOND, iso
+from csirt.config import Config
+from csirt.messages import text
+from csirt.model.records import Alert, Case, Incident, Notification
+from csirt.safety import log as clean
+
+RULES = 5
+MEMBERS = 8
+SUBJECT = 180
+
+
+def local(config: Config, at: int) -> str:
+    """A time for people: absolute, with its zone, so that autumn's doubled hour is told apart."""
+    return datetime.fromtimestamp(at // SECOND, ZoneInfo(config.timezone)).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def subject(config: Config, case: Case, priority: str) -> str:
+    """One line without the case's number."""
+    return clean(text("notify.subject", config.language, priority=priority, title=clean(case.title, 140)), SUBJECT)
+
+
+def body(
+    config: Config, incident: Incident, case: Case, alerts: list[Alert], priority: str, name: Callable[[str], str]
+) -> str:
+    """The lines that follow from the case, incident and alerts. `name`: a member's name by id."""
+    lang = config.language
+    members = [clean(name(item), 80) for item in case.members or incident.members]
+    shown = ", ".join(members[:MEMBERS]) + (f" +{len(members) - MEMBERS}" if len(members) > MEMBERS else "")
+    first, last = case.first or incident.first, max(case.last, incident.last)
+    lines = [
+        text("notify.head", lang, priority=priority, severity=case.severity, tlp=case.tlp),
+        "",
+        text("notify.what", lang, title=clean(case.title, 200)),
+        text("notify.who", lang, members=shown or text("notify.nobody", lang)),
+        text("notify.since", lang, first=local(config, first), first_utc=iso(first)),
+        text("notify.last", lang, last=local(config, last), last_utc=iso(last)),
+    ]
+    rules = Counter(clean(alert.rule_name or alert.rule_id, 120) for alert in alerts)
+    for rule, count in sorted(rules.items(), key=lambda item: (-item[1], item[0]))[:RULES]:
+        times = text("notify.times", lang, count=count) if count > 1 else ""
+        lines.append(text("notify.why", lang, rule=rule, times=times))
+    if len(rules) > RULES:
+        lines.append(text("notify.more_rules", lang, count=len(rules) - RULES))
+    if case.clinical or incident.clinical:
+        lines += ["", text("notify.clinical", lang)]
+    return "\n".join(lines) + "\n"
+
+
+def message(
+    config: Config,
+    notification: Notification,
+    case: dict[str, Any] | None,
+    *,
+    deadline: int = 0,
+    silence: dict[str, Any] | None = None,
+) -> tuple[str, str]:
+    """(subject, body) as sent: with the case's number, what has come since, and the commands to type next.
+
+    `deadline`: when it goes to the next contact, 0 when it does not. `silence`: what held it back until now.
+    """
+    lang = config.language
+    number = str((case or {}).get("number") or notification.case[:12])
+    line = notification.subject
+    if notification.level:
+        line = text("notify.escalated", lang, level=notification.level + 1, subject=line)
+    line = clean(text("notify.numbered", lang, number=number, subject=line), SUBJECT + 40)
+    parts = [notification.body.rstrip("\n")]
+    more = int((case or {}).get("alerts") or 0) - len(notification.alerts)
+    if more > 0:
+        parts.append(text("notify.folded", lang, count=more))
+    if silence:
+        parts.append(
+            text(
+                "notify.was_silenced",
+                lang,
+                silence=silence["id"],
+                owner=clean(silence["owner"], 80),
+                reason=clean(silence["reason"], 200),
+            )
+        )
+    level = notification.level + 1
+    who = "notify.next_contact" if notification.level else "notify.first_contact"
+    parts += ["", text(who, lang, route=clean(notification.route, 80), level=level)]
+    if deadline:
+        parts.append(text("notify.deadline", lang, time=local(config, deadline)))
+    parts += ["", text("notify.next", lang)]
+    parts += [text(key, lang, case=number) for key in ("notify.show", "notify.do_ack", "notify.plan")]
+    return line, "\n".join(parts) + "\n"
