@@ -143,9 +143,7 @@ class NetflowDecoder:
             names = self._localise(rows, intake)
             mine = {used[e]: table for e, table in before.items() if e in used}
             later = [(at, used[e], i, rate) for at, e, i, rate in changes if e in used]
-            done.append(
-                assemble("flow", normalise.flows(rows, intake.buffer, names, self._table.roles, mine, later))
-            )
+            done.append(assemble("flow", normalise.flows(rows, intake.buffer, names, self._table.roles, mine, later)))
         return done + batches
 
     def _parts(self, sets: Sets, buffer: Array) -> Iterator[Rows]:

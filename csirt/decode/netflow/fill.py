@@ -13,6 +13,7 @@ UINT, SINT, V4, V6, SPAN, TEXT, SECONDS, MILLIS, NTP, UPTIME, DELTA, FLOAT = 0, 
 OP_WIDTH = 8
 YEAR_9999 = 253_402_300_799_999_999
 BAD_TIME = -1
+ONE, TWO, THREE, FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 
 
 @kernel
@@ -37,6 +38,22 @@ def _signed32(value: int) -> int:
 
 
 @kernel
+def _calendar(value: int) -> int:
+    return value if 0 < value <= YEAR_9999 else np.int64(BAD_TIME)
+
+
+@kernel
+def _four(b: Array, at: int) -> int:
+    """Four octets at an unsigned index (an unsigned one needs no check for negative ones)."""
+    return (
+        (np.uint32(b[at]) << np.uint32(24))
+        | (np.uint32(b[at + ONE]) << np.uint32(16))
+        | (np.uint32(b[at + TWO]) << np.uint32(8))
+        | np.uint32(b[at + THREE])
+    )
+
+
+@kernel
 def _time(b: Array, kind: int, at: int, length: int, second: int, third: int, export: int, uptime: int) -> int:
     """Microseconds since 1970, or BAD_TIME for zero and for what no calendar holds."""
     if kind == SECONDS:
@@ -56,7 +73,7 @@ def _time(b: Array, kind: int, at: int, length: int, second: int, third: int, ex
             result = export - _signed32(uptime - value) * 1000
         else:  # nobody says when it started: the flow's end is taken for the export time
             result = export - _signed32(np.int64(_unsigned(b, third, 4)) - value) * 1000
-    return result if 0 < result <= YEAR_9999 else np.int64(BAD_TIME)
+    return _calendar(result)
 
 
 @kernel
@@ -66,8 +83,11 @@ def _one(
     o2: Array,
     o4: Array,
     o8: Array,
-    op: Array,
-    row: int,
+    kind: int,
+    width: int,
+    base: int,
+    base1: int,
+    base2: int,
     at: int,
     length: int,
     second: int,
@@ -75,10 +95,7 @@ def _one(
     export: int,
     uptime: int,
 ) -> None:
-    """Write one field of one record."""
-    kind = op[0]
-    width = op[2]
-    base = op[3] + row
+    """Write one field of one record; the bases include the row."""
     if kind == UINT or kind == SINT or kind == FLOAT:
         value = _unsigned(b, at, length)
         if kind == SINT and length < 8 and length > 0 and b[at] >= 128:
@@ -93,17 +110,17 @@ def _one(
             o8[base] = value
     elif kind == V4:
         o1[base] = 4
-        o8[op[5] + row] = _unsigned(b, at, 4)
+        o8[base2] = _unsigned(b, at, 4)
     elif kind == V6:
         o1[base] = 6
-        o8[op[4] + row] = _unsigned(b, at, 8)
-        o8[op[5] + row] = _unsigned(b, at + 8, 8)
+        o8[base1] = _unsigned(b, at, 8)
+        o8[base2] = _unsigned(b, at + 8, 8)
     elif kind == SPAN or kind == TEXT:
         if kind == TEXT:
             while length > 0 and b[at + length - 1] == 0:
                 length -= 1
         o8[base] = np.uint64(at)
-        o4[op[4] + row] = np.uint32(length)
+        o4[base1] = np.uint32(length)
     else:
         o8[base] = np.uint64(_time(b, kind, at, length, second, third, export, uptime))
 
@@ -125,60 +142,92 @@ def fixed(
     export: Array,
     uptime: Array,
 ) -> None:
-    """All records of the sets of one plan whose records are all `size` octets long, column by column."""
-    for k in range(ops.shape[0]):
-        op = ops[k]
-        kind = op[0]
-        width = op[2]
-        base = op[3]
-        start = field_at[op[1]]
-        length = field_size[op[1]]
-        second = field_at[op[6]] if op[6] >= 0 else -1
-        third = field_at[op[7]] if op[7] >= 0 else -1
-        plain = kind == UINT
-        for s in range(offset.size):
-            x = offset[s] + start
-            r = base + row[s]
-            n = records[s]
-            if plain and length == 1 and width == 1:
-                for i in range(n):
-                    o1[r + i] = b[x + i * size]
-            elif plain and length == 2 and width == 2:
-                for i in range(n):
-                    o2[r + i] = np.uint16(be16(b, x + i * size))
-            elif plain and length == 4 and width == 4:
-                for i in range(n):
-                    o4[r + i] = np.uint32(be32(b, x + i * size))
-            elif plain and length == 4 and width == 8:
-                for i in range(n):
-                    o8[r + i] = np.uint64(be32(b, x + i * size))
+    """All records of the sets of one plan whose records are all `size` octets long, set by set, column by column."""
+    for s in range(offset.size):
+        n = records[s]
+        for k in range(ops.shape[0]):
+            kind = ops[k, 0]
+            width = ops[k, 2]
+            x = np.uint64(offset[s] + field_at[ops[k, 1]])
+            r = np.uint64(ops[k, 3] + row[s])
+            length = field_size[ops[k, 1]]
+            step = np.uint64(size)
+            if kind == UINT and length == width and width == 1:
+                for _ in range(n):
+                    o1[r] = b[x]
+                    r += ONE
+                    x += step
+            elif kind == UINT and length == width and width == 2:
+                for _ in range(n):
+                    o2[r] = (np.uint16(b[x]) << 8) | np.uint16(b[x + ONE])
+                    r += ONE
+                    x += step
+            elif kind == UINT and length == width and width == 4:
+                for _ in range(n):
+                    o4[r] = _four(b, x)
+                    r += ONE
+                    x += step
+            elif kind == UINT and length == 4 and width == 8:
+                for _ in range(n):
+                    o8[r] = _four(b, x)
+                    r += ONE
+                    x += step
+            elif kind == UINT and length == 1 and width == 2:
+                for _ in range(n):
+                    o2[r] = b[x]
+                    r += ONE
+                    x += step
+            elif kind == UINT and length == 1 and width == 4:
+                for _ in range(n):
+                    o4[r] = b[x]
+                    r += ONE
+                    x += step
+            elif kind == UINT and length == 2 and width == 4:
+                for _ in range(n):
+                    o4[r] = (np.uint32(b[x]) << 8) | np.uint32(b[x + ONE])
+                    r += ONE
+                    x += step
+            elif (kind == UINT or kind == MILLIS) and length == 8 and width == 8:
+                for _ in range(n):
+                    value = (np.uint64(_four(b, x)) << np.uint64(32)) | np.uint64(_four(b, x + FOUR))
+                    o8[r] = value if kind == UINT else np.uint64(_calendar(_scaled(value, 1_000)))
+                    r += ONE
+                    x += step
             elif kind == V4:
-                low = op[5] + row[s]
-                for i in range(n):
-                    o1[r + i] = 4
-                    o8[low + i] = np.uint64(be32(b, x + i * size))
-            elif kind == UPTIME and second < 0 and uptime[s] >= 0:
+                low = np.uint64(ops[k, 5] + row[s])
+                for _ in range(n):
+                    o1[r] = 4
+                    o8[low] = _four(b, x)
+                    r += ONE
+                    low += ONE
+                    x += step
+            elif kind == UPTIME and ops[k, 6] < 0 and uptime[s] >= 0:
                 e = export[s]
                 u = uptime[s]
-                for i in range(n):
-                    t = e - _signed32(u - be32(b, x + i * size)) * 1000
-                    o8[r + i] = np.uint64(t if 0 < t <= YEAR_9999 else np.int64(BAD_TIME))
+                for _ in range(n):
+                    o8[r] = np.uint64(_calendar(e - _signed32(u - np.int64(_four(b, x))) * 1000))
+                    r += ONE
+                    x += step
             else:
+                start = offset[s] + field_at[ops[k, 1]]
+                second = offset[s] + field_at[ops[k, 6]] if ops[k, 6] >= 0 else 0
+                third = offset[s] + field_at[ops[k, 7]] if ops[k, 7] >= 0 else 0
                 for i in range(n):
-                    y = x + i * size
-                    z = offset[s] + i * size
                     _one(
                         b,
                         o1,
                         o2,
                         o4,
                         o8,
-                        op,
-                        row[s] + i,
-                        y,
+                        kind,
+                        width,
+                        ops[k, 3] + row[s] + i,
+                        ops[k, 4] + row[s] + i,
+                        ops[k, 5] + row[s] + i,
+                        start + i * size,
                         length,
-                        z + second if second >= 0 else -1,
-                        z + third if third >= 0 else -1,
+                        second + i * size if ops[k, 6] >= 0 else -1,
+                        third + i * size,
                         export[s],
                         uptime[s],
                     )
@@ -218,11 +267,26 @@ def variable(
                 length[f] = n
                 x += n
             for k in range(ops.shape[0]):
-                op = ops[k]
-                second = start[op[6]] if op[6] >= 0 else -1
-                third = start[op[7]] if op[7] >= 0 else -1
+                second = start[ops[k, 6]] if ops[k, 6] >= 0 else -1
+                third = start[ops[k, 7]] if ops[k, 7] >= 0 else -1
+                r = row[s] + i
                 _one(
-                    b, o1, o2, o4, o8, op, row[s] + i, start[op[1]], length[op[1]], second, third, export[s], uptime[s]
+                    b,
+                    o1,
+                    o2,
+                    o4,
+                    o8,
+                    ops[k, 0],
+                    ops[k, 2],
+                    ops[k, 3] + r,
+                    ops[k, 4] + r,
+                    ops[k, 5] + r,
+                    start[ops[k, 1]],
+                    length[ops[k, 1]],
+                    second,
+                    third,
+                    export[s],
+                    uptime[s],
                 )
 
 

@@ -203,7 +203,15 @@ class Intake:
         return next(i for i, plan in enumerate(plans) if plan.signature.version == version)
 
     def _outcome(
-        self, fate: Array, new: Entries, plan: Array, records: Array, base: Array, to: Array, when: Array, plans: list[Plan]
+        self,
+        fate: Array,
+        new: Entries,
+        plan: Array,
+        records: Array,
+        base: Array,
+        to: Array,
+        when: Array,
+        plans: list[Plan],
     ) -> Sets:
         """Join what is decoded at once with what a template released."""
         older = self.state.held.sets
@@ -257,7 +265,9 @@ class Intake:
         units[(unclear | broken) & (self.m_version == 10)] = -1
         units[broken & (self.m_version < 9)] = -1
         known = self.groups >= 0
-        expected = np.array([self.state.exporters[e].expected if e >= 0 else -1 for e in self.groups.tolist()], np.int64)
+        expected = np.array(
+            [self.state.exporters[e].expected if e >= 0 else -1 for e in self.groups.tolist()], np.int64
+        )
         self.lost, self.late, self.resets = (np.zeros(len(self.groups), np.int64) for _ in range(3))
         group = np.where(self.m_exporter >= 0, self.m_group, -1)
         scan.sequence(group, self.m_sequence, units, expected, self.lost, self.late, self.resets)
@@ -297,7 +307,11 @@ class Intake:
         deltas.add("held", owner[ok & (outcome == "held")])
         deltas.add("malformed", self.m_exporter, self.m_bad)
         deltas.add("malformed", self.s_exporter, self.bad)
-        for name, values in (("sequence_lost", self.lost), ("sequence_late", self.late), ("sequence_resets", self.resets)):
+        for name, values in (
+            ("sequence_lost", self.lost),
+            ("sequence_late", self.late),
+            ("sequence_resets", self.resets),
+        ):
             deltas.add(name, self.groups, values)
         done, gone = keep(self.state, self.buffer, self._new, self._outcomes, self.segments, good, deltas)
         self.state.clock = int(self._clock[-1])
@@ -339,7 +353,16 @@ class Deltas:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per exporter that did anything."""
-        names = ("received", "sequence_lost", "malformed", "held", "expired", "decoded", "sequence_late", "sequence_resets")
+        names = (
+            "received",
+            "sequence_lost",
+            "malformed",
+            "held",
+            "expired",
+            "decoded",
+            "sequence_late",
+            "sequence_resets",
+        )
         return [
             {
                 "address": self._state.exporters[number].address,
