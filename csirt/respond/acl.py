@@ -80,6 +80,8 @@ def _read_end(words: list[str], line: str) -> tuple[Network | None, list[str]]:
         if words[0] == "host":
             address = ipaddress.ip_address(words[1])
             return ipaddress.ip_network(address), words[2:]
+        if "/" not in words[0]:
+            raise ValueError("an address alone needs `host` before it")
         return network(words[0]), words[1:]
     except (ValueError, IndexError) as error:
         raise BadLine(f"no address in {line[:80]!r}: {error}") from error
