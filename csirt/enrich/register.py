@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from csirt.enrich import prefixes
-from csirt.enrich.file.entries import Entries, read
+from csirt.enrich.file.entries import Entries, parse, read
 from csirt.enrich.hours import covers, intervals
 from csirt.errors import Problem
 from csirt.model.address import from_text
@@ -48,6 +48,12 @@ class Register:
         """The register of a file and the problems in it. With any problem there is no register: half a register would
         call members strangers, and strangers members."""
         entries, problems = read(path)
+        return (None, problems) if problems else (cls(entries), [])
+
+    @classmethod
+    def parse(cls, raw: bytes, name: str) -> tuple[Register | None, list[Problem]]:
+        """As `load`, of bytes under a name."""
+        entries, problems = parse(raw, name)
         return (None, problems) if problems else (cls(entries), [])
 
     @classmethod
@@ -111,6 +117,10 @@ class Register:
                 return found
             name = name.partition(".")[2]
         return None
+
+    def domains(self) -> list[MailDomain]:
+        """All registered mail domains, by name."""
+        return [self._domains[name] for name in sorted(self._domains)]
 
     def operated_by(self, id: str) -> frozenset[str]:
         """The operator and the supplier of a member: who may lawfully send on its behalf."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
-from csirt.content import BadContent, Document, parse_yaml, read_bytes
+from csirt.content import BadContent, Document, parse_yaml
 from csirt.errors import Problem
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -18,16 +17,15 @@ _PART = re.compile(r""""([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
 _LINE = re.compile(r"line (\d+), column (\d+)")
 
 
-def read(path: Path) -> tuple[Document, bytes]:
-    """The file's one document and its bytes; TOML when the name ends in `.toml`. Raises BadContent with the line."""
-    raw = read_bytes(path, max_bytes=MAX_BYTES)
-    if path.suffix.lower() == ".toml":
-        return parse_toml(raw, str(path)), raw
-    documents = parse_yaml(raw, str(path), max_nodes=MAX_NODES)
+def parse(raw: bytes, name: str) -> Document:
+    """The one document of a register file; TOML when the name ends in `.toml`. Raises BadContent with the line."""
+    if name.lower().endswith(".toml"):
+        return parse_toml(raw, name)
+    documents = parse_yaml(raw, name, max_nodes=MAX_NODES)
     if len(documents) != 1:
         advice = "keep one document, without `---` between parts"
-        raise BadContent(Problem(str(path), 1, f"holds {len(documents)} documents, not one", advice=advice))
-    return documents[0], raw
+        raise BadContent(Problem(name, 1, f"holds {len(documents)} documents, not one", advice=advice))
+    return documents[0]
 
 
 def parse_toml(raw: bytes, name: str) -> Document:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from csirt.content import BadContent
+from csirt.content import BadContent, read_bytes
 from csirt.enrich.file import checks, document
 from csirt.enrich.file.fields import Fields, Path
 from csirt.enrich.file.members import domain, member
@@ -38,7 +38,16 @@ class Entries:
 def read(path: FilePath) -> tuple[Entries, list[Problem]]:
     """All entries of a register file, and every problem in it, in the order of their lines."""
     try:
-        content, raw = document.read(path)
+        raw = read_bytes(path, max_bytes=document.MAX_BYTES)
+    except BadContent as error:
+        return Entries(), [error.problem]
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, name: str) -> tuple[Entries, list[Problem]]:
+    """As `read`, of bytes; `name` stands in the problems, and its suffix tells TOML from YAML."""
+    try:
+        content = document.parse(raw, name)
     except BadContent as error:
         return Entries(), [error.problem]
     fields = Fields(content)
