@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from csirt.config import duration
-from csirt.content import Document
+from csirt.content import Document, folder, read_yaml
 from csirt.detect.rule import HOUR, Custom
 from csirt.errors import Problem
 
 KEYS = ("clinical", "facts", "group-by", "playbook", "rsit", "tell", "timespan")
 TELL = ("csirt", "network-operations", "member", "all-members", "supplier", "edi", "national", "privacy-officer")
-# The Reference Security Incident Taxonomy (RSIT working group), version 1003: class and type as URL-safe names.
-RSIT: dict[str, tuple[str, ...]] = {
-    "abusive-content": ("spam", "harmful-speech", "child-sexual-exploitation"),
-    "malicious-code": ("infected-system", "c2-server", "malware-distribution", "malware-configuration"),
-    "information-gathering": ("scanning", "sniffing", "social-engineering"),
-    "intrusion-attempts": ("known-vulnerabilities", "login-attempts", "new-attack-signature"),
-    "intrusions": (
-        "privileged-account-compromise",
-        "unprivileged-account-compromise",
-        "application-compromise",
-        "system-compromise",
-        "burglary",
-    ),
-    "availability": (
-        "denial-of-service",
-        "distributed-denial-of-service",
-        "misconfiguration",
-        "sabotage",
-        "outage",
-    ),
-    "information-content-security": (
-        "unauthorised-information-access",
-        "unauthorised-information-modification",
-        "data-loss",
-        "leak-of-confidential-information",
-    ),
-    "fraud": ("unauthorised-use-of-resources", "copyright", "masquerade", "phishing"),
-    "vulnerable": (
-        "weak-cryptography",
-        "ddos-amplifier",
-        "potentially-unwanted-accessible-services",
-        "information-disclosure",
-        "vulnerable-system",
-    ),
-    "other": ("uncategorised", "undetermined"),
-    "test": ("test",),
-}
+
+
+@cache
+def taxonomy() -> dict[str, str]:
+    """The Reference Security Incident Taxonomy (content, `playbooks/rsit.yml`): lower-case spelling with `-` between
+    words -> `Class/Type` or `Class`."""
+    found: dict[str, str] = {}
+    for item in read_yaml(folder("playbooks") / "rsit.yml")[0].value["classes"]:
+        for name in (item["name"], *(f"{item['name']}/{kind}" for kind in item["types"])):
+            found[_slug(name)] = name
+    return found
+
+
+def _slug(text: str) -> str:
+    return "/".join("-".join(re.findall(r"[a-z0-9]+", part)) for part in text.lower().split("/"))
 
 
 def parse(document: Document, problems: list[Problem]) -> Custom:
@@ -90,11 +70,12 @@ def parse(document: Document, problems: list[Problem]) -> Custom:
 
 
 def _rsit(value: Any) -> str:
-    known = {f"{group}/{kind}" for group, kinds in RSIT.items() for kind in kinds} | set(RSIT)
-    if value not in known:
-        near = difflib.get_close_matches(str(value), sorted(known), 1)
+    known = taxonomy()
+    name = known.get(_slug(str(value)))
+    if name is None:
+        near = difflib.get_close_matches(_slug(str(value)), sorted(known), 1)
         raise ValueError(f"{value!r} is no RSIT class" + (f"; did you mean {near[0]!r}?" if near else ""))
-    return str(value)
+    return name
 
 
 def _tell(value: Any) -> tuple[str, ...]:

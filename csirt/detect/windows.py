@@ -264,7 +264,8 @@ class Windows:
         held = sorted(self._held)
         header = {
             "version": VERSION,
-            "until": self._until,
+            # Without anything open, when the last step was says nothing: an idle daemon's state does not change.
+            "until": self._until if self._open or self._held else None,
             "dropped": self.dropped,
             "open": [self._open[key].as_dict() for key in sorted(self._open)],
             "held": [[name, self._held[name].num_rows] for name in held],

@@ -1,0 +1,116 @@
+"""Named checks of a ruleset that loads: what an author should know before a rule is switched on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from csirt.detect import examples
+from csirt.detect.atoms import leaves, plan, simplify
+from csirt.detect.frame import fields
+from csirt.detect.load import Ruleset
+from csirt.detect.rule import Correlation, Rule
+from csirt.errors import Problem
+
+
+def ruleset(loaded: Ruleset, files: Sequence[Path], *, tested: bool = True) -> list[Problem]:
+    """All problems of the rules: those of loading, then every check. `tested`: want examples of both kinds."""
+    problems = list(loaded.problems)
+    for rule in loaded.rules:
+        problems += _rule(loaded, rule)
+    for item in loaded.correlations:
+        problems += _correlation(loaded, item)
+    if tested:
+        outcomes, unreadable = examples.run(loaded, files)
+        problems += unreadable
+        problems += _examples(loaded, files, outcomes)
+    return sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column, problem.message))
+
+
+def _at(loaded: Ruleset, rule: Rule | Correlation, path: tuple[str | int, ...], message: str, advice: str, name: str,
+        level: str = "warning") -> Problem:
+    problem = loaded.documents[rule.id].problem(path, message, advice, name)
+    problem.level = level
+    return problem
+
+
+def _rule(loaded: Ruleset, rule: Rule) -> Iterator[Problem]:
+    raw = loaded.documents[rule.id].value
+    if not raw.get("id"):
+        yield _at(loaded, rule, (), "no id", "add `id:` with a random UUID", "id")
+    if not raw.get("level"):
+        yield _at(loaded, rule, (), "no level: taken as medium", "add `level:`", "level")
+    if not rule.datasets:
+        yield _at(loaded, rule, ("logsource",), f"never matches: {rule.unrouted}", "", "logsource")
+        return
+    yield from _fields(loaded, rule, sorted({atom.field for atom in leaves(rule.condition) if atom.field}), "field")
+    yield from _fields(loaded, rule, list(rule.meta.custom.group_by or ()), "group-by", ("csirt", "group-by"))
+    yield from _fields(loaded, rule, list(rule.meta.custom.facts or ()), "facts", ("csirt", "facts"))
+    if not plan(simplify(rule.condition)).witnesses:
+        message = "no test in it narrows the events down: every event is looked at"
+        yield _at(loaded, rule, ("detection", "condition"), message, "add a field with a value that is rare", "cost")
+    for atom in leaves(rule.condition):
+        if atom.kind == "re" and str(atom.argument).lstrip("(?ims)").startswith(".*"):
+            message = f"the regular expression for {atom.field} begins with .*"
+            yield _at(loaded, rule, ("detection",), message, "leave it out: a match is found anywhere", "cost")
+
+
+def _fields(
+    loaded: Ruleset, rule: Rule, names: Sequence[str], check: str, path: tuple[str, ...] = ("detection",)
+) -> Iterator[Problem]:
+    """Names that no source fills in any dataset of the rule."""
+    known = frozenset().union(*(fields(dataset) for dataset in rule.datasets))
+    document = loaded.documents[rule.id]
+    for name in names:
+        if name in known or name.startswith("netflow."):
+            continue
+        where = next((mark for mark in document.marks if _names(mark, name)), path)
+        near = difflib.get_close_matches(name, sorted(known), 1)
+        datasets = ", ".join(sorted(rule.datasets))
+        if not known:
+            yield _at(loaded, rule, ("logsource",), f"no source makes {datasets} events yet", "", "logsource")
+            return
+        advice = f"did you mean {near[0]}?" if near else "docs/rule-authors.md names the fields"
+        yield _at(loaded, rule, where, f"no source fills {name!r} in {datasets}", advice, check)
+
+
+def _names(mark: tuple[str | int, ...], name: str) -> bool:
+    return mark[:1] == ("detection",) and str(mark[-1]).split("|")[0] == name
+
+
+def _correlation(loaded: Ruleset, item: Correlation) -> Iterator[Problem]:
+    rules = {rule.id: rule for rule in loaded.rules}
+    for base in item.rules:
+        rule = rules[base]
+        if not rule.datasets:
+            message = f"never fires: {rule.meta.title!r} never matches ({rule.unrouted})"
+            yield _at(loaded, item, ("correlation", "rules"), message, "", "logsource")
+            continue
+        known = frozenset().union(*(fields(dataset) for dataset in rule.datasets))
+        for name in [*(field for _, field in item.fields(base)), *item.value_fields]:
+            if known and name not in known and not name.startswith("netflow."):
+                message = f"{rule.meta.title!r} has no field {name!r}"
+                yield _at(loaded, item, ("correlation",), message, "name a field of its dataset", "field")
+    if any(operator in ("lt", "lte", "eq", "neq") for operator, _ in item.bounds) and not any(
+        operator in ("gt", "gte") for operator, _ in item.bounds
+    ):
+        message = "a condition without a lower bound fires at the first event of every group"
+        advice = "windows are counted when an event comes; use `absence` for what does not come"
+        yield _at(loaded, item, ("correlation", "condition"), message, advice, "condition")
+
+
+def _examples(loaded: Ruleset, files: Sequence[Path], outcomes: Sequence[examples.Outcome]) -> Iterator[Problem]:
+    """Failed examples, and rules that alert without an example of each kind."""
+    for outcome in outcomes:
+        if not outcome.passed:
+            yield Problem(outcome.file, outcome.line, f"{outcome.name}: {outcome.message}", check="test")
+    names = {str(path) for path in files}
+    for item in [*loaded.rules, *loaded.correlations]:
+        if item.meta.file not in names or (isinstance(item, Rule) and not (item.alerts and item.datasets)):
+            continue
+        kinds = {outcome.positive for outcome in outcomes if outcome.rule == item.id}
+        for positive, what in ((True, "shows that it matches"), (False, "shows what it leaves alone")):
+            if positive not in kinds:
+                advice = f"write one into {Path(item.meta.file).with_suffix('.test.yaml').name} beside it"
+                yield _at(loaded, item, (), f"no example {what}", advice, "test", "error")
