@@ -103,8 +103,10 @@ def event_ids(table: pa.Table) -> pa.Array:
     """`event.id` of every row as text: segment and ordinal, 32 hex digits."""
     segment = pc.cast(table.column("csirt.segment"), pa.string()).combine_chunks()
     ordinals = np.asarray(table.column("csirt.ordinal").to_numpy()).astype(">u8")
-    digits = np.frombuffer(ordinals.tobytes().hex().encode(), "S16").astype(str)
-    return pc.binary_join_element_wise(segment, pa.array(digits, pa.string()), "")
+    ends = pa.py_buffer(np.arange(len(ordinals) + 1, dtype=np.int32) * 16)
+    hexadecimal = pa.py_buffer(ordinals.tobytes().hex().encode())
+    digits = pa.Array.from_buffers(pa.string(), len(ordinals), [None, ends, hexadecimal])
+    return pc.binary_join_element_wise(segment, digits, "")
 
 
 def assemble(dataset: str, columns: dict[str, Any]) -> Batch:

@@ -1,8 +1,7 @@
 """A batch as text: nested ECS NDJSON, keys sorted, UTF-8, null left out, with the columns that are computed on read.
 
-Work is done by column and once per distinct value; a line is the join of fragments. A fragment that is not first in its
-object starts with the octet 01, which JSON text never holds; it becomes a comma, or nothing after `{`, in one pass over
-the whole text.
+Work is done by column and once per distinct value; a line is the join of fragments, constants among them. A comma is
+constant too, except after members that some rows lack.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ import pyarrow.compute as pc
 from csirt.model.batch import Batch
 from csirt.model.ndjson_columns import Texts, logical
 
-ROWS = 50_000  # rows per slice: bounds the memory of the joined text
-_MARK = "\x01"
-_COMMAS = bytes.maketrans(b"\x01", b",")
+ROWS = 20_000  # rows per slice: bounds the memory of the joined text
 
 Part = pa.Array | str
 Tree = dict[str, Any]
@@ -53,41 +50,56 @@ def _block(batch: Batch) -> bytes:
     first, last = joined.offset, joined.offset + len(joined)
     offsets = memoryview(joined.buffers()[1]).cast("i")
     raw = memoryview(joined.buffers()[2])[offsets[first] : offsets[last]]
-    return bytes(raw).replace(b"{\x01", b"{").translate(_COMMAS)
+    return bytes(raw)
 
 
-def _object(node: Tree, parts: list[Part], texts: Texts) -> pa.Array | None:
-    """Append the members of an object; return which rows have any, None for all of them."""
-    present: list[pa.Array] = []
-    always = False
+def _object(node: Tree, parts: list[Part], texts: Texts) -> pa.Array | bool:
+    """Append the members of an object; return which rows have any: True for all, False for none, else an array."""
+    before: pa.Array | bool = False
     for key in sorted(node):
         value = node[key]
-        label = f"{_MARK}{texts.quote(key)}:"
+        label = f"{texts.quote(key)}:"
+        there: pa.Array | bool = True
         if isinstance(value, dict):
             inner: list[Part] = []
             there = _object(value, inner, texts)
-            if there is None:
-                parts += [label + "{", *inner, "}"]
-                always = True
+            if there is False:
+                continue
+            if there is True:
+                parts += [*_labels(before, label + "{"), *inner, "}"]
             else:
-                none = pa.scalar(None, pa.string())
-                parts += [pc.if_else(there, label + "{", none), *inner, pc.if_else(there, "}", none)]
-                present.append(there)
+                parts += [*_masked(there, before, label + "{"), *inner, *_masked(there, False, "}")]
         elif isinstance(value, str):
-            parts.append(label + value)
-            always = True
+            parts += [*_labels(before, label), value]
         elif not value.null_count:
-            parts += [label, value]
-            always = True
+            parts += [*_labels(before, label), value]
         elif value.null_count < len(value):
-            parts.append(pc.binary_join_element_wise(label, value, ""))
-            present.append(value.is_valid())
-    if always:
-        return None
-    found = present[0] if present else pa.scalar(False)
-    for item in present[1:]:
-        found = pc.or_(found, item)
-    return found
+            there = value.is_valid()
+            labels = _labels(before, label)
+            parts.append(pc.binary_join_element_wise(*labels, value, ""))
+        else:
+            continue
+        before = _either(before, there)
+    return before
+
+
+def _either(a: pa.Array | bool, b: pa.Array | bool) -> pa.Array | bool:
+    if a is True or b is True:
+        return True
+    return b if a is False else a if b is False else pc.or_(a, b)
+
+
+def _labels(before: pa.Array | bool, label: str) -> list[Part]:
+    """A member's label, after a comma in the rows that have a member before it."""
+    if isinstance(before, bool):
+        return ["," + label if before else label]
+    return [pc.if_else(before, "," + label, label)]
+
+
+def _masked(there: pa.Array, before: pa.Array | bool, label: str) -> list[Part]:
+    """As `_labels`, in some rows only."""
+    text = _labels(before, label)[0]
+    return [pc.if_else(there, text, pa.scalar(None, pa.string()))]
 
 
 def _merged(parts: list[Part]) -> list[Part]:

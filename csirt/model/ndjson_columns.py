@@ -14,6 +14,7 @@ from csirt.model.batch import Array, Batch, address_parts, event_ids
 Value = pa.Array | str
 _INTERNAL = {"csirt.segment", "csirt.ordinal", "netflow.elements", "netflow.exporter.boot"}
 MODULE = "csirt"
+_ESCAPED = r'[\x00-\x1f"\\]'  # what JSON strings must not hold as it is (RFC 8259, section 7)
 
 
 class Texts:
@@ -48,6 +49,8 @@ class Texts:
         return pc.take(pa.array(texts, pa.string()), distinct.indices)
 
     def _strings(self, array: pa.Array) -> pa.Array:
+        if not pc.any(pc.match_substring_regex(array, _ESCAPED)).as_py():
+            return pc.binary_join_element_wise('"', array, '"', "")
         distinct = array.dictionary_encode()
         texts = [None if item is None else self.quote(item) for item in distinct.dictionary.to_pylist()]
         return pc.take(pa.array(texts, pa.string()), distinct.indices)
