@@ -146,7 +146,9 @@ def test_check(run: Run, bench: Bench, tmp_path: Path) -> None:
     code, out, err = run("members", "check")
     assert (code, out) == (0, "") and "6 members, 10 prefixes, 5 HER-ids; no problems" in err
     broken = tmp_path / "broken.yaml"
-    broken.write_text(bench.file.read_text().replace("kind: municipality", "kind: municpality").replace("role: relay", "role: relai"))
+    broken.write_text(
+        bench.file.read_text().replace("kind: municipality", "kind: municpality").replace("role: relay", "role: relai")
+    )
     code, out, err = run("members", "check", broken)
     assert code == 1 and len(out.splitlines()) == 2
     assert out.startswith(f"{broken}:") and "2 problems" in err
@@ -182,7 +184,7 @@ def test_import_replaces_reloads_and_can_be_undone(run: Run, bench: Bench, tmp_p
     old = bench.file.read_bytes()
     new = tmp_path / "new.yaml"
     new.write_bytes(old.replace(b"Bakken legekontor", b"Lia legekontor"))
-    code, out, err = run("members", "import", new, "-m", "new name", "--dry-run")
+    code, _out, err = run("members", "import", new, "-m", "new name", "--dry-run")
     assert code == 0 and bench.file.read_bytes() == old and bench.daemon.reloads == 0 and "would replace" in err
     code, _, err = run("members", "import", new, "-m", "new name")
     assert code == 0 and bench.file.read_bytes() == new.read_bytes() and bench.daemon.reloads == 1
