@@ -3,8 +3,9 @@
     severity>=high member:dental age<2h not:ack rule:net-05 "free text" -word (state:open or state:acknowledged)
 
 Terms side by side must all hold; `or` binds weaker; parentheses group; `-TERM` turns a term round; `a,b` means any of.
-`:` and `=` are equality without regard to case (`*` stands for any run of characters, an address or prefix for what
-it covers), `!=` is its negation, `< <= > >=` order numbers, times, severities (and priorities) and, last, text.
+`=` is equality without regard to case (`*` stands for any run of characters, an address or prefix for what it covers),
+`!=` its negation; `:` also takes text that begins with the value as whole words (`rule:net-05`). `< <= > >=` order
+numbers, times, severities (and priorities) and, last, text.
 A duration on a time is its age (`last<2h`: less than two hours ago; `last:2h`: at most). `is:NAME` and `not:NAME` ask
 whether a flag is set. An absent field equals nothing and is neither smaller nor greater than anything.
 

@@ -6,6 +6,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from csirt.errors import Usage
 from csirt.model.filter_nodes import AllOf, AnyOf, Compare, Flag, Node, Not, Text
@@ -95,7 +96,9 @@ class Parser:
         values = self._values(name + op)
         if op == "!=":
             return Not(Compare(fields, "=", values))
-        return Compare(fields, "=" if op == ":" else op, values)
+        if op == ":":
+            return Compare(fields, "=", tuple(replace(value, loose=True) for value in values))
+        return Compare(fields, op, values)
 
     def _group(self, depth: int) -> Node:
         opened = self._at

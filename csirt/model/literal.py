@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?")
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(us|ms|s|m|h|d|w)")
 _UNITS = {"us": 1, "ms": 1000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?")
+_BREAK = " \t:;,/"  # what may follow the words a loose value names
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 # Integers and ISO texts under these names are times (microseconds since 1970 UTC); Arrow timestamps always are.
 TIMES = frozenset(
@@ -70,15 +71,23 @@ class Literal:
     rank: int | None
     truth: bool | None
     pieces: tuple[str, ...] | None
+    loose: bool = False
 
     def equals(self, value: str) -> bool:
-        """Whether text is this value: an address within the prefix, a pattern with `*`, else ignoring case."""
+        """Whether text is this value: an address within the prefix, a pattern with `*`, else ignoring case; when
+        `loose` (written with `:`) text that begins with it as whole words counts too."""
         if self.network is not None:
             inside = _inside(value, self.network)
             if inside is not None:
                 return inside
         folded = value.casefold()
-        return folded == self.folded if self.pieces is None else _glob(folded, self.pieces)
+        if self.pieces is not None:
+            return _glob(folded, self.pieces)
+        if folded == self.folded:
+            return True
+        return (
+            self.loose and bool(self.folded) and folded.startswith(self.folded) and folded[len(self.folded)] in _BREAK
+        )
 
     def within(self, value: str) -> bool:
         """Whether text contains this value, ignoring case."""

@@ -66,6 +66,11 @@ CASE: dict[str, Any] = {
         ("clinical:true", True),
         ("clinical=no", False),
         ("rule:net-05", True),
+        ("rules:net-05", True),
+        ("rules:net-0", False),
+        ("rules=net-05", False),
+        ("rules!=net-05", True),
+        ('rules="net-05 smb worm FAN-OUT"', True),
         ("id:C-2026-0004", True),
         ("id:c-2026-0004", True),
         ('"fan-out"', True),
@@ -140,7 +145,7 @@ def test_hostile_filters_are_bounded() -> None:
 
 
 ADDRESSES = ["10.31.0.77", "10.31.1.5", "192.0.2.1", "2001:db8::5", "2001:db8:1::9"]
-WORDS = ["alpha", "Beta", "gamma ray", "910060", "10.31.0.77", "high", "Straße", "a*b"]
+WORDS = ["alpha", "Alpha two", "Beta", "gamma ray", "910060", "10.31.0.77", "high", "Straße", "a*b"]
 BIG = [0, 1, 445, 70_000, 2**53 + 1, 2**64 - 1]
 TIMES = [NOW, NOW - HOUR, NOW - 30 * HOUR, NOW + 5]
 
