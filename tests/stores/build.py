@@ -29,14 +29,20 @@ def segment(name: str = "one") -> str:
     return ids.segment("source", name)
 
 
-def flows(rows: int, *, name: str = "one", first: int = 0, start: int = START, seed: int = 1) -> Batch:
+def _mixed(ordinals: np.ndarray, salt: int) -> np.ndarray:
+    """Numbers that look random and depend on the ordinal alone, however rows are batched (splitmix64)."""
+    value = ordinals.astype(np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15) + np.uint64(salt << 32)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
+    return value ^ (value >> np.uint64(31))
+
+
+def flows(rows: int, *, name: str = "one", first: int = 0, start: int = START) -> Batch:
     """Flow rows of one segment with ordinals first, first + 1, … and rising event times."""
-    rng = np.random.default_rng(seed + first)
     ordinals = np.arange(first, first + rows, dtype=np.uint64)
-    low = (0x0A00_0000 + rng.integers(0, 5000, rows)).astype(np.uint64)
     zero = np.zeros(rows, np.uint64)
     four = np.full(rows, 4, np.uint8)
     time = pa.array(start + ordinals.astype(np.int64) * 1000, pa.timestamp("us", tz="UTC"))
+    ports = np.array([25, 53, 443, 445], np.uint16)
     return assemble(
         "flow",
         {
@@ -45,14 +51,16 @@ def flows(rows: int, *, name: str = "one", first: int = 0, start: int = START, s
             "csirt.segment": constant(segment(name), rows),
             "csirt.ordinal": ordinals,
             "observer.name": constant("edge-1", rows),
-            **address_columns("source.ip", four, zero, low),
-            **address_columns("destination.ip", four, zero, low[::-1].copy()),
-            "source.port": rng.integers(1024, 65535, rows).astype(np.uint16),
-            "destination.port": rng.choice([25, 53, 443, 445], rows).astype(np.uint16),
+            **address_columns("source.ip", four, zero, 0x0A00_0000 + _mixed(ordinals, 1) % np.uint64(5000)),
+            **address_columns("destination.ip", four, zero, 0x0A00_0000 + _mixed(ordinals, 2) % np.uint64(5000)),
+            "source.port": (1024 + _mixed(ordinals, 3) % np.uint64(64_000)).astype(np.uint16),
+            "destination.port": ports[(_mixed(ordinals, 4) % np.uint64(4)).astype(np.int64)],
             "network.iana_number": np.full(rows, 6, np.uint8),
-            "network.bytes": rng.integers(40, 1_000_000, rows).astype(np.uint64),
-            "network.packets": rng.integers(1, 1000, rows).astype(np.uint64),
-            "csirt.source.member.id": codes(rng.integers(0, 3, rows), ["hospital", "dental", None]),
+            "network.bytes": 40 + _mixed(ordinals, 5) % np.uint64(1_000_000),
+            "network.packets": 1 + _mixed(ordinals, 6) % np.uint64(1000),
+            "csirt.source.member.id": codes(
+                (_mixed(ordinals, 7) % np.uint64(3)).astype(np.int64), ["hospital", "dental", None]
+            ),
         },
     )
 

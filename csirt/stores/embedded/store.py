@@ -19,7 +19,7 @@ from csirt.model.records import AuditEntry, CaseEvent
 from csirt.stores.base import Commit, PendingHits
 from csirt.stores.embedded.catalogue import apply, chain, documents, schema
 from csirt.stores.embedded.catalogue.database import Database, check_version
-from csirt.stores.embedded.lake import parts, read
+from csirt.stores.embedded.lake import ordered, parts, read
 from csirt.stores.embedded.lake.files import from_ipc, make_folder
 from csirt.stores.embedded.lake.keep import Keeper
 from csirt.stores.embedded.owner import OwnerLock
@@ -246,6 +246,15 @@ class EmbeddedStore:
                     rows = rows if chosen is None else chosen.filter(rows)
                     if rows.num_rows:
                         yield Batch(part.dataset, rows)
+
+    def in_time_order(
+        self, dataset: str | None, *, since: int | None, until: int | None, keep: ordered.Keep, keys: ordered.Keys
+    ) -> Iterator[list[Batch]]:
+        """Rows that `keep` lets through, in groups of batches that follow each other in event time; the first of
+        `keys` is the event time."""
+        with self.reading_parts(dataset, since=since, until=until) as found:
+            pieces = ordered.time_pieces(self.lake, found, since, until, keep)
+            yield from ordered.in_order(pieces, keys)
 
     @contextmanager
     def reading_parts(self, dataset: str | None = None, **where: Any) -> Iterator[list[parts.Part]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from csirt.model import ecs
 from csirt.model.batch import Array, Batch, event_ids
 from csirt.stores.embedded.lake import parts, read
-from csirt.stores.embedded.lake.files import from_ipc
+from csirt.stores.embedded.lake.files import ROW_GROUP, from_ipc
 
 _HIDDEN = ("event.ingested", "log.file.path")
 _AT_ONCE = 65_536
+NEVER = -(1 << 63)
 
 
 @dataclass(slots=True)
@@ -35,6 +38,7 @@ class Piece:
 
 
 Keys = Callable[[pa.Table], tuple[Array, ...]]
+Keep = Callable[[Batch], Batch]
 
 
 def in_order(pieces: list[Piece], keys: Keys) -> Iterator[list[Batch]]:
@@ -72,6 +76,57 @@ def _split(waiting: list[Batch], bound: int | None, keys: Keys) -> tuple[list[Ba
             ready.append(Batch(batch.dataset, batch.table.filter(pa.array(below))))
             later.append(Batch(batch.dataset, batch.table.filter(pa.array(~below))))
     return ready, later
+
+
+def time_pieces(root: Path, found: list[parts.Part], since: int | None, until: int | None, keep: Keep) -> list[Piece]:
+    """The rows of these parts with event time in [since, until) that `keep` lets through, bounded by time."""
+    pieces: list[Piece] = []
+    for part in found:
+        if part.path is None or part.rows <= ROW_GROUP:
+            pieces.append(
+                Piece(_or_never(part.least), part.dataset, partial(_kept, root, part, None, since, until, keep))
+            )
+            continue
+        with pq.ParquetFile(root / part.path) as file:
+            bounds = _time_bounds(file)
+        for group, (least, greatest) in enumerate(bounds):
+            outside = (since is not None and greatest is not None and greatest < since) or (
+                until is not None and least is not None and least >= until
+            )
+            if not outside:
+                load = partial(_kept, root, part, group, since, until, keep)
+                pieces.append(Piece(_or_never(least), part.dataset, load))
+    return pieces
+
+
+def _or_never(time: int | None) -> int:
+    """Rows without a time sort before all others."""
+    return NEVER if time is None else time
+
+
+def _time_bounds(file: pq.ParquetFile) -> list[tuple[int | None, int | None]]:
+    """Least and greatest event time by row group; None where a row may have none."""
+    column = file.schema_arrow.get_field_index("@timestamp")
+    bounds: list[tuple[int | None, int | None]] = []
+    for group in range(file.num_row_groups):
+        statistics = file.metadata.row_group(group).column(column).statistics
+        if statistics is None or not statistics.has_min_max or statistics.null_count:
+            bounds.append((None, None))
+        else:
+            bounds.append((_micros(statistics.min), _micros(statistics.max)))
+    return bounds
+
+
+def _micros(value: datetime) -> int:
+    return pa.scalar(value, ecs.TIME).cast(pa.int64()).as_py()  # type: ignore[no-any-return]
+
+
+def _kept(
+    root: Path, part: parts.Part, group: int | None, since: int | None, until: int | None, keep: Keep
+) -> pa.Table:
+    found = [read.row_group(root / str(part.path), group)] if group is not None else list(read.tables(root, part))
+    kept = [keep(Batch(part.dataset, read.between(table, since, until))).table for table in found]
+    return kept[0] if len(kept) == 1 else pa.concat_tables(kept)
 
 
 def rendered(group: list[Batch], keys: Keys) -> Iterator[tuple[str, bytes]]:

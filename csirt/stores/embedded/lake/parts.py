@@ -27,7 +27,7 @@ class Span:
 @dataclass(slots=True)
 class Part:
     """`path`: inside the lake, None for rows kept in the catalogue (`data`). `size`: in bytes. `least`,
-    `greatest`: event time, None when no row has one. `received`: when the store took the oldest of the rows.
+    `greatest`: event time, None when a row has none. `received`: when the store took the oldest of the rows.
     `tier`: how often the rows have been merged."""
 
     dataset: str
@@ -45,8 +45,8 @@ class Part:
 
 
 def times(table: pa.Table) -> tuple[int | None, int | None]:
-    """Least and greatest event time in microseconds."""
-    if "@timestamp" not in table.column_names:
+    """Least and greatest event time in microseconds; None when a row may have none, so that no reader skips it."""
+    if "@timestamp" not in table.column_names or table.column("@timestamp").null_count:
         return None, None
     bounds = pc.min_max(pc.cast(table.column("@timestamp"), pa.int64())).as_py()
     return bounds["min"], bounds["max"]
