@@ -28,8 +28,15 @@ def ruleset(loaded: Ruleset, files: Sequence[Path], *, tested: bool = True) -> l
     return sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column, problem.message))
 
 
-def _at(loaded: Ruleset, rule: Rule | Correlation, path: tuple[str | int, ...], message: str, advice: str, name: str,
-        level: str = "warning") -> Problem:
+def _at(
+    loaded: Ruleset,
+    rule: Rule | Correlation,
+    path: tuple[str | int, ...],
+    message: str,
+    advice: str,
+    name: str,
+    level: str = "warning",
+) -> Problem:
     problem = loaded.documents[rule.id].problem(path, message, advice, name)
     problem.level = level
     return problem
@@ -106,7 +113,7 @@ def _examples(loaded: Ruleset, files: Sequence[Path], outcomes: Sequence[example
         if not outcome.passed:
             yield Problem(outcome.file, outcome.line, f"{outcome.name}: {outcome.message}", check="test")
     names = {str(path) for path in files}
-    for item in [*loaded.rules, *loaded.correlations]:
+    for item in loaded.everything():
         if item.meta.file not in names or (isinstance(item, Rule) and not (item.alerts and item.datasets)):
             continue
         kinds = {outcome.positive for outcome in outcomes if outcome.rule == item.id}

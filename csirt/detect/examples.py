@@ -30,6 +30,7 @@ from csirt.model.records import Alert
 START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z, time 0 of every timeline
 MAX_EVENTS = 100_000
 KEYS = ("match", "no-match", "rule", "timelines")
+ALERT_KEYS = ("count", "first", "group", "last", "members", "severity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def run(ruleset: Ruleset, files: Sequence[Path]) -> tuple[list[Outcome], list[Pr
         except BadContent as error:
             problems.append(error.problem)
             continue
-        here = [item for item in [*ruleset.rules, *ruleset.correlations] if item.meta.file == str(rule_file)]
+        here = [item for item in ruleset.everything() if item.meta.file == str(rule_file)]
         for document in documents:
             outcomes += _Document(ruleset, here, document, problems).outcomes()
     return outcomes, problems
@@ -156,10 +157,13 @@ class _Document:
         line = self._document.mark(path)[0]
         return Outcome(item.id, title, self._document.file, line, bool(expected), not message, message)
 
-    def _play(self, item: Rule | Correlation, events: list[tuple[int, dict[str, Any]]], until: int | None) -> list[Alert]:
+    def _play(
+        self, item: Rule | Correlation, events: list[tuple[int, dict[str, Any]]], until: int | None
+    ) -> list[Alert]:
         """The alerts of one rule or correlation over events, in order of their first event."""
         only = [item] if isinstance(item, Correlation) else []
-        bases = [rule for rule in self._ruleset.rules if rule.id in (item.rules if only else (item.id,))]
+        inputs = item.rules if isinstance(item, Correlation) else (item.id,)
+        bases = [rule for rule in self._ruleset.rules if rule.id in inputs]
         frame = from_events([event for _, event in events])
         times = np.array([time for time, _ in events], np.int64)
         ids = pa.array([f"{index:032x}" for index in range(len(events))], pa.string())
@@ -208,14 +212,14 @@ def _compare(alerts: list[Alert], expected: list[Mapping[str, Any]]) -> str:
     for number, (alert, wanted) in enumerate(zip(alerts, expected, strict=True), 1):
         for key, value in wanted.items():
             if key in ("first", "last"):
-                came, should = getattr(alert, key), START + duration(value)
+                should: Any = START + duration(value)
             elif key in ("count", "severity", "members"):
-                came, should = getattr(alert, key), value
+                should = value
             elif key == "group":
-                came, should = alert.group, {name: str(item) for name, item in value.items()}
+                should = {name: str(item) for name, item in value.items()}
             else:
-                raise ValueError(f"unknown key {key!r} of an alert; known: count, first, group, last, members, severity")
-            if came != should:
+                raise ValueError(f"unknown key {key!r} of an alert; known: {', '.join(ALERT_KEYS)}")
+            if getattr(alert, key) != should:
                 return f"alert {number}: {key} differs: {_describe(alert)}"
     return ""
 

@@ -67,8 +67,11 @@ class Ruleset:
 
     def meta(self, rule_id: str) -> Meta | None:
         """The rule or correlation of that id, what both share."""
-        metas = [*(rule.meta for rule in self.rules), *(item.meta for item in self.correlations)]
-        return next((meta for meta in metas if meta.id == rule_id), None)
+        return next((item.meta for item in self.everything() if item.id == rule_id), None)
+
+    def everything(self) -> list[Rule | Correlation]:
+        """Rules, then correlations."""
+        return [*self.rules, *self.correlations]
 
 
 def rule_files(folder: Path) -> list[Path]:

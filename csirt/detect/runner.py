@@ -39,7 +39,7 @@ def run(ruleset: Ruleset, frame: RawFrame, *, mapped: bool) -> Matches:
 
     A rule that only feeds correlations has a count and no lines, as the specification says of `generate`.
     """
-    result = Matches(counts={item.id: 0 for item in [*ruleset.rules, *ruleset.correlations]})
+    result = Matches(counts={item.id: 0 for item in ruleset.everything()})
     datasets = _datasets(frame) if mapped else None
     found = _match(ruleset, frame, datasets)
     names = frame.event_ids()
@@ -74,7 +74,9 @@ def _datasets(frame: RawFrame) -> dict[str, Array]:
                 rows[text].append(row)
         return {name: np.array(found) for name, found in rows.items()}
     have = set(frame.names())
-    best = max(ecs.DATASETS, key=lambda name: len(have & (set(ecs.DATASETS[name]) - set(ecs.COMMON) - set(ecs.ENRICHED))))
+    best = max(
+        ecs.DATASETS, key=lambda name: len(have & (set(ecs.DATASETS[name]) - set(ecs.COMMON) - set(ecs.ENRICHED)))
+    )
     return {best: np.arange(frame.rows)}
 
 

@@ -1,0 +1,183 @@
+"""`csirt rules`: what a rule author works with. Needs no daemon and no store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from csirt.cli.common import Settings, is_terminal, say, shared, write, write_json, write_rows
+from csirt.errors import EXIT_CODES
+
+if TYPE_CHECKING:
+    from csirt.detect.load import Ruleset
+
+PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+PARTLY = 7
+assert EXIT_CODES[PARTLY] == "partly done"
+
+
+@click.group()
+def rules() -> None:
+    """Sigma rules: list, check, test, run.
+
+    \b
+    Examples:
+      csirt rules check
+      csirt rules run rules/net --on events.ndjson
+    """
+
+
+def _load(settings: Settings, paths: tuple[Path, ...]) -> tuple[Ruleset, list[Path]]:
+    """The rules of these paths (default: the shipped and configured folders), and their files."""
+    from csirt.config import load
+    from csirt.content import folder
+    from csirt.detect.load import Ruleset, rule_files
+
+    config = load(settings.config_file()).detect
+    folders = list(paths)
+    if not folders:
+        folders = ([folder("rules")] if config.shipped else []) + [Path(name) for name in config.rules]
+    disabled = [] if paths else config.disabled
+    loaded = Ruleset.load(folders, placeholders=config.placeholders, disabled=disabled)
+    return loaded, [path for item in folders for path in rule_files(item) if path.is_file()]
+
+
+def _problems(loaded: Ruleset) -> None:
+    for problem in loaded.problems:
+        say(str(problem))
+
+
+@rules.command("list")
+@PATHS
+@shared
+def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
+    """The rules that are loaded: id, level, datasets, title.
+
+    \b
+    Examples:
+      csirt rules list
+      csirt rules list rules/net --json
+    """
+    from csirt.detect.describe import items
+
+    loaded, _ = _load(settings, paths)
+    rows = items(loaded)
+    if settings.as_json:
+        write_json({"schema": "csirt.rules/1", "count": len(rows), "refused": loaded.refused, "items": rows})
+    else:
+        if is_terminal():
+            write_rows([[_text(settings, name) for name in ("id", "level", "kind", "datasets", "title")]])
+        write_rows([[r["id"], r["level"], r["kind"], ",".join(r["datasets"]) or "-", r["title"]] for r in rows])
+    _problems(loaded)
+    return PARTLY if loaded.refused else 0
+
+
+@rules.command()
+@PATHS
+@click.option("--no-tests", is_flag=True, help="Do not run the examples beside the rules, nor ask for them.")
+@shared
+def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
+    """Every problem of the rules, with file, line, column and advice; exit 1 when one is an error.
+
+    \b
+    Examples:
+      csirt rules check
+      csirt rules check my-rules/ --no-tests
+    """
+    from csirt.detect.check import ruleset
+
+    loaded, files = _load(settings, paths)
+    problems = ruleset(loaded, files, tested=not no_tests)
+    errors = sum(problem.level == "error" for problem in problems)
+    numbers = {"rules": len(loaded.rules), "correlations": len(loaded.correlations), "refused": loaded.refused}
+    if settings.as_json:
+        found = [problem.as_dict() for problem in problems]
+        write_json({"schema": "csirt.rules-check/1", **numbers, "errors": errors, "problems": found})
+    else:
+        for problem in problems:
+            write_rows([[str(problem)]])
+        say(_text(settings, "checked", **numbers, errors=errors, warnings=len(problems) - errors))
+    return 1 if errors else 0
+
+
+@rules.command()
+@PATHS
+@shared
+def test(settings: Settings, paths: tuple[Path, ...]) -> int:
+    """Run the examples beside the rules; exit 1 when one fails or none is there.
+
+    \b
+    Examples:
+      csirt rules test
+      csirt rules test rules/net/net-05-smb-worm-fan-out.yml
+    """
+    from csirt.detect import examples
+
+    loaded, files = _load(settings, paths)
+    outcomes, unreadable = examples.run(loaded, files)
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    problems = [problem for problem in [*loaded.problems, *unreadable] if problem.level == "error"]
+    if settings.as_json:
+        shown = [
+            {name: getattr(item, name) for name in ("rule", "name", "file", "line", "positive", "passed", "message")}
+            for item in outcomes
+        ]
+        found = [problem.as_dict() for problem in problems]
+        counts = {"passed": len(outcomes) - len(failed), "failed": len(failed)}
+        write_json({"schema": "csirt.rules-test/1", **counts, "examples": shown, "problems": found})
+    else:
+        write_rows([[f"{item.file}:{item.line}", item.name, item.message] for item in failed])
+        for problem in problems:
+            say(str(problem))
+        say(_text(settings, "tested", passed=len(outcomes) - len(failed), failed=len(failed)))
+    return 1 if failed or problems or not outcomes else 0
+
+
+@rules.command()
+@click.argument("paths", nargs=-1, required=True, metavar="RULES...", type=click.Path(path_type=Path))
+@click.option("--on", "events", required=True, metavar="FILE", help="NDJSON or Parquet; - is NDJSON from stdin.")
+@click.option(
+    "--fields",
+    type=click.Choice(["raw", "mapped"]),
+    default="mapped",
+    show_default=True,
+    help="raw: keys as given, every rule sees every event; mapped: our schema, rules see their log source.",
+)
+@click.option("--counts", is_flag=True, help="Per loaded rule how often it matches, instead of the matches.")
+@shared
+def run(settings: Settings, paths: tuple[Path, ...], events: str, fields: str, counts: bool) -> int:
+    """Print what the rules match in a file of events, as JSON lines, and nothing else.
+
+    \b
+    Examples:
+      csirt rules run rules/net --on events.ndjson
+      csirt rules run my.yml --on windows.ndjson --fields raw --counts
+    """
+    from csirt.detect import raw, runner
+
+    loaded, _ = _load(settings, paths)
+    _problems(loaded)
+    if not loaded.rules and not loaded.correlations:
+        say(_text(settings, "none"))
+        return 1
+    found = runner.run(loaded, raw.read(Path(events)), mapped=fields == "mapped")
+    if counts:
+        lines: list[dict[str, Any]] = [
+            {"rule_id": name, "matches": number} for name, number in sorted(found.counts.items())
+        ]
+    else:
+        lines = found.lines
+    for line in lines:
+        write(json.dumps(line, sort_keys=True, ensure_ascii=False))
+    if found.untimed:
+        say(_text(settings, "untimed", count=found.untimed))
+    return PARTLY if loaded.refused else 0
+
+
+def _text(settings: Settings, key: str, **fields: Any) -> str:
+    from csirt.messages import text
+
+    return text(f"rules.{key}", settings.language(), **fields)
