@@ -6,7 +6,7 @@ restarts change nothing (decision 10).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -34,10 +34,12 @@ class Analyst:
         ruleset: Callable[[], Ruleset],
         responder: Callable[[], Responder],
         router: Callable[[], Router],
+        names: Callable[[], Mapping[str, str]],
         window_us: int,
         deliver: bool,
     ) -> None:
         self._ruleset, self._responder, self._router = ruleset, responder, router
+        self._names = names
         self._window = window_us
         self._deliver = deliver
         self._windows: Windows | None = None
@@ -81,7 +83,7 @@ class Analyst:
     def _commit(self, store: Store, changes: list[AlertChange], at: int) -> Commit:
         change = Commit()
         latest: dict[str, Alert] = {item.alert.id: item.alert for item in changes}
-        incidents = correlate(changes, _candidates(store), window_us=self._window)
+        incidents = correlate(changes, _candidates(store), window_us=self._window, names=self._names())
         for incident in incidents:
             for alert in incident.alerts:
                 if alert in latest:
@@ -89,7 +91,7 @@ class Analyst:
         change.alerts = [alert.model_copy(update={"created": at}) for alert in latest.values()]
         change.incidents = incidents
         existing = _cases(store, incidents)
-        change.case_events, change.cases = for_incidents(incidents, existing, at)
+        change.case_events, change.cases = for_incidents(incidents, existing, at, store.case_events)
         by_id = {case.id: case for case in change.cases}
         for incident in incidents:
             case = by_id.get(incident.case)

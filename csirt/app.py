@@ -158,6 +158,7 @@ class App:
             ruleset=lambda: self.part("ruleset"),
             responder=lambda: self.part("responder"),
             router=lambda: self.part("router"),
+            names=self._member_names,
             window_us=duration(self.config.correlate.window),
             deliver=deliver,
         )
@@ -172,6 +173,13 @@ class App:
             metrics=self.metrics,
             stores=self.config.stores,
         )
+
+    def _member_names(self) -> dict[str, str]:
+        return {member.id: member.name for member in self.part("register").members()}
+
+    def _member_name(self, member: str) -> str:
+        found = self.part("register").member(member)
+        return found.name if found is not None else member
 
     def _enrich(self, batch: Batch, vrf: str) -> Batch:
         enriched: Batch = self.part("enricher").apply(batch, vrf=vrf)
@@ -219,7 +227,8 @@ class App:
     def _make_enricher(self) -> Any:
         from csirt.enrich.stage import Enricher
 
-        return Enricher(self.part("register"))
+        vrfs = {exporter.address: exporter.vrf for exporter in self.config.decode.exporters if exporter.vrf}
+        return Enricher(self.part("register"), vrfs=vrfs)
 
     def _make_ruleset(self) -> Any:
         from csirt.detect.load import Ruleset
@@ -244,9 +253,9 @@ class App:
     def _make_router(self) -> Any:
         from csirt.notify.router import Router
 
-        return Router(self.config)
+        return Router(self.config, self._member_name)
 
     def _make_deliverer(self) -> Any:
         from csirt.notify.deliver import Deliverer
 
-        return Deliverer(self.store, self.config, self.clock, self.metrics)
+        return Deliverer(self.store, self.config, self.clock, self.metrics, self._member_name)

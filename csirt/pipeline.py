@@ -24,6 +24,7 @@ from csirt.stores.base import Commit, Store
 from csirt.watermark import Watermark
 
 LOG = logging.getLogger("csirt.pipeline")
+SETTLE = 0.1  # seconds between two looks at a file that may still be written
 
 
 class Analysis(Protocol):
@@ -82,16 +83,22 @@ class Pipeline:
     def drain(self) -> None:
         """Until nothing more is there: for replays and `run --once`."""
         for feed in self.feeds:
-            for item in feed.source.inputs():
-                while self.step(feed, item):
-                    pass
+            while True:
+                moved = 0
+                for item in feed.source.inputs():
+                    while self.step(feed, item):
+                        moved += 1
+                if feed.source.exhausted() and not moved:
+                    break
+                if not moved:
+                    self.clock.sleep(SETTLE)
             self.finish(feed)
         self.advance(self.watermark.greatest())
 
     def step(self, feed: Feed, item: Input) -> int:
         """One chunk of one input, from bytes to a commit; 0 when there was none."""
-        position = self._position(item)
-        if position is not None and position.done:
+        position = item.resolve(lambda content: self._position(feed, item.source, content))
+        if item.finished(position):
             return 0
         limit = feed.limit
         with self._timed("sources"):
@@ -148,11 +155,8 @@ class Pipeline:
         finally:
             self.spent[stage] = self.spent.get(stage, 0.0) + self.clock.cpu() - begin
 
-    def _position(self, item: Input) -> Position | None:
-        for feed in self.feeds:
-            if feed.source.id == item.source and item.fingerprint in feed.reading:
-                return feed.reading[item.fingerprint]
-        return self.store.position(item.source, item.fingerprint)
+    def _position(self, feed: Feed, source: str, content: str) -> Position | None:
+        return feed.reading.get(content) or self.store.position(source, content)
 
     def _decode(self, feed: Feed, item: Input, chunk: Chunk) -> Decoded | None:
         """Decode; should a decoder fail on some bytes, close in on the one unit that does it, drop and count that."""

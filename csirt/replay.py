@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from csirt.app import App
 from csirt.config import Source as SourceConfig
 from csirt.decode.build import decoder_for
 from csirt.errors import Conflict, NotFound
+from csirt.model.chunk import Position
 from csirt.pipeline import Feed
 from csirt.sources.base import Input, Source
 from csirt.sources.files import open_file
@@ -48,7 +50,7 @@ def run(
     configs: dict[str, SourceConfig] = {}
     opened: list[tuple[Path, Source]] = []
     for path in files:
-        probe = open_file(path, kind=kind, parser=parser, config=app.config)
+        probe = _open(path, kind, parser, app)
         opened.append((path, probe))
         group = groups.setdefault(probe.id, Files(probe.id, probe.kind))
         group.files.append(probe)
@@ -71,6 +73,17 @@ def run(
         "alerts": len(store.find("alert")),
         "incidents": len(store.find("incident", {"merged_into": ""})),
     }
+
+
+def _open(path: Path, kind: str, parser: str, app: App) -> Source:
+    """The file as a source; a log's parser is seen by its first byte when it is not named: NDJSON or syslog text."""
+    probe = open_file(path, kind=kind, parser=parser, config=app.config)
+    if probe.kind not in ("log", "syslog"):
+        return probe
+    with path.open("rb") as handle:
+        json = handle.read(1) == b"{"
+    name = parser or ("msh" if json else "postfix")
+    return open_file(path, kind=probe.kind, parser=name, source_id=f"{probe.kind}-{name}", config=app.config)
 
 
 def _distinct(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -96,12 +109,15 @@ def _done(store: Any, source: Source) -> bool:
                     "or replay into another store"
                 )
             return True
-    positions = [store.position(item.source, item.fingerprint) for item in inputs]
-    return bool(positions) and all(position is not None and position.done for position in positions)
+    return bool(inputs) and all(item.finished(item.resolve(_lookup(store, item))) for item in inputs)
+
+
+def _lookup(store: Any, item: Input) -> Callable[[str], Position | None]:
+    return lambda content: store.position(item.source, content)
 
 
 def _events(store: Any, item: Input) -> int:
-    position = store.position(item.source, item.fingerprint) or store.find_input(item.fingerprint)
+    position = item.resolve(_lookup(store, item)) or store.find_input(item.fingerprint)
     return int(position.extra.get("events", 0)) if position else 0
 
 

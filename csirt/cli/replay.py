@@ -13,8 +13,7 @@ from csirt.cli.common import Settings, say, shared, write, write_json
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--parser", default="", help="Log files are in this parser's format; `csirt parsers list` names them.")
 @click.option(
-    "--as",
-    "kind",
+    "--kind",
     type=click.Choice(["auto", "netflow", "packets", "log", "syslog"]),
     default="auto",
     help="What the files hold.",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from csirt import secrets
 from csirt.config import Config, Source, duration, size
 from csirt.content import folder
 from csirt.decode.base import Decoder
 from csirt.errors import Usage
+
+if TYPE_CHECKING:
+    from csirt.decode.parser import Parser
 
 
 def decoder_for(source: Source, config: Config, *, now: int = 0) -> Decoder:
@@ -37,16 +42,27 @@ def decoder_for(source: Source, config: Config, *, now: int = 0) -> Decoder:
     return _log_decoder(source, config, now)
 
 
-def _log_decoder(source: Source, config: Config, now: int) -> Decoder:
+def check_source(source: Source) -> None:
+    """Raise Usage when a source names a parser that there is not, or that cannot be used."""
+    if source.type in ("log", "syslog"):
+        _parser(source)
+
+
+def _parser(source: Source) -> Parser:
     from csirt.decode.parser import load_parsers
-    from csirt.decode.privacy import Privacy
-    from csirt.decode.textlog import LogDecoder
 
     parsers, problems = load_parsers(folder("parsers"))
     if source.parser not in parsers:
         broken = [str(problem) for problem in problems]
         known = ", ".join(sorted(parsers)) or "none"
         raise Usage("\n".join([f"source {source.id}: no parser {source.parser!r}; there are: {known}", *broken]))
+    return parsers[source.parser]
+
+
+def _log_decoder(source: Source, config: Config, now: int) -> Decoder:
+    from csirt.decode.privacy import Privacy
+    from csirt.decode.textlog import LogDecoder
+
     privacy = Privacy(
         secrets.key_file(config.path("pseudonym.key")),
         organisation_domains=config.decode.organisation_domains,
@@ -54,7 +70,7 @@ def _log_decoder(source: Source, config: Config, now: int) -> Decoder:
     )
     return LogDecoder(
         source.id,
-        parsers[source.parser],
+        _parser(source),
         timezone=source.timezone or config.timezone,
         observer=source.observer,
         privacy=privacy,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from csirt.clock import SYSTEM
 from csirt.demo.show import free_port
 from csirt.model import address
 from csirt.model.batch import address_parts
@@ -113,7 +114,7 @@ def export(capture: Path, version: str, port: int) -> None:
 
 def stored(store: Path) -> Sums:
     """(flows, bytes, packets) per address pair in our store."""
-    opened = open_embedded(store)
+    opened = open_embedded(store, clock=SYSTEM)
     sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     try:
         for batch in opened.events("flow"):

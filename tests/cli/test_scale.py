@@ -1,0 +1,62 @@
+"""100,000 cases are listed as quickly as ten."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from csirt.clock import SYSTEM
+from csirt.model.records import Case, CaseEvent
+from csirt.stores.base import Commit
+from csirt.stores.embedded import open_embedded
+from tests.live import daemon
+
+MANY = 100_000
+OPEN = 40
+
+
+def fill(store: Path, number: int) -> None:
+    """A store with that many cases, the last OPEN of them open."""
+    opened = open_embedded(store, clock=SYSTEM)
+    at = 1_764_000_000_000_000
+    for first in range(0, number, 10_000):
+        change = Commit()
+        for index in range(first, min(first + 10_000, number)):
+            state = "open" if index >= number - OPEN else "closed"
+            name = f"{index:032x}"
+            change.cases.append(
+                Case(id=name, version=1, state=state, severity="high", title=f"Case {index}", first=at, last=at + index)
+            )
+            change.case_events.append(CaseEvent(case=name, seq=1, time=at, actor="system", kind="opened"))
+        opened.commit(change)
+    opened.close()
+
+
+def seconds(*words: str) -> float:
+    """The quickest of five runs of a command."""
+    best = 1e9
+    for _ in range(5):
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+        best = min(best, time.perf_counter() - begin)
+        assert done.returncode == 0, done.stderr
+    return best
+
+
+@pytest.mark.parametrize("number", [OPEN, MANY])
+def test_lists_answer_quickly(tmp_path: Path, number: int) -> None:
+    """`--help` within 150 ms or six interpreter starts, `cases list` within twice that, whatever the number of cases."""
+    state = tmp_path / "state"
+    fill(state / "store", number)
+    config = tmp_path / "csirt.toml"
+    config.write_text(
+        f'state = "{state}"\n[control]\nsocket = "{tmp_path / "csirt.sock"}"\n[health]\nlisten = ""\n'
+    )
+    limit = max(0.150, 6 * seconds("-c", "pass"))
+    assert seconds("-m", "csirt", "--help") <= limit
+    with daemon(config, tmp_path / "csirt.sock", log=tmp_path / "log"):
+        assert seconds("-m", "csirt", "--socket", str(tmp_path / "csirt.sock"), "cases", "list") <= 2 * limit
