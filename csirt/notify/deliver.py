@@ -213,16 +213,19 @@ class Deliverer:
     ) -> Outcome:
         settings = self._config.notify
         if contact.channel == "mail":
-            message = mail.compose(
-                sender=settings.sender,
-                recipient=contact.address,
-                subject=subject,
-                body=body,
-                id=notification.id,
-                case=notification.case,
-                level=notification.level,
-                at=now,
-            )
+            try:
+                message = mail.compose(
+                    sender=settings.sender,
+                    recipient=contact.address,
+                    subject=subject,
+                    body=body,
+                    id=notification.id,
+                    case=notification.case,
+                    level=notification.level,
+                    at=now,
+                )
+            except ValueError:
+                return Outcome("failed", "the sender or the contact's address is not a plain mail address")
             return mail.send(message, smtp=settings.smtp, timeout=self._timeout)
         document = {
             "schema": "csirt.notification/1",

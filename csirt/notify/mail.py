@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import smtplib
 import ssl
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from csirt.clock import SECOND
 from csirt.notify.outcome import Outcome
 from csirt.safety import terminal
 
+# A plain address (RFC 5321, no quoting, ASCII): what configuration may name, and all that may enter a header.
+ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -23,16 +27,20 @@ def compose(
 ) -> EmailMessage:
     """The mail. Header text is made one visible line before it gets there, so no value can add a header.
 
-    The Message-ID depends on the notification's id alone; all mails of a case refer to the same thread.
+    The Message-ID depends on the notification's id alone; all mails of a case refer to the same thread. Raises
+    ValueError for a sender or recipient that is not a plain address.
     """
-    domain = sender.rpartition("@")[2] or "localhost"
+    for address in (sender, recipient):
+        if not ADDRESS.fullmatch(address):
+            raise ValueError("not a plain mail address")
+    domain = sender.rpartition("@")[2]
     mail = EmailMessage(policy=policy.SMTP.clone(max_line_length=78))
-    mail["From"] = terminal(sender)
-    mail["To"] = terminal(recipient)
-    mail["Subject"] = terminal(subject)
+    mail["From"] = sender
+    mail["To"] = recipient
+    mail["Subject"] = terminal(subject).replace("=?", "= ?")  # else taken for an encoded word
     mail["Date"] = format_datetime(datetime.fromtimestamp(at // SECOND, UTC))
-    mail["Message-ID"] = f"<{terminal(id)}@{terminal(domain)}>"
-    mail["References"] = f"<case-{terminal(case)}@{terminal(domain)}>"
+    mail["Message-ID"] = f"<{_atom(id)}@{domain}>"
+    mail["References"] = f"<case-{_atom(case)}@{domain}>"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation replies
     mail["X-Csirt-Level"] = str(level)
     lines = (terminal(line) for line in body.split("\n"))
@@ -84,6 +92,11 @@ def send(
     except (OSError, ValueError) as error:
         return Outcome("retry", f"the relay cannot be reached ({type(error).__name__})", endpoint_down=True)
     return Outcome("sent")
+
+
+def _atom(text: str) -> str:
+    """Text as a part of a message id."""
+    return _UNSAFE.sub("_", text) or "_"
 
 
 def _refused(code: int, what: str) -> Outcome:

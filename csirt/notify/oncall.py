@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from csirt.clock import SECOND
+from csirt.clock import DAY, SECOND
 from csirt.config import Config, Contact, Route, Shift
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -64,12 +65,12 @@ def next_change(config: Config, route: str, at: int) -> tuple[int, list[str]] | 
     for shift in config.notify.shifts:
         if shift.route == route:
             minutes.update(minute % 1440 for minute in hours(shift.hours))
-    moments = {
-        _instant(today + timedelta(days=day), minute, zone, fold)
-        for day in range(HORIZON + 1)
-        for minute in minutes
-        for fold in (0, 1)  # both halves of autumn's doubled hour
-    }
+    days = [today + timedelta(days=day) for day in range(HORIZON + 2)]
+    moments: set[int] = set()
+    for day, following in pairwise(days):
+        long = _instant(following, 0, zone, 0) - _instant(day, 0, zone, 0) != DAY  # the clocks change: every half hour
+        for minute in minutes | set(range(0, 1440, 30)) if long else minutes:
+            moments |= {_instant(day, minute, zone, fold) for fold in (0, 1)}
     for moment in sorted(item for item in moments if item > at):
         then = on_call(config, route, moment)
         if then != now:

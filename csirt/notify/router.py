@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +13,8 @@ from csirt.errors import Usage
 from csirt.model.filter import Filter
 from csirt.model.records import PRIORITY, Alert, Case, Incident, Notification
 from csirt.notify import oncall, text
+from csirt.notify.mail import ADDRESS
 
-_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _ALERTS = 200
 
 
@@ -46,7 +45,7 @@ class Router:
         if any(contact.channel == "mail" for contact in notify.contacts):
             if not _endpoint(notify.smtp):
                 problems.append("notify.smtp: mail contacts need a relay as host:port, such as '127.0.0.1:25'")
-            if not _MAIL.fullmatch(notify.sender):
+            if not ADDRESS.fullmatch(notify.sender):
                 problems.append(f"notify.sender: {notify.sender!r} is not a mail address")
         names = [route.name for route in notify.routes]
         problems += [
@@ -66,7 +65,7 @@ class Router:
     def _check_contact(self, contact: Contact) -> list[str]:
         where = f"notify.contacts {contact.name}"
         if contact.channel == "mail":
-            return [] if _MAIL.fullmatch(contact.address) else [f"{where}: {contact.address!r} is not a mail address"]
+            return [] if ADDRESS.fullmatch(contact.address) else [f"{where}: {contact.address!r} is not a mail address"]
         url = urlsplit(contact.address)
         if url.scheme not in ("http", "https") or not url.hostname:
             return [f"{where}: {contact.address!r} is not an http or https URL"]

@@ -42,7 +42,13 @@ def body(
     shown = ", ".join(members[:MEMBERS]) + (f" +{len(members) - MEMBERS}" if len(members) > MEMBERS else "")
     first, last = case.first or incident.first, max(case.last, incident.last)
     lines = [
-        text("notify.head", lang, priority=priority, severity=case.severity, tlp=case.tlp),
+        text(
+            "notify.head",
+            lang,
+            priority=priority,
+            severity=text(f"notify.severity_{case.severity}", lang),
+            tlp=case.tlp,
+        ),
         "",
         text("notify.what", lang, title=clean(case.title, 200)),
         text("notify.who", lang, members=shown or text("notify.nobody", lang)),

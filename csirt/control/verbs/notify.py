@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from csirt.clock import iso, parse_iso
 from csirt.config import duration
 from csirt.control.verbs import Context, verb
-from csirt.errors import NotFound, Unreachable, Usage
+from csirt.errors import NotAllowed, NotFound, Unreachable, Usage
 from csirt.messages import text
 from csirt.model.records import AuditEntry
 from csirt.notify import acks, oncall, silences
@@ -26,7 +26,7 @@ def routes(context: Context, case: str = "", at: str = "") -> dict[str, Any]:
     taken: list[Route] = context.config.notify.routes
     if case:
         if not context.principal.may("read"):
-            raise NotFound("a case is looked up by those who may read cases")
+            raise NotAllowed("which routes take a case is for roles that may read cases")
         document = _case(context, case)
         taken = context.part("router").routes_for(_described(context, document))
     items = [
