@@ -192,8 +192,7 @@ class Transactions:
         context = self._join.context
         rows = lost.group_by("key", "tx", maintain_order=True).agg(
             pl.lit("lost").first().alias("role"),
-            pl.col("segment", "position", "host", "path").first(),
-            pl.col("clock", "time", "received").last(),
+            pl.col("segment", "position", "host", "path", "clock", "time", "received").first(),
             pl.lit(False).alias("had"),
             *(pl.col(f"context:{name}").last().alias(name) for name in context),
             *(pl.col(name).drop_nulls().first() for name in self._plain),
@@ -203,6 +202,7 @@ class Transactions:
 
     def _kept(self, frame: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
         """What still waits: per transaction one line with all it told, then its outcomes that are not yet written."""
+        key = self._join.key
         summary = (
             frame.sort("n")
             .group_by("key", maintain_order=True)
@@ -212,11 +212,9 @@ class Transactions:
                 pl.col("time", "received", "segment", "position", "host", "path").first(),
                 pl.col("settled").first().alias("had"),
                 *(pl.col(f"context:{name}").last().alias(name) for name in self._join.context),
-                *(
-                    (pl.col(name).drop_nulls().first() if name == self._join.key else pl.lit(None).first()).alias(name)
-                    for name in self._plain
-                ),
+                *(pl.col(name).filter(pl.col("role") != "outcome").drop_nulls().first() for name in self._plain),
             )
+            .with_columns(pl.coalesce(key, pl.col("key").str.split("\t").list.last()).alias(key))
             .select(pl.col(name).cast(kind) for name, kind in self._schema.items())
         )
         outcomes = waiting.filter(pl.col("role") == "outcome").sort("n")

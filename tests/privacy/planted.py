@@ -59,7 +59,7 @@ def postfix() -> list[str]:
         ("smtpd", f"warning: unknown[10.9.9.9]: SASL LOGIN authentication failed: x, sasl_username={USERS[0]}"),
         ("smtpd", f"9AA668041: client=unknown[10.9.9.8], sasl_username={USERS[0]}"),
         ("cleanup", f"9AA668041: message-id=<{PEOPLE[2]}>"),
-        ("smtp", f"some line nobody knows with {PEOPLE[0]} and {number} and {SUBJECTS[0]}"),
+        ("smtp", f"some line nobody knows with {PEOPLE[0]} and {NUMBERS[1]} and {SUBJECTS[0]}"),
     ]  # fmt: skip
     return [_STAMP.format(index, program) + body for index, (program, body) in enumerate(bodies)]
 
