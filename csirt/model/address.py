@@ -52,7 +52,8 @@ _OCTETS = pa.array([str(value) for value in range(256)], pa.string())
 def _dotted(values: Array) -> pa.Array:
     """IPv4 addresses as text."""
     octets = values.astype(">u4").view(np.uint8).reshape(-1, 4)
-    return pc.binary_join_element_wise(*(pc.take(_OCTETS, pa.array(octets[:, i].astype(np.int32))) for i in range(4)), ".")
+    parts = (pc.take(_OCTETS, pa.array(octets[:, i].astype(np.int32))) for i in range(4))
+    return pc.binary_join_element_wise(*parts, ".")
 
 
 def _colons(octets: bytes) -> str:

@@ -7,7 +7,7 @@ constant too, except after members that some rows lack.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +17,7 @@ from csirt.model.ndjson_columns import Texts, logical
 
 ROWS = 20_000  # rows per slice: bounds the memory of the joined text
 
-Part = pa.Array | str
+Part: TypeAlias = Any  # an Arrow string array, or a string that is the same in every row
 Tree = dict[str, Any]
 
 
@@ -69,9 +69,7 @@ def _object(node: Tree, parts: list[Part], texts: Texts) -> pa.Array | bool:
                 parts += [*_labels(before, label + "{"), *inner, "}"]
             else:
                 parts += [*_masked(there, before, label + "{"), *inner, *_masked(there, False, "}")]
-        elif isinstance(value, str):
-            parts += [*_labels(before, label), value]
-        elif not value.null_count:
+        elif isinstance(value, str) or not value.null_count:
             parts += [*_labels(before, label), value]
         elif value.null_count < len(value):
             there = value.is_valid()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -11,7 +13,7 @@ from csirt.model import address, community, ecs
 from csirt.model.batch import Array, Batch, address_parts, event_ids
 
 # A constant is a Python string of JSON text; anything else an Arrow string array of JSON text, null where absent.
-Value = pa.Array | str
+Value: TypeAlias = Any
 _INTERNAL = {"csirt.segment", "csirt.ordinal", "netflow.elements", "netflow.exporter.boot"}
 MODULE = "csirt"
 _ESCAPED = r'[\x00-\x1f"\\]'  # what JSON strings must not hold as it is (RFC 8259, section 7)

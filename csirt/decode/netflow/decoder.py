@@ -56,7 +56,7 @@ class NetflowDecoder:
         self._hold = (hold_bytes, hold_age_us)
         self._plans: dict[Signature, int] = {}
         self._compiled: list[Plan] = []
-        self.templates = 0  # template records read so far, repeats included
+        self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason
         self.load(None)
 
     def load(self, state: bytes | None) -> None:
@@ -93,13 +93,18 @@ class NetflowDecoder:
             self._forget_plans()
         intake = Intake(self._state, self._index, data, self.plan, self._allowed)
         intake.read_templates()
-        self.templates += intake.templates
         sets = intake.resolve(chunk.segment, *self._hold, self._compiled)
         result = Decoded(entered=len(data.offset))
         result.batches = self._batches(sets, intake)
         intake.account(result)
+        self.rejected = intake.rejected(chunk.segment)
         result.state = self._state.dump()
         return result
+
+    @property
+    def templates(self) -> int:
+        """How many templates are known, over all exporters and domains."""
+        return sum(len(item.templates) for item in self._state.exporters)
 
     def plan(self, signature: Signature) -> int:
         """The number of the plan for a signature, compiled when it is first seen."""

@@ -9,11 +9,12 @@ from typing import Any
 
 from csirt.content import BadContent, Document, folder, read_yaml
 
-TYPES = frozenset(
+_TYPES = (
     "octetArray unsigned8 unsigned16 unsigned32 unsigned64 signed8 signed16 signed32 signed64 float32 float64 boolean "
     "macAddress string dateTimeSeconds dateTimeMilliseconds dateTimeMicroseconds dateTimeNanoseconds ipv4Address "
-    "ipv6Address basicList subTemplateList subTemplateMultiList".split()
+    "ipv6Address basicList subTemplateList subTemplateMultiList"
 )
+TYPES = frozenset(_TYPES.split())
 VARIABLE = 65535  # the length that says: the record says how long it is
 
 
@@ -61,12 +62,12 @@ class ElementTable:
         self.private = frozenset([*iana.value.get("private", ()), *vendors.value.get("private", ())])
         self.headers: dict[str, str] = dict(iana.value.get("headers", {}))
         value = ecs.value
+
+        def roles(key: str) -> dict[str, tuple[str, ...]]:
+            return {role: tuple(names) for role, names in value[key].items()}
+
         self.roles = Roles(
-            *(
-                {role: tuple(names) for role, names in value[key].items()}
-                for key in ("columns", "times", "sampling", "icmp")
-            ),
-            direction=tuple(value["direction"]),
+            roles("columns"), roles("times"), roles("sampling"), roles("icmp"), tuple(value["direction"])
         )
         by_name = {element.name: element for (pen, _), element in self._known.items() if pen == 0}
         self.fixed: dict[int, list[tuple[Element, int]]] = {}

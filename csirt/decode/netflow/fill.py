@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from csirt.decode.netflow.jit import kernel
 from csirt.decode.netflow.scan import be16, be32
 from csirt.model.batch import Array
+
+Number = Any  # inside compiled code: whatever width numba infers
 
 # Operations. An operation row: kind, field, width (1, 2, 4, 8), base 0 to 2 (in elements), second and third field.
 UINT, SINT, V4, V6, SPAN, TEXT, SECONDS, MILLIS, NTP, UPTIME, DELTA, FLOAT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
@@ -17,7 +21,7 @@ ONE, TWO, THREE, FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 
 
 @kernel
-def _unsigned(b: Array, at: int, length: int) -> int:
+def _unsigned(b: Array, at: Number, length: Number) -> Number:
     value = np.uint64(0)
     for i in range(length):
         value = (value << np.uint64(8)) | np.uint64(b[at + i])
@@ -25,25 +29,25 @@ def _unsigned(b: Array, at: int, length: int) -> int:
 
 
 @kernel
-def _scaled(value: int, factor: int) -> int:
+def _scaled(value: Number, factor: Number) -> Number:
     if value > np.uint64(YEAR_9999) // np.uint64(factor):
         return np.int64(BAD_TIME)
     return np.int64(value) * factor
 
 
 @kernel
-def _signed32(value: int) -> int:
+def _signed32(value: Number) -> Number:
     value = value & 0xFFFFFFFF
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
 @kernel
-def _calendar(value: int) -> int:
+def _calendar(value: Number) -> Number:
     return value if 0 < value <= YEAR_9999 else np.int64(BAD_TIME)
 
 
 @kernel
-def _four(b: Array, at: int) -> int:
+def _four(b: Array, at: Number) -> Number:
     """Four octets at an unsigned index (an unsigned one needs no check for negative ones)."""
     return (
         (np.uint32(b[at]) << np.uint32(24))
@@ -54,7 +58,9 @@ def _four(b: Array, at: int) -> int:
 
 
 @kernel
-def _time(b: Array, kind: int, at: int, length: int, second: int, third: int, export: int, uptime: int) -> int:
+def _time(
+    b: Array, kind: Number, at: Number, length: Number, second: Number, third: Number, export: Number, uptime: Number
+) -> Number:
     """Microseconds since 1970, or BAD_TIME for zero and for what no calendar holds."""
     if kind == SECONDS:
         result = _scaled(_unsigned(b, at, length), 1_000_000)
@@ -83,20 +89,20 @@ def _one(
     o2: Array,
     o4: Array,
     o8: Array,
-    kind: int,
-    width: int,
-    base: int,
-    base1: int,
-    base2: int,
-    at: int,
-    length: int,
-    second: int,
-    third: int,
-    export: int,
-    uptime: int,
+    kind: Number,
+    width: Number,
+    base: Number,
+    base1: Number,
+    base2: Number,
+    at: Number,
+    length: Number,
+    second: Number,
+    third: Number,
+    export: Number,
+    uptime: Number,
 ) -> None:
     """Write one field of one record; the bases include the row."""
-    if kind == UINT or kind == SINT or kind == FLOAT:
+    if kind in (UINT, SINT, FLOAT):
         value = _unsigned(b, at, length)
         if kind == SINT and length < 8 and length > 0 and b[at] >= 128:
             value |= ~np.uint64(0) << np.uint64(8 * length)
@@ -115,7 +121,7 @@ def _one(
         o1[base] = 6
         o8[base1] = _unsigned(b, at, 8)
         o8[base2] = _unsigned(b, at + 8, 8)
-    elif kind == SPAN or kind == TEXT:
+    elif kind in (SPAN, TEXT):
         if kind == TEXT:
             while length > 0 and b[at + length - 1] == 0:
                 length -= 1
@@ -135,7 +141,7 @@ def fixed(
     ops: Array,
     field_at: Array,
     field_size: Array,
-    size: int,
+    size: Number,
     offset: Array,
     records: Array,
     row: Array,
@@ -187,7 +193,7 @@ def fixed(
                     o4[r] = (np.uint32(b[x]) << 8) | np.uint32(b[x + ONE])
                     r += ONE
                     x += step
-            elif (kind == UINT or kind == MILLIS) and length == 8 and width == 8:
+            elif kind in (UINT, MILLIS) and length == 8 and width == 8:
                 for _ in range(n):
                     value = (np.uint64(_four(b, x)) << np.uint64(32)) | np.uint64(_four(b, x + FOUR))
                     o8[r] = value if kind == UINT else np.uint64(_calendar(_scaled(value, 1_000)))
@@ -307,8 +313,8 @@ def header_end(b: Array, offset: Array, length: Array, ethernet: bool) -> None:
     for i in range(offset.size):
         x = offset[i]
         n = np.int64(length[i])
-        at = 0
-        kind = 0x0800
+        at: Number = 0
+        kind: Number = 0x0800
         if ethernet:
             at = 14
             kind = be16(b, x + 12) if n >= 14 else 0
@@ -317,7 +323,7 @@ def header_end(b: Array, offset: Array, length: Array, ethernet: bool) -> None:
                 at += 4
         elif n > 0 and b[x] >> 4 == 6:
             kind = 0x86DD
-        protocol = -1
+        protocol: Number = -1
         if kind == 0x0800 and n >= at + 20 and b[x + at] >> 4 == 4:
             protocol = np.int64(b[x + at + 9])
             if be16(b, x + at + 6) & 0x1FFF:

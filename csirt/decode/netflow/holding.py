@@ -1,4 +1,4 @@
-"""Data that came before its template: held within bounds of octets and age, in order, released or counted as expired."""
+"""Data that came before its template: held within bounds of octets and age, released or counted as expired."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from csirt.model.batch import Array, Decoded
 from csirt.model.chunk import Datagrams
 
 UNLISTED, TOO_MANY = -1, -2
-_REASONS = {UNLISTED: "unlisted_exporter", TOO_MANY: "too_many_exporters"}
+REJECTED = 1_000
 
 
 class Intake:
@@ -112,7 +112,6 @@ class Intake:
         first_kind = np.where(self.s_version == 9, 0, 2)
         is_template = templated & ((self.s_id == first_kind) | (self.s_id == first_kind + 1))
         self.bad[(self.s_version >= 9) & (self.s_id < 256) & ~is_template & (self.s_exporter >= 0)] += 1
-        self.templates = 0
         known: dict[tuple[int, int, bytes], tuple[list[Definition], int]] = {}
         for s in np.flatnonzero(is_template).tolist():
             at = int(self.s_offset[s])
@@ -139,7 +138,6 @@ class Intake:
                     del exporter.templates[ident]
                     self._change(s, number, ident, scan.NO_TEMPLATE)
             return
-        self.templates += 1
         old = exporter.templates.get(definition.template)
         if old == signature:
             return
@@ -299,6 +297,7 @@ class Intake:
              "malformed"],
             "left",
         )  # fmt: skip
+        self._outcome_of = outcome
         tally = dict(zip(*(part.tolist() for part in np.unique(outcome, return_counts=True)), strict=True))
         deltas = Deltas(self.state)
         deltas.add("received", owner[ok])
@@ -323,6 +322,18 @@ class Intake:
         result.held = self.state.held.datagrams
         result.exporters = deltas.rows()
         self._say(result)
+
+    def rejected(self, segment: str) -> list[tuple[str, int, int, str]]:
+        """(segment, frame, octets into the datagram, reason) of what was refused, at most REJECTED of them."""
+        refused = np.flatnonzero(~np.isin(self._outcome_of, ("left", "held")))[:REJECTED].tolist()
+        found = [(int(self._frame[i]), 0, str(self._outcome_of[i])) for i in refused]
+        for m in np.flatnonzero(self.m_bad)[:REJECTED].tolist():
+            found.append((int(self._frame[self.m_datagram[m]]), 0, "malformed_set"))
+        start = np.asarray(self._data.offset)
+        for s in np.flatnonzero(self.bad)[:REJECTED].tolist():
+            datagram = int(self.s_datagram[s])
+            found.append((int(self._frame[datagram]), int(self.s_offset[s] - 4 - start[datagram]), "malformed_set"))
+        return [(segment, *item) for item in sorted(set(found))[:REJECTED]]
 
     def _say(self, result: Decoded) -> None:
         """A sentence for each thing somebody should look at."""
@@ -375,7 +386,7 @@ class Deltas:
 
 
 def count(buffer: Array, offset: Array, length: Array, plan: Array, plans: list[Plan], bad: Array) -> Array:
-    """Complete records of every set (0 without a plan); sets that hold none, or end inside one, are counted in `bad`."""
+    """Complete records of every set (0 without a plan); sets that hold none, or end inside one, count in `bad`."""
     records = np.zeros(len(plan), np.int64)
     for number in np.unique(plan).tolist():
         if number < 0:

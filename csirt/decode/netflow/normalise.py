@@ -91,8 +91,24 @@ def flows(
     direction = sampling.numbers(rows, roles.direction, 2)
     if direction is not None:
         columns["network.direction"] = codes(np.minimum(direction.astype(np.uint64), 2).astype(np.int64), _DIRECTIONS)
+    columns |= _header(rows, names)
     columns["netflow.elements"] = elements
     return columns
+
+
+def _header(rows: Rows, names: Names) -> dict[str, pa.Array]:
+    """What the v5 header says of all its records, under the names of the elements: the engine and its sampling."""
+    five = names.versions[rows.sets.exporter] == 5
+    if not five.any():
+        return {}
+    missing = None if five.all() else ~rows.spread(five)
+    engine, sampled = rows.spread(names.domains[rows.sets.exporter]), rows.spread(rows.sets.sampling)
+    return {
+        "netflow.engine_type": pa.array((engine >> 8).astype(np.uint8), mask=missing),
+        "netflow.engine_id": pa.array((engine & 0xFF).astype(np.uint8), mask=missing),
+        "netflow.sampling_interval": pa.array((sampled & 0x3FFF).astype(np.uint32), mask=missing),
+        "netflow.sampling_algorithm": pa.array((sampled >> 14).astype(np.uint8), mask=missing),
+    }
 
 
 def announced_boots(rows: Rows, roles: Roles) -> list[tuple[int, int, int]]:
@@ -184,10 +200,10 @@ def _times(rows: Rows, columns: dict[str, object], roles: Roles) -> pa.Array:
     lost_end, lost_start = has_end & (_time(rows, END)[1] < 0), has_start & (_time(rows, START)[1] < 0)
     number = rows.plan.astype(np.int64)
     texts: list[str | None] = [plan.elements for plan in rows.plans]
-    for lost, column in ((lost_end, END), (lost_start, START)):
+    for lost, target in ((lost_end, END), (lost_start, START)):
         if lost.any():
             size = len(texts)
-            texts += [_without(item or "", column) for item in texts]
+            texts += [_without(item or "", target) for item in texts]
             number = np.where(lost, number + size, number)
     return codes(number, texts)
 

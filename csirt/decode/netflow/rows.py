@@ -11,7 +11,7 @@ from csirt.decode.netflow.plan import Output, Plan
 from csirt.model.batch import Array
 
 _ALIGN = 64
-_DTYPES = {
+_DTYPES: dict[str, dict[int, type]] = {
     "uint": {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64},
     "sint": {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64},
     "float": {4: np.float32, 8: np.float64},
@@ -101,9 +101,8 @@ def build(sets: Sets, plans: list[Plan], buffer: Array) -> Rows:
     count = int(sets.records.sum())
     first = np.concatenate([np.zeros(1, np.int64), np.cumsum(sets.records)[:-1]]) if len(sets.records) else sets.records
     rows = Rows(sets, plans, count, first, np.repeat(sets.plan.astype(np.uint16), sets.records))
-    places = _allocate(rows)
-    memory = places.pop("")[0]
-    views = [memory.view(kind) for kind in (np.uint8, np.uint16, np.uint32, np.uint64)]
+    memory, places = _allocate(rows)
+    views = (memory.view(np.uint8), memory.view(np.uint16), memory.view(np.uint32), memory.view(np.uint64))
     order = np.argsort(sets.plan, kind="stable")
     bounds = np.searchsorted(sets.plan[order], np.arange(len(plans) + 1))
     for number, plan in enumerate(plans):
@@ -119,14 +118,13 @@ def build(sets: Sets, plans: list[Plan], buffer: Array) -> Rows:
     return rows
 
 
-def _operation(output: Output, place: Array) -> list[int]:
-    width, bases = int(place[0]), [int(base) for base in place[1:]]
-    bases += [0] * (3 - len(bases))
+def _operation(output: Output, place: list[int]) -> list[int]:
+    width, bases = place[0], place[1:] + [0] * (4 - len(place))
     return [output.kind, output.field, width, *bases, output.second, output.third]
 
 
-def _allocate(rows: Rows) -> dict[str, list[Array]]:
-    """Make every column in one block of memory; by column: the width of its first part, and its parts' first elements."""
+def _allocate(rows: Rows) -> tuple[Array, dict[str, list[int]]]:
+    """Make every column in one block of memory; by name: its first part's width, its parts' first elements."""
     wanted: dict[str, tuple[str, int]] = {}
     present: dict[str, Array] = {}
     for number, plan in enumerate(rows.plans):
@@ -137,7 +135,7 @@ def _allocate(rows: Rows) -> dict[str, list[Array]]:
     kinds = {name: _parts(*spec) for name, spec in wanted.items()}
     sizes = [-(-rows.count * np.dtype(kind).itemsize // _ALIGN) * _ALIGN for parts in kinds.values() for kind in parts]
     memory = np.zeros(sum(sizes) + _ALIGN, np.uint8)
-    places: dict[str, list[Array]] = {"": [memory]}
+    places: dict[str, list[int]] = {}
     at = 0
     for name, parts in kinds.items():
         arrays: list[Array] = []
@@ -147,6 +145,6 @@ def _allocate(rows: Rows) -> dict[str, list[Array]]:
             arrays.append(memory[at : at + rows.count * size].view(kind))
             place.append(at // size)
             at += -(-rows.count * size // _ALIGN) * _ALIGN
-        places[name] = place  # type: ignore[assignment]
+        places[name] = place
         rows.columns[name] = Column(wanted[name][0], arrays, present[name])
-    return places
+    return memory, places

@@ -1,4 +1,4 @@
-"""Sampling rates: what options data said before a flow, what the record says, what the v5 header says, what is configured.
+"""Sampling rates: what the configuration, the record, options data before it, or the v5 header says.
 
 Precedence: configuration, record, options, header. A rate that nobody states is unknown (null), never 1.
 """

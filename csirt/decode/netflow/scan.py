@@ -5,10 +5,14 @@ Formats: NetFlow v5/v7 as Cisco documents them, v9 RFC 3954, IPFIX RFC 7011. Not
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from csirt.decode.netflow.jit import kernel
 from csirt.model.batch import Array
+
+Number = Any  # inside compiled code: whatever width numba infers
 
 # Columns of the message and set tables.
 M_DATAGRAM, M_VERSION, M_EXPORT, M_UPTIME, M_SEQUENCE, M_DOMAIN, M_SAMPLING, M_BAD, M_WIDTH = 0, 1, 2, 3, 4, 5, 6, 7, 8
@@ -20,29 +24,38 @@ MASK32 = 0xFFFFFFFF
 
 
 @kernel
-def be16(b: Array, i: int) -> int:
+def be16(b: Array, i: Number) -> Number:
     """Two octets at `i`, big-endian."""
     return (np.int64(b[i]) << 8) | np.int64(b[i + 1])
 
 
 @kernel
-def be32(b: Array, i: int) -> int:
+def be32(b: Array, i: Number) -> Number:
     """Four octets at `i`, big-endian."""
     return (np.int64(b[i]) << 24) | (np.int64(b[i + 1]) << 16) | (np.int64(b[i + 2]) << 8) | np.int64(b[i + 3])
 
 
 @kernel
-def _sets(b: Array, at: int, end: int, message: int, s: int, fill: bool, table: Array) -> tuple[int, int]:
+def _trailing(b: Array, at: Number, end: Number) -> bool:
+    """Whether anything but zeros lies in [at, end)."""
+    while at < end:
+        if b[at] != 0:
+            return True
+        at += 1
+    return False
+
+
+@kernel
+def _sets(
+    b: Array, at: Number, end: Number, message: Number, s: Number, fill: bool, table: Array
+) -> tuple[Number, Number]:
     """Walk the sets in [at, end); return the next free set number and how many were broken."""
     bad = 0
     while at + 4 <= end:
         number = be16(b, at)
         length = be16(b, at + 2)
         if length < 4:
-            rest = at
-            while rest < end and b[rest] == 0:
-                rest += 1
-            if rest < end:  # zeros to the end are padding, anything else is not a set
+            if _trailing(b, at, end):  # zeros to the end are padding, anything else is not a set
                 bad += 1
             break
         stop = at + length
@@ -74,7 +87,8 @@ def scan(
     """Read every datagram's headers and set boundaries.
 
     First call with `fill` False: `status`, and the numbers of messages and sets into first_m[i + 1], first_s[i + 1].
-    After summing them up, a second call fills the tables. Several IPFIX messages in one datagram are all read.
+    After summing them up, a second call fills the tables. A datagram holds one message (RFC 7011, section 10.3); octets
+    behind it that are not zero are counted and left alone.
     """
     for i in range(offset.size):
         q = offset[i]
@@ -95,9 +109,9 @@ def scan(
             if n < 24 or (count > fit and (count > 30 or fit == 0)):
                 state = 1
             else:
-                if count > fit:
+                if count > fit or _trailing(b, q + 24 + count * size, q + n):
                     bad = 1
-                    count = fit
+                    count = min(count, fit)
                 if fill:
                     m_t[m, 0] = i
                     m_t[m, 1] = version
@@ -129,35 +143,24 @@ def scan(
                     m_t[m, 7] = bad
                 m += 1
         elif version == 10:
-            at = q
-            end = q + n
-            while end - at >= 16 and be16(b, at) == 10:
-                size = be16(b, at + 2)
-                if size < 16:
-                    break
-                bad = 0
-                if at + size > end:
-                    bad = 1
-                    size = end - at
-                s, broken = _sets(b, at + 16, at + size, m, s, fill, s_t)
+            size = be16(b, q + 2) if n >= 16 else 0
+            if size < 16:
+                state = 1
+            else:
+                end = q + min(size, n)
+                s, bad = _sets(b, q + 16, end, m, s, fill, s_t)
+                if size > n or _trailing(b, end, q + n):
+                    bad += 1
                 if fill:
                     m_t[m, 0] = i
                     m_t[m, 1] = 10
-                    m_t[m, 2] = be32(b, at + 4) * 1_000_000
+                    m_t[m, 2] = be32(b, q + 4) * 1_000_000
                     m_t[m, 3] = -1
-                    m_t[m, 4] = be32(b, at + 8)
-                    m_t[m, 5] = be32(b, at + 12)
+                    m_t[m, 4] = be32(b, q + 8)
+                    m_t[m, 5] = be32(b, q + 12)
                     m_t[m, 6] = 0
-                    m_t[m, 7] = bad + broken
+                    m_t[m, 7] = bad
                 m += 1
-                at += size
-            if m == m0:
-                state = 1
-            elif at < end and fill:
-                while at < end and b[at] == 0:
-                    at += 1
-                if at < end:
-                    m_t[m - 1, 7] += 1
         else:
             state = 2
         if not fill:
@@ -167,8 +170,8 @@ def scan(
 
 
 @kernel
-def number_keys(a: Array, b: Array, c: Array, d: Array, number: Array, first: Array) -> int:
-    """Number the distinct keys (a, b, c, d) in order of appearance: number[i] is row i's, first[k] key k's first row."""
+def number_keys(a: Array, b: Array, c: Array, d: Array, number: Array, first: Array) -> Number:
+    """Number the distinct keys (a, b, c, d) in order of appearance: number[i] is row i's, first[k] key k's row."""
     n = a.size
     size = 16
     while size < 2 * n:
@@ -199,7 +202,7 @@ def number_keys(a: Array, b: Array, c: Array, d: Array, number: Array, first: Ar
 
 @kernel
 def in_force(slot: Array, current: Array, at: Array, of: Array, plan: Array, out: Array) -> None:
-    """The plan of every data set: `current` by slot, changed where definition k (before set at[k], slot of[k]) says so."""
+    """The plan of every data set: `current` by slot, changed where definition k (before set at[k], slot of[k]) says."""
     k = 0
     for s in range(slot.size):
         while k < at.size and at[k] <= s:
@@ -214,7 +217,7 @@ def in_force(slot: Array, current: Array, at: Array, of: Array, plan: Array, out
 
 @kernel
 def count_variable(
-    b: Array, offset: Array, length: Array, which: Array, sizes: Array, least: int, records: Array, bad: Array
+    b: Array, offset: Array, length: Array, which: Array, sizes: Array, least: Number, records: Array, bad: Array
 ) -> None:
     """Count the complete records of sets with variable-length fields (RFC 7011, section 7)."""
     for w in range(which.size):
@@ -260,10 +263,10 @@ def hold(
     set_at: Array,
     of: Array,
     set_now: Array,
-    limit: int,
-    age: int,
+    limit: Number,
+    age: Number,
     fate: Array,
-) -> int:
+) -> Number:
     """What becomes of every held set, in order of arrival.
 
     Entry e: `slot`, `size` in octets, `now` the receive clock at its arrival, `at` its set number in this chunk (-1 for

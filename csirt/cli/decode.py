@@ -1,0 +1,196 @@
+"""`csirt decode FILE…`: bytes to events without a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from csirt.cli.common import Settings, say, shared
+
+if TYPE_CHECKING:
+    from csirt.cli.decode_output import Output
+    from csirt.config import Config
+    from csirt.decode.base import Decoder
+    from csirt.model.batch import Decoded
+    from csirt.sources.base import Source
+
+CHUNK = 20_000  # datagrams, packets or lines at a time; changes no result
+FORMATS = ("ndjson", "csv", "parquet", "arrow")
+KINDS = ("auto", "netflow", "packets", "log", "syslog")
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--to", "form", type=click.Choice(FORMATS), default="ndjson", help="Form of the output.")
+@click.option("-o", "--output", metavar="FILE", help="Write here and not to standard output.")
+@click.option("--dataset", default="", metavar="NAME", help="Only this dataset: flow, flow_options, dns, mail, …")
+@click.option("--stats", metavar="FILE", help="Write the counts as JSON (csirt.decode-stats/1) to FILE, - for stderr.")
+@click.option("--parser", default="", metavar="NAME", help="FILEs are logs in this format; see csirt parsers list.")
+@click.option("--as", "kind", type=click.Choice(KINDS), default="auto", help="What the FILEs hold.")
+@shared
+def decode(
+    settings: Settings,
+    files: tuple[str, ...],
+    form: str,
+    output: str | None,
+    dataset: str,
+    stats: str | None,
+    parser: str,
+    kind: str,
+) -> int:
+    """Decode FILEs: NetFlow and IPFIX in captures or raw datagrams, packets, logs.
+
+    Templates of an earlier FILE count for later ones. Exit 0: all decoded, 7: some refused or held, 1: nothing.
+
+    \b
+    Examples:
+      csirt decode edge.pcap
+      csirt decode template.dat data.dat --stats - --to parquet -o flows.parquet
+    """
+    from csirt.cli.decode_output import open_output
+    from csirt.config import load
+
+    name = settings.config_file()
+    config = load(name)
+    if name is None:
+        config.state = str(_state_folder())
+    sources = _open(files, kind, parser, config)
+    run = Run(config)
+    with open_output(form, output, dataset) as out:
+        for file, source in sources:
+            run.read(file, source, out)
+        run.finish(out)
+    if stats:
+        _write_stats(stats, run.document())
+    for problem in run.problems:
+        say(problem)
+    return run.exit_code()
+
+
+def _open(files: tuple[str, ...], kind: str, parser: str, config: Config) -> list[tuple[str, Source]]:
+    """Open every file before any is read, so that a misspelt name costs nothing."""
+    from csirt.sources.files import open_file
+
+    return [(file, open_file(file, kind=kind, parser=parser, config=config)) for file in files]
+
+
+def _state_folder() -> Path:
+    """Where the key of pseudonyms is when no configuration says so: the user's state folder."""
+    import os
+
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "csirt"
+
+
+def _write_stats(target: str, document: dict[str, Any]) -> None:
+    import json
+    import sys
+
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False) + "\n"
+    if target == "-":
+        sys.stderr.write(text)
+    else:
+        Path(target).write_text(text, encoding="utf-8")
+
+
+class Run:
+    """One call: the decoders by source, and what became of every unit."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._decoders: dict[str, tuple[str, Decoder]] = {}
+        self._files: dict[str, str] = {}  # segment -> file
+        self._held: dict[str, int] = {}
+        self.entered = 0
+        self.left = 0
+        self.dropped: dict[str, int] = {}
+        self.errors: list[dict[str, Any]] = []
+        self.problems: list[str] = []
+
+    def read(self, file: str, source: Source, out: Output) -> None:
+        """Decode everything one file holds."""
+        from csirt.model.chunk import Position
+
+        decoder = self._decoder(source, file)
+        while True:
+            waiting = False
+            for item in source.inputs():
+                position: Position | None = None
+                self._files[item.segment] = file
+                while (chunk := item.read(position, CHUNK)) is not None:
+                    position = Position(source.id, item.fingerprint, chunk.end, chunk.end_of_input, dict(chunk.extra))
+                    self._lost(chunk.lost)
+                    if chunk.data is not None:
+                        self._count(source.id, decoder.decode(chunk), decoder)
+                        out.add(self._last, settled=not self._held.get(source.id))
+                    if chunk.end_of_input:
+                        break
+                waiting |= not item.finished(position)
+            if source.exhausted() or not waiting:
+                return
+
+    def _decoder(self, source: Source, file: str) -> Decoder:
+        """One decoder per source id, so that templates of one file count for the next."""
+        from csirt.clock import SYSTEM
+        from csirt.config import Source as SourceConfig
+        from csirt.decode.build import decoder_for
+
+        if source.id not in self._decoders:
+            parser = str(getattr(source, "parser", ""))
+            wanted = {"id": source.id, "type": source.kind, "path": file, "parser": parser}
+            item = SourceConfig.model_validate(wanted)
+            self._decoders[source.id] = (source.kind, decoder_for(item, self._config, now=SYSTEM.now()))
+        return self._decoders[source.id][1]
+
+    def _lost(self, lost: dict[str, int]) -> None:
+        for reason, number in lost.items():
+            self.entered += number
+            self.dropped[reason] = self.dropped.get(reason, 0) + number
+
+    def _count(self, source: str, result: Decoded, decoder: Decoder) -> None:
+        self._last = result.batches
+        self.entered += result.entered
+        self.left += result.left
+        self._held[source] = result.held
+        for reason, number in result.dropped.items():
+            self.dropped[reason] = self.dropped.get(reason, 0) + number
+        for segment, frame, offset, reason in getattr(decoder, "rejected", ()):
+            where = self._files.get(segment, "")
+            self.errors.append({"file": where, "frame": frame, "offset": offset, "reason": reason})
+        self.problems += [item for item in result.problems if item not in self.problems][:20]
+
+    def finish(self, out: Output) -> None:
+        """End of input. Datagrams whose template never came stay held and are counted so; the rest is flushed."""
+        for name, (kind, decoder) in self._decoders.items():
+            if kind != "netflow":
+                self._count(name, decoder.finish(), decoder)
+                out.add(self._last, settled=True)
+        out.close()
+        self._records = dict(out.records)
+        self._octets, self._packets = out.octets, out.packets
+
+    def document(self) -> dict[str, Any]:
+        """The `csirt.decode-stats/1` document: datagrams = decoded + held + expired + the sum of dropped."""
+        dropped = dict(self.dropped)
+        expired = dropped.pop("expired", 0)
+        templates = sum(getattr(decoder, "templates", 0) for _, decoder in self._decoders.values())
+        return {
+            "schema": "csirt.decode-stats/1",
+            "datagrams": self.entered,
+            "decoded": self.left,
+            "records": {"flow": 0, "flow_options": 0, **self._records},
+            "templates": templates,
+            "held": sum(self._held.values()),
+            "expired": expired,
+            "octets": self._octets,
+            "packets": self._packets,
+            "dropped": dropped,
+            "errors": self.errors,
+        }
+
+    def exit_code(self) -> int:
+        """0 all decoded, 7 some refused or held, 1 nothing decodable."""
+        if not self.left:
+            return 1
+        return 7 if self.dropped or any(self._held.values()) else 0

@@ -1,0 +1,216 @@
+"""Where `csirt decode` writes: NDJSON and CSV as it goes, Parquet and Arrow when all is known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from csirt.errors import Usage
+from csirt.model import ndjson
+from csirt.model.batch import Batch
+from csirt.model.ndjson_columns import logical
+from csirt.safety import csv_line
+
+WAIT_ROWS = 2_000_000  # rows kept back for records that wait for their template, so that lines come in frame order
+COUNTERS = {"octets": "octet", "packets": "packet"}
+
+
+@contextmanager
+def open_output(form: str, target: str | None, dataset: str) -> Iterator[Output]:
+    """The writer for that form; a file that could not be written whole is removed."""
+    binary = form in ("parquet", "arrow")
+    if target is None and binary and sys.stdout.isatty():
+        raise Usage(f"{form} is not for terminals: add -o FILE")
+    if target is None:
+        yield _kind(form)(sys.stdout.buffer, dataset)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(target)
+    try:
+        handle = path.open("wb")
+    except OSError as error:
+        raise Usage(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        with handle:
+            yield _kind(form)(handle, dataset)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _kind(form: str) -> type[Output]:
+    return {"ndjson": Lines, "csv": Csv, "parquet": Tables, "arrow": Arrow}[form]
+
+
+class Output:
+    """Takes batches in order. `records` by dataset, and the raw `octets` and `packets` of all flows, are counted
+    before `--dataset` chooses."""
+
+    def __init__(self, handle: IO[bytes], dataset: str) -> None:
+        self.handle = handle
+        self.dataset = dataset
+        self.records: dict[str, int] = {}
+        self.octets = 0
+        self.packets = 0
+
+    def add(self, batches: list[Batch], *, settled: bool) -> None:
+        """Count and write. `settled`: no earlier record can still come."""
+        for batch in batches:
+            self.records[batch.dataset] = self.records.get(batch.dataset, 0) + batch.rows
+            if batch.dataset == "flow":
+                self.octets += _raw_sum(batch.table, "network.bytes")
+                self.packets += _raw_sum(batch.table, "network.packets")
+        chosen = [batch for batch in batches if batch.rows and self.dataset in ("", batch.dataset)]
+        self.put(chosen, settled)
+
+    def put(self, batches: list[Batch], settled: bool) -> None:
+        """Write, now or later."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Write what waits."""
+
+
+def _raw_sum(table: pa.Table, name: str) -> int:
+    """The sum of a counter as it was on the wire: `network.*` with the sampling rate taken out again."""
+    if name not in table.column_names:
+        return 0
+    values = pc.fill_null(table.column(name), 0).to_numpy()
+    if "csirt.flow.sampling_rate" in table.column_names:
+        rate = pc.fill_null(table.column("csirt.flow.sampling_rate"), 1).to_numpy().astype(np.uint64)
+        values = values // np.maximum(rate, 1)
+    # Two halves: sums of counters may pass 64 bits.
+    return (int((values >> np.uint64(32)).sum()) << 32) + int((values & np.uint64(0xFFFFFFFF)).sum())
+
+
+class Lines(Output):
+    """NDJSON, in file, frame, record order over all datasets."""
+
+    def __init__(self, handle: IO[bytes], dataset: str) -> None:
+        super().__init__(handle, dataset)
+        self._waiting: list[Batch] = []
+        self._rows = 0
+        self._order: dict[str, int] = {}
+
+    def put(self, batches: list[Batch], settled: bool) -> None:
+        """Write once nothing earlier can come any more."""
+        self._waiting += batches
+        self._rows += sum(batch.rows for batch in batches)
+        if settled or self._rows > WAIT_ROWS:
+            self.close()
+
+    def close(self) -> None:
+        """Write what waits, merged."""
+        batches, self._waiting, self._rows = self._waiting, [], 0
+        if not batches:
+            return
+        keys = [self._keys(batch.table) for batch in batches]
+        files, ordinals = (np.concatenate([key[i] for key in keys]) for i in range(2))
+        order = np.lexsort((ordinals, files))
+        if (order[1:] > order[:-1]).all():
+            for batch in batches:
+                for block in ndjson.blocks(batch):
+                    self.write(block)
+            return
+        lines = [line for batch in batches for line in ndjson.render(batch)]
+        self.write(b"".join(lines[i] + b"\n" for i in order.tolist()))
+
+    def write(self, text: bytes) -> None:
+        """Whole lines."""
+        self.handle.write(text)
+
+    def _keys(self, table: pa.Table) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Each row's file number, in order of first sight, and ordinal."""
+        segments = table.column("csirt.segment").combine_chunks()
+        segments = segments if pa.types.is_dictionary(segments.type) else segments.dictionary_encode()
+        numbers = [self._order.setdefault(name, len(self._order)) for name in segments.dictionary.to_pylist()]
+        files = np.array(numbers, np.int64)[segments.indices.to_numpy(zero_copy_only=False)]
+        return files, np.asarray(table.column("csirt.ordinal").to_numpy())
+
+
+class _Gathered(Output):
+    """One dataset whose columns must all be known before the first row is written."""
+
+    def __init__(self, handle: IO[bytes], dataset: str) -> None:
+        super().__init__(handle, dataset)
+        self._tables: list[pa.Table] = []
+
+    def put(self, batches: list[Batch], settled: bool) -> None:
+        """Keep the rows."""
+        for batch in batches:
+            if self.dataset and batch.dataset != self.dataset:
+                continue
+            self._tables.append(batch.table)
+        if not self.dataset and sum(1 for rows in self.records.values() if rows) > 1:
+            names = ", ".join(sorted(name for name, rows in self.records.items() if rows))
+            raise Usage(f"there is more than one dataset ({names}): add --dataset NAME, or write NDJSON")
+
+    def table(self) -> pa.Table | None:
+        """All rows, with null where a batch lacks a column, in file, frame, record order."""
+        if not self._tables:
+            return None
+        return pa.concat_tables(self._tables, promote_options="permissive").unify_dictionaries()
+
+
+class Tables(_Gathered):
+    """Parquet with the physical columns of the schema."""
+
+    def close(self) -> None:
+        """Write everything."""
+        import pyarrow.parquet as pq
+
+        table = self.table()
+        pq.write_table(table if table is not None else pa.table({}), self.handle, compression="zstd")
+
+
+class Arrow(_Gathered):
+    """An Arrow IPC file with the physical columns of the schema."""
+
+    def close(self) -> None:
+        """Write everything."""
+        table = self.table()
+        table = table if table is not None else pa.table({})
+        with pa.ipc.new_file(self.handle, table.schema) as writer:
+            writer.write_table(table)
+
+
+class Csv(_Gathered):
+    """CSV of the logical columns, every cell safe for spreadsheets."""
+
+    def close(self) -> None:
+        """Write everything."""
+        table = self.table()
+        if table is None:
+            return
+        name = self.dataset or next(name for name, rows in self.records.items() if rows)
+        batch = Batch(name, table.combine_chunks())
+        columns = logical(batch)
+        names = sorted(columns)
+        self.handle.write((",".join(f'"{key}"' for key in names) + "\n").encode())
+        cells = [_cells(columns[key], batch.rows) for key in names]
+        for row in zip(*cells, strict=True):
+            self.handle.write((csv_line(list(row)) + "\n").encode())
+
+
+def _cells(value: pa.Array | str, rows: int) -> list[object]:
+    if isinstance(value, str):
+        return [_cell(value)] * rows
+    known = {text: _cell(text) for text in pc.unique(value).to_pylist()}
+    return [known[text] for text in value.to_pylist()]
+
+
+def _cell(text: str | None) -> object:
+    if text is None:
+        return ""
+    value = orjson.loads(text)
+    if isinstance(value, list):
+        return " ".join(str(item) for item in value)
+    return value if isinstance(value, str) else text
