@@ -247,6 +247,16 @@ class EmbeddedStore:
                     if rows.num_rows:
                         yield Batch(part.dataset, rows)
 
+    def event_ids(self, prefix: str, limit: int = 20) -> list[str]:
+        """Ids of stored events that start with a prefix of at least 17 hexadecimal digits; at most `limit`."""
+        least, greatest = (f"{prefix[:32]:{fill}<32}" for fill in "0f")
+        found: set[str] = set()
+        with self.reading_parts(between=(least, greatest)) as holding:
+            for part in holding:
+                for table in read.tables(self.lake, part, set(read.IDENTITY)):
+                    found.update(read.ids_between(table, least, greatest))
+        return sorted(found)[:limit]
+
     def in_time_order(
         self, dataset: str | None, *, since: int | None, until: int | None, keep: ordered.Keep, keys: ordered.Keys
     ) -> Iterator[list[Batch]]:

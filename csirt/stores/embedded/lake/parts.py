@@ -132,10 +132,12 @@ def select(
     since: int | None = None,
     until: int | None = None,
     ids: list[str] | None = None,
+    between: tuple[str, str] | None = None,
     files: bool | None = None,
 ) -> list[Part]:
-    """Parts, by dataset and commit, that may hold rows of a dataset with event time in [since, until) or of these
-    event ids; `files`: only Parquet files, or only rows in the catalogue."""
+    """Parts, by dataset and commit, that may hold rows of a dataset, with event time in [since, until), of these event
+    ids, or with ids from one to another of the same segment (`between`); `files`: only Parquet files, or only rows in
+    the catalogue."""
     clauses: list[str] = ["1"]
     bindings: list[object] = []
     if dataset is not None:
@@ -152,6 +154,10 @@ def select(
     if ids is not None:
         wanted = _parts_of(connection, ids)
         clauses.append(f"p.id IN ({','.join(map(str, sorted(wanted)))})")
+    if between is not None:
+        least, greatest = (int(id[16:], 16) - _SHIFT for id in between)
+        clauses.append("p.id IN (SELECT part FROM part_segment WHERE segment = ? AND least <= ? AND greatest >= ?)")
+        bindings += [between[0][:16], greatest, least]
     query = f"""SELECT {_COLUMNS} FROM part AS p LEFT JOIN part_data AS d ON d.part = p.id
                 WHERE {" AND ".join(clauses)} ORDER BY p.dataset, p.id"""  # noqa: S608
     return [_part(row) for row in connection.execute(query, bindings)]

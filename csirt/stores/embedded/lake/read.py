@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from csirt.errors import CsirtError
 from csirt.model import ecs
+from csirt.model.batch import event_ids
 from csirt.stores.embedded.lake.files import from_ipc
 from csirt.stores.embedded.lake.parts import Part, parse_id
 
@@ -65,6 +66,16 @@ def between(table: pa.Table, since: int | None, until: int | None) -> pa.Table:
     if until is not None:
         keep = pc.and_kleene(keep, pc.less(time, until))
     return table if pc.all(keep).as_py() else table.filter(keep)
+
+
+def ids_between(table: pa.Table, least: str, greatest: str) -> list[str]:
+    """Ids of rows from one id to another of the same segment, both included."""
+    ordinals = np.asarray(table.column("csirt.ordinal").to_numpy())
+    low, high = (np.uint64(int(id[16:], 16)) for id in (least, greatest))
+    inside = pa.array((ordinals >= low) & (ordinals <= high))
+    rows = table.filter(pc.and_(inside, pc.equal(pc.cast(table.column("csirt.segment"), pa.string()), least[:16])))
+    found: list[str] = event_ids(rows).to_pylist()
+    return found
 
 
 class Chosen:

@@ -1,0 +1,193 @@
+"""`events.*`: hunting in stored events, one event whole, and its raw bytes while the spool has them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from csirt.control.verbs import Context, verb
+from csirt.control.verbs.store import note
+from csirt.errors import NotAllowed, NotFound, Usage
+from csirt.model import ecs
+from csirt.model.batch import Array, Batch
+from csirt.model.filter import Filter
+from csirt.stores.embedded.store import EmbeddedStore, as_embedded
+from csirt.stores.hunt.select import Outcome, Question, lines, tables
+from csirt.stores.hunt.when import moment
+
+_BLOCK = 256 * 1024
+
+
+@verb("events.query", right="read", stream=True)
+def query(context: Context, form: str = "lines", **asked: Any) -> Iterator[dict[str, Any]]:
+    """Events that pass, sorted by (@timestamp, event.id). `form` lines: `{"lines": NDJSON text}` …; arrow: `{"arrow":
+    base64 of an IPC stream, "dataset"}` …; the last item is `{"count", "truncated"}`. Arguments: see `question`."""
+    if form not in ("lines", "arrow"):
+        raise Usage(f"unknown form {form!r}: lines or arrow")
+    store = as_embedded(context.store)
+    wanted = question(context, **asked)
+    outcome = Outcome()
+    give = _lines if form == "lines" else _arrow
+    return _noted(context, give(store, wanted, outcome), outcome, asked)
+
+
+def _noted(
+    context: Context, items: Iterator[dict[str, Any]], outcome: Outcome, asked: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    try:
+        yield from items
+        yield {"count": outcome.count, "truncated": outcome.truncated}
+    finally:
+        shown = {key: value for key, value in asked.items() if value is not None and key != "rule"}
+        note(context, "access", "events.query", {"arguments": shown, "rows": outcome.count})
+
+
+def _lines(store: EmbeddedStore, wanted: Question, outcome: Outcome) -> Iterator[dict[str, Any]]:
+    block: list[bytes] = []
+    size = 0
+    for line in lines(store, wanted, outcome):
+        block.append(line)
+        size += len(line) + 1
+        if size >= _BLOCK:
+            yield {"lines": b"\n".join([*block, b""]).decode()}
+            block, size = [], 0
+    if block:
+        yield {"lines": b"\n".join([*block, b""]).decode()}
+
+
+def _arrow(store: EmbeddedStore, wanted: Question, outcome: Outcome) -> Iterator[dict[str, Any]]:
+    from csirt.stores.embedded.lake.files import to_ipc
+
+    for batch in tables(store, wanted, outcome):
+        for start in range(0, batch.rows, 50_000):
+            data = to_ipc(batch.table.slice(start, 50_000))
+            yield {"dataset": batch.dataset, "arrow": base64.b64encode(data).decode("ascii")}
+
+
+@verb("events.top", right="read", access=True)
+def top(context: Context, fields: list[str], order: str = "bytes", **asked: Any) -> dict[str, Any]:
+    """Sums per value of the fields (csirt.events-top/1)."""
+    from csirt.stores.hunt.top import top as count
+
+    found = count(as_embedded(context.store), question(context, **asked), fields, order)
+    return {"schema": "csirt.events-top/1", **found}
+
+
+@verb("events.sql", right="read", access=True)
+def sql(context: Context, text: str, **asked: Any) -> dict[str, Any]:
+    """What a SELECT over the datasets gives (csirt.events-sql/1)."""
+    from csirt.stores.hunt.sql import query as run
+
+    found = run(as_embedded(context.store), question(context, **asked), text)
+    return {"schema": "csirt.events-sql/1", **found}
+
+
+@verb("events.show", right="read", access=True)
+def show(context: Context, id: str) -> dict[str, Any]:
+    """One event, and the alerts that name it (csirt.event/1). `id`: whole, or the start of one."""
+    store = as_embedded(context.store)
+    whole = resolve(store, id)
+    outcome = Outcome()
+    for batch in store.events(ids=[whole]):
+        line = next(_one(batch))
+        outcome.count += 1
+        return {"schema": "csirt.event/1", "event": json.loads(line), "alerts": _alerts(store, batch, whole)}
+    raise NotFound(f"no event {id}")
+
+
+def _alerts(store: EmbeddedStore, batch: Batch, event: str) -> list[str]:
+    """Alerts that keep this event among their samples."""
+    time = batch.table.column("@timestamp")[0].cast("int64").as_py()
+    where = {"dataset": batch.dataset, "first__lte": time, "last__gte": time}
+    return [item["id"] for item in store.find("alert", where) if event in item["events"]]
+
+
+def _one(batch: Batch) -> Iterator[bytes]:
+    from csirt.model.ndjson import render
+
+    yield from render(batch)
+
+
+@verb("events.raw", right="triage", access=True)
+def raw(context: Context, id: str, files: list[str] | None = None) -> dict[str, Any]:
+    """The line, datagram or dissected packet an event was made from, while it is there (csirt.event-raw/1). `files`:
+    where to look besides the sources; refused by a daemon, which would read them with its own rights."""
+    from csirt.control.rawevent import find
+
+    if files and context.live:
+        raise NotAllowed("the daemon reads its own sources only: leave out --file, or use --store")
+    store = as_embedded(context.store)
+    found = find(context.config, store, resolve(store, id), [Path(name) for name in files or ()])
+    return {"schema": "csirt.event-raw/1", "id": id, **found}
+
+
+def resolve(store: EmbeddedStore, text: str) -> str:
+    """The event id that starts with the text. Raises NotFound, or Usage with the candidates."""
+    prefix = text.strip().lower()
+    if len(prefix) == 32:
+        return prefix
+    if len(prefix) < 17 or not set(prefix) <= set("0123456789abcdef"):
+        raise Usage(f"{text!r} is no event id: write at least its first 17 of 32 hexadecimal digits")
+    found = store.event_ids(prefix)
+    if not found:
+        raise NotFound(f"no event {text}")
+    if len(found) > 1:
+        raise Usage(f"{text} may be any of: {', '.join(found)}", candidates=found)
+    return found[0]
+
+
+def question(
+    context: Context,
+    dataset: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    where: str | None = None,
+    rule: str | None = None,
+    limit: int | None = None,
+) -> Question:
+    """A question from what was asked: times as people write them, `where` in the filter grammar, `rule` as the YAML
+    text of Sigma rules. Raises Usage."""
+    now, zone = context.clock.now(), context.config.timezone
+    if dataset is not None and dataset not in ecs.DATASETS:
+        import difflib
+
+        near = difflib.get_close_matches(dataset, ecs.DATASETS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"datasets: {', '.join(ecs.DATASETS)}"
+        raise Usage(f"no dataset {dataset!r}; {hint}")
+    if limit is not None and limit < 0:
+        raise Usage("the limit must not be negative")
+    return Question(
+        dataset=dataset,
+        since=moment(since, now, zone) if since else None,
+        until=moment(until, now, zone) if until else None,
+        where=Filter.parse(where, now) if where else None,
+        match=_matcher(context, rule) if rule else None,
+        limit=limit,
+    )
+
+
+def _matcher(context: Context, text: str) -> Callable[[Batch], Array]:
+    """Rows that any of the rules matches, by their log sources."""
+    import numpy as np
+
+    from csirt.detect.load import Ruleset
+    from csirt.detect.match import Detector
+
+    rules = Ruleset.parse(text, "rule", placeholders=context.config.detect.placeholders)
+    wrong = [str(problem) for problem in rules.problems if problem.level == "error"]
+    if wrong:
+        raise Usage("\n".join(wrong))
+    if not rules.rules:
+        raise Usage("the file has no rule that can be matched against events")
+    detector = Detector(rules)
+
+    def match(batch: Batch) -> Array:
+        passes = np.zeros(batch.rows, bool)
+        for rows in detector.rows(batch).values():
+            passes[rows] = True
+        return passes
+
+    return match
