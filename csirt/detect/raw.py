@@ -32,12 +32,10 @@ class RawFrame:
     def __init__(self, rows: int, columns: dict[str, Column]) -> None:
         self.rows = rows
         self._columns = columns
-        # The specification takes spaces out of field names ("Process Name" is ProcessName).
-        self._plain = {name.replace(" ", ""): column for name, column in columns.items() if " " in name}
 
     def column(self, name: str) -> Column | None:
         """The column of that name, spaces aside."""
-        return self._columns.get(name) or self._plain.get(name.replace(" ", ""))
+        return self._columns.get(name.replace(" ", ""))
 
     def names(self) -> Sequence[str]:
         """All columns."""
@@ -183,7 +181,9 @@ def _flatten(value: Any, name: str, row: int, builders: dict[str, _Builder], dep
         builder.add(row, value)
     if isinstance(value, dict):
         for key, item in value.items():
-            _flatten(item, f"{name}.{key}" if name else key, row, builders, depth + 1, in_list)
+            # The specification takes spaces out of field names ("Process Name" is ProcessName).
+            plain = key.replace(" ", "")
+            _flatten(item, f"{name}.{plain}" if name else plain, row, builders, depth + 1, in_list)
 
 
 def from_table(table: pa.Table) -> RawFrame:
@@ -200,7 +200,7 @@ def from_table(table: pa.Table) -> RawFrame:
             continue
         column = from_arrow(flat.column(name))
         if column is not None:
-            columns[name] = column
+            columns[name.replace(" ", "")] = column
     if {"csirt.segment", "csirt.ordinal"} <= names and "event.id" not in columns:
         found = from_arrow(event_ids(flat))
         if found is not None:

@@ -7,6 +7,7 @@ of `wide`), and CIDR values with host bits, which mean the network they lie in.
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import Any
 
 from sigma import modifiers
@@ -42,8 +43,20 @@ modifiers.reverse_modifier_mapping[_Network.__name__] = "cidr"
 
 def rule(document: Document, problems: list[Problem]) -> SigmaRule | None:
     """The rule of a document, or None with the problems added."""
+    detection = document.value.get("detection")
+    if isinstance(detection, dict):
+        document = replace(document, value=document.value | {"detection": _exact(detection)})
     parsed: SigmaRule | None = _parse(SigmaRule, document, problems)
     return parsed
+
+
+def _exact(value: Any) -> Any:
+    """Whole numbers that pySigma would round to a float, as the text that writes them: equality is the same."""
+    if isinstance(value, dict):
+        return {key: _exact(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    return str(value) if isinstance(value, int) and abs(value) > 2**53 else value
 
 
 def correlation(document: Document, problems: list[Problem]) -> SigmaCorrelationRule | None:

@@ -66,7 +66,7 @@ class Scanner:
             return
         literal = argument[1] if atom.kind == "wild" else argument if atom.kind != "re" else ""
         raw = literal.encode("utf-8", "surrogatepass") if isinstance(literal, str) else b""
-        if not 2 <= len(raw) <= LONGEST_LITERAL:
+        if not 2 <= len(raw) <= LONGEST_LITERAL or b"\0" in raw:  # Hyperscan's binding ends a literal at a zero byte
             self._single.append(atom)
             return
         before = SEPARATOR if atom.kind == "startswith" else b""

@@ -162,11 +162,12 @@ def time_part(part: str, micros: Array) -> Array:
         return np.asarray((whole // 3_600_000_000) % 24)
     months = moments.astype("datetime64[M]")
     if part == "day":
-        return (moments.astype("datetime64[D]") - months).astype(np.int64) + 1
+        return np.asarray((moments.astype("datetime64[D]") - months).astype(np.int64) + 1)
     if part == "month":
-        return months.astype(np.int64) % 12 + 1
+        return np.asarray(months.astype(np.int64) % 12 + 1)
     if part == "year":
-        return np.asarray(moments.astype("datetime64[Y]").astype(np.int64) + 1970)
+        years = moments.astype("datetime64[Y]").astype(np.int64)
+        return np.asarray(years + 1970)
     days, where = np.unique(moments.astype("datetime64[D]").astype(np.int64), return_inverse=True)
     weeks = np.array([_week(day) for day in days.tolist()], np.int64)
     return np.asarray(weeks[where.reshape(-1)])

@@ -1,0 +1,53 @@
+"""The traps of Sigma's semantics: what a detection matches, case by case, over objects and over columns."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+
+from csirt.detect.engine import Program
+from csirt.detect.load import Ruleset
+from csirt.detect.raw import from_events
+
+HERE = Path(__file__).parent / "traps"
+CASES = [(path.stem, case) for path in sorted(HERE.glob("*.yml")) for case in yaml.safe_load(path.read_text("utf-8"))]
+PLACEHOLDERS = {"servers": ["srv1", "srv2"]}
+
+
+def condition(detection: dict[str, Any]) -> Any:
+    """The compiled condition of a detection."""
+    rule = {"title": "trap", "logsource": {"category": "test"}, "detection": detection}
+    stream = io.StringIO()
+    yaml.safe_dump(rule, stream, sort_keys=False, allow_unicode=True)
+    ruleset = Ruleset.parse(stream.getvalue(), placeholders=PLACEHOLDERS)
+    assert not ruleset.refused, [str(problem) for problem in ruleset.problems]
+    return ruleset.rules[0].condition
+
+
+def test_there_are_enough_traps() -> None:
+    """The suite holds at least the cases of the survey, each with events that match and events that do not."""
+    assert len(CASES) >= 60
+    assert all(0 < len(case["match"]) for _, case in CASES)
+
+
+@pytest.mark.parametrize("engine", ["auto", "ahocorasick", "arrow"])
+@pytest.mark.parametrize("case", [pytest.param(case, id=f"{name}: {case['trap']}") for name, case in CASES])
+def test_trap(case: dict[str, Any], engine: str) -> None:
+    """The detection matches exactly the events named, whichever literal scanner runs."""
+    events = orjson.loads(orjson.dumps(case["events"]))
+    found = Program([condition(case["detection"])], engine=engine).run(from_events(events))
+    assert found.get(0, []) == pytest.approx(case["match"]) if case["match"] else not found
+
+
+def test_rules_share_atoms_and_do_not_disturb_each_other() -> None:
+    """All traps compiled into one program give each the matches it has alone."""
+    everything = [condition(case["detection"]) for _, case in CASES]
+    program = Program(everything)
+    for index, (_, case) in enumerate(CASES):
+        events = orjson.loads(orjson.dumps(case["events"]))
+        assert program.run(from_events(events)).get(index, []) == pytest.approx(case["match"])
