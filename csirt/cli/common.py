@@ -67,13 +67,16 @@ class Settings:
         return SocketClient(path, as_user=self.as_user or "", lang=self.language())
 
 
-def shared(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: the global options may also follow the verb; the command gets `settings` as its first argument."""
+def shared(function: Callable[..., Any], *, delegate: bool = True) -> Callable[..., Any]:
+    """Decorator: the global options may also follow the verb; the command gets `settings` as its first argument.
+
+    `delegate` False leaves out `--as USER`, for commands whose own `--as` says what their files hold.
+    """
 
     def wrapper(ctx: click.Context, /, **kwargs: Any) -> Any:
         settings: Settings = ctx.find_object(Settings) or Settings()
         for name in ("config", "socket_path", "store", "lang", "as_user"):
-            value = kwargs.pop(f"_{name}")
+            value = kwargs.pop(f"_{name}", None)
             if value:
                 setattr(settings, name, value)
         settings.as_json = settings.as_json or kwargs.pop("_as_json")
@@ -84,12 +87,13 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
     wrapper.__click_params__ = list(getattr(function, "__click_params__", []))  # type: ignore[attr-defined]
     decorated: Callable[..., Any] = click.pass_context(wrapper)
     decorated.__click_params__ = wrapper.__click_params__  # type: ignore[attr-defined]
+    delegation = (click.option("--as", "_as_user", metavar="USER", hidden=True),) if delegate else ()
     for option in (
         click.option("--config", "_config", metavar="FILE", hidden=True),
         click.option("--socket", "_socket_path", metavar="PATH", hidden=True),
         click.option("--store", "_store", metavar="DIR", hidden=True),
         click.option("--lang", "_lang", type=click.Choice(["nb", "en"]), hidden=True),
-        click.option("--as", "_as_user", metavar="USER", hidden=True),
+        *delegation,
         click.option("--json", "_as_json", is_flag=True, help="One JSON document on stdout."),
     ):
         decorated = option(decorated)

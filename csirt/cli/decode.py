@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ KINDS = ("auto", "netflow", "packets", "log", "syslog")
 @click.option("--stats", metavar="FILE", help="Write the counts as JSON (csirt.decode-stats/1) to FILE, - for stderr.")
 @click.option("--parser", default="", metavar="NAME", help="FILEs are logs in this format; see csirt parsers list.")
 @click.option("--as", "kind", type=click.Choice(KINDS), default="auto", help="What the FILEs hold.")
-@shared
+@partial(shared, delegate=False)
 def decode(
     settings: Settings,
     files: tuple[str, ...],
