@@ -6,6 +6,7 @@ of the bytes before it: where they differ, another log begins with the same line
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -235,11 +236,7 @@ class LogSource:
             elif entry.handle >= 0:
                 os.close(entry.handle)
         self._files = seen
-        chosen = self._once([*orphans, *listed])
-        for entry in [entry for entry in seen.values() if entry.handle >= 0][MAX_HANDLES:]:
-            os.close(entry.handle)
-            entry.handle = -1
-        return chosen
+        return self._once([*orphans, *listed])
 
     def exhausted(self) -> bool:
         """False while a generation was found that has not been listed."""
@@ -259,15 +256,17 @@ class LogSource:
             return found
         found = [path for path in found if not is_unfinished(path.name) and not path.name.endswith(COMPRESSED)]
         every: dict[Path, None] = {}
-        for path in found:
+        named = Path(self._path)  # its copies are looked for even while it is away in the middle of a rotation
+        for path in found if found or glob.has_magic(self._path) else [named]:
             try:
                 names = [entry.name for entry in path.parent.iterdir()]
             except OSError:
                 names = []
             rest = [name for name in names if name.startswith(path.name) and _ROTATED.fullmatch(name[len(path.name) :])]
             every.update(dict.fromkeys(path.parent / name for name in rest))
-            every[path] = None
-        names_of = {path.name for path in every}
+            if path in found:
+                every[path] = None
+        names_of = {path.name for path in every} | {named.name}
         rotated = [path for path in every if _base(path.name) in names_of and _base(path.name) != path.name]
         return [*sorted(rotated, key=_age), *sorted(path for path in every if path not in set(rotated))]
 
@@ -297,6 +296,7 @@ class LogSource:
             os.close(handle)
             self._files.pop(key, None)
             return None
+        self._evict()
         entry = _File(key, handle, LogInput(self.id, line, path, lambda: -1, final=self._final, name=path.name))
         entry.item.handle = lambda: self._handle(entry, entry.item.path)
         self._files[key] = entry
@@ -313,8 +313,16 @@ class LogSource:
             if (found.st_dev, found.st_ino) != entry.key:
                 os.close(handle)
                 return -1
+            self._evict()
             entry.handle = handle
         return entry.handle
+
+    def _evict(self) -> None:
+        """Close descriptors so that one more may be open; those logs are found again by name."""
+        held = [entry for entry in self._files.values() if entry.handle >= 0]
+        for entry in held[: max(len(held) - MAX_HANDLES + 1, 0)]:
+            os.close(entry.handle)
+            entry.handle = -1
 
     def _once(self, items: list[LogInput]) -> list[Input]:
         """Of several files that claim one identity the longest has it; the beginnings of it among the others are
