@@ -48,6 +48,7 @@ class LogDecoder:
         self._fields = field_types(parser)
         self._join = Transactions(parser.join, self._fields) if parser.join else None
         self._committed = b""
+        self.matched: set[str] = set()  # names of the patterns seen so far, for `csirt parsers test`
 
     def load(self, state: bytes | None) -> None:
         """Resume from a committed state, or start afresh. Raises CsirtError for a state of another version."""
@@ -160,6 +161,7 @@ class LogDecoder:
                 hit = hit & rest["service"].is_in(list(pattern.programs))
             if not hit.any():
                 continue
+            self.matched.add(pattern.name)
             rows, rest = rest.filter(hit), rest.filter(~hit)
             if pattern.role == "ignore":
                 _drop(decoded, "ignored", len(rows))
