@@ -231,9 +231,7 @@ _LINES = st.lists(st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"")
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=_LINES, limits=st.tuples(st.integers(1, 5), st.integers(1, 100)), final=st.booleans())
-def test_any_limit_gives_the_same(
-    tmp_path: Path, lines: list[bytes], limits: tuple[int, int], final: bool
-) -> None:
+def test_any_limit_gives_the_same(tmp_path: Path, lines: list[bytes], limits: tuple[int, int], final: bool) -> None:
     """Lines, their offsets and their ids do not depend on how many are asked for."""
     log = tmp_path / "any.log"
     raw = b"head\n" + b"\n".join(lines)

@@ -18,7 +18,9 @@ from csirt.sources.pcap import Walker
 T = 1_700_000_000_123_456
 
 
-def _walk(path: Path, limit: int = 1000, *, final: bool = True, resume: bool = True) -> tuple[list[tuple[Any, ...]], int]:
+def _walk(
+    path: Path, limit: int = 1000, *, final: bool = True, resume: bool = True
+) -> tuple[list[tuple[Any, ...]], int]:
     """(packets as (frame number, time, link type, bytes), torn) with a new walker for every window."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -128,7 +130,9 @@ def test_hostile_bytes_never_crash(make: Any, seed: int, changes: int, kind: int
     raw = bytearray(_mixed(make) if kind else make.pcap([(T + n, bytes(n)) for n in range(30)]))
     for _ in range(changes):
         at = rng.randrange(len(raw))
-        value = rng.choice([rng.randbytes(1), b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f", rng.randbytes(4)])
+        value = rng.choice(
+            [rng.randbytes(1), b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f", rng.randbytes(4)]
+        )
         raw[at : at + len(value)] = value
     handle = os.memfd_create("capture")
     try:

@@ -57,9 +57,7 @@ def test_any_limit_gives_the_same(tmp_path: Path, make: Any, drain: Callable[...
     assert item.finished(read.position) and not item.finished(None)
 
 
-def test_an_open_segment_is_read_up_to_the_synced_length(
-    tmp_path: Path, make: Any, drain: Callable[..., Any]
-) -> None:
+def test_an_open_segment_is_read_up_to_the_synced_length(tmp_path: Path, make: Any, drain: Callable[..., Any]) -> None:
     """Never beyond it; when the segment is sealed under its other name the rest follows, and then its end."""
     path = _segment(tmp_path, 1, make, 4, open_=True)
     whole = path.stat().st_size
@@ -109,9 +107,7 @@ def test_a_segment_deleted_by_the_collector_is_no_error(tmp_path: Path, make: An
     assert item.read(None, 10) is None and source.inputs() == []
 
 
-def test_read_and_committed_segments_are_not_listed_again(
-    tmp_path: Path, make: Any, drain: Callable[..., Any]
-) -> None:
+def test_read_and_committed_segments_are_not_listed_again(tmp_path: Path, make: Any, drain: Callable[..., Any]) -> None:
     """A segment leaves the list only when this process read it to its end and the store has it."""
     path = _segment(tmp_path, 1, make)
     source = SpoolSource("s", "netflow", str(tmp_path))

@@ -124,7 +124,11 @@ def test_options_and_cut_captures(make: Any) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from([0, 1, 12, 101, 108, 113, 228, 229, 276, 7]), st.binary(max_size=90)), max_size=8))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0, 1, 12, 101, 108, 113, 228, 229, 276, 7]), st.binary(max_size=90)), max_size=8
+    )
+)
 def test_hostile_frames(frames: list[tuple[int, bytes]]) -> None:
     """Any bytes: each frame is one datagram inside itself or one counted loss."""
     found = _found(frames)
