@@ -140,18 +140,19 @@ class Plan:
     rest: Node | None
 
 
-def plan(node: Node) -> Plan:
-    """The cheapest set of atoms of which one must hold for the (simplified) condition to hold."""
-    best: tuple[float, Node] | None = None
+# So many ways to look for a rule's candidates are tried out on real batches.
+MAX_PLANS = 4
+
+
+def plans(node: Node) -> list[Plan]:
+    """Ways to evaluate a (simplified) condition, the one that looks cheapest first: sets of atoms of which one must
+    hold for the condition to hold, and what is then left to test. Without such a set: one plan without witnesses."""
     parts = node.children if isinstance(node, And) else (node,)
-    for part in parts:
-        if _is_witness(part):
-            cost = _cost(part)
-            if best is None or cost < best[0]:
-                best = (cost, part)
-    if best is None:
-        return Plan((), node)
-    chosen = best[1]
+    found = sorted((part for part in parts if _is_witness(part)), key=_cost)[:MAX_PLANS]
+    return [_plan(parts, part) for part in found] or [Plan((), node)]
+
+
+def _plan(parts: tuple[Node, ...], chosen: Node) -> Plan:
     rest = tuple(part for part in parts if part is not chosen)
     atoms = tuple(dict.fromkeys(leaves(chosen)))
     if not _is_plain(chosen):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from csirt.detect import examples
-from csirt.detect.atoms import leaves, plan, simplify
+from csirt.detect.atoms import leaves, plans, simplify
 from csirt.detect.frame import fields
 from csirt.detect.load import Ruleset
 from csirt.detect.rule import Correlation, Rule
@@ -54,7 +54,7 @@ def _rule(loaded: Ruleset, rule: Rule) -> Iterator[Problem]:
     yield from _fields(loaded, rule, sorted({atom.field for atom in leaves(rule.condition) if atom.field}), "field")
     yield from _fields(loaded, rule, list(rule.meta.custom.group_by or ()), "group-by", ("csirt", "group-by"))
     yield from _fields(loaded, rule, list(rule.meta.custom.facts or ()), "facts", ("csirt", "facts"))
-    if not plan(simplify(rule.condition)).witnesses:
+    if not plans(simplify(rule.condition))[0].witnesses:
         message = "no test in it narrows the events down: every event is looked at"
         yield _at(loaded, rule, ("detection", "condition"), message, "add a field with a value that is rare", "cost")
     for atom in leaves(rule.condition):

@@ -250,21 +250,42 @@ def from_arrow(column: Any) -> Column | None:
         return _of_lists(array)
     if pa.types.is_null(kind):
         return TextColumn(len(array), Distinct(pa.array([], pa.string()), np.full(len(array), -1, np.int32)))
-    valid = None if not array.null_count else np.asarray(pc.is_valid(array).to_numpy(zero_copy_only=False))
+    if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type):
+        return TextColumn(len(array), _of_dictionary(array))
+    valid = _valid(array) if array.null_count else None
     if pa.types.is_boolean(kind):
-        filled = pc.fill_null(array, False) if array.null_count else array
-        return TruthColumn(np.asarray(filled.to_numpy(zero_copy_only=False)), valid)
+        return TruthColumn(_bits(array.buffers()[1], array.offset, len(array)), valid)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        filled = pc.fill_null(array, pa.scalar(0, kind)) if array.null_count else array
-        return NumberColumn(np.asarray(filled.to_numpy(zero_copy_only=False)), valid)
+        return NumberColumn(_numbers(array), valid)
     if pa.types.is_decimal(kind):
         return from_arrow(array.cast(pa.float64()))
     if pa.types.is_timestamp(kind):
         micros = array.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.int64())
-        filled = pc.fill_null(micros, 0) if array.null_count else micros
-        return TimeColumn(np.asarray(filled.to_numpy(zero_copy_only=False)), valid)
+        return TimeColumn(_numbers(micros), valid)
     text = _as_text(array)
     return None if text is None else TextColumn(len(array), _of_dictionary(text))
+
+
+def _numbers(array: Any) -> Array:
+    """The numbers of a primitive array without a copy; what stands where it is null means nothing."""
+    kind = array.type.to_pandas_dtype()
+    if not len(array):
+        return np.array([], kind)
+    return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
+
+
+def _bits(buffer: Any, offset: int, count: int) -> Array:
+    """A packed bitmap as booleans."""
+    if not count:
+        return np.array([], bool)
+    first = offset // 8
+    raw = np.frombuffer(buffer, np.uint8)[first : (offset + count + 7) // 8]
+    return np.unpackbits(raw, bitorder="little")[offset - first * 8 :][:count].view(bool)
+
+
+def _valid(array: Any) -> Array:
+    """Which entries are not null."""
+    return _bits(array.buffers()[0], array.offset, len(array))
 
 
 def _one_array(chunked: pa.ChunkedArray) -> Any:
@@ -299,8 +320,9 @@ def _as_text(array: Any) -> pa.DictionaryArray | None:
 
 def _of_dictionary(array: pa.DictionaryArray) -> Distinct:
     indices = array.indices if pa.types.is_int32(array.indices.type) else array.indices.cast(pa.int32())
-    codes = pc.fill_null(indices, -1) if indices.null_count else indices
-    numbers = np.asarray(codes.to_numpy(zero_copy_only=False))
+    numbers = _numbers(indices)
+    if indices.null_count:
+        numbers = np.where(_valid(indices), numbers, np.int32(-1))
     texts = array.dictionary
     if texts.null_count:
         missing = np.asarray(pc.is_null(texts).to_numpy(zero_copy_only=False))

@@ -8,7 +8,7 @@ candidate rows alone, child by child, each child only on the rows the children b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect import values
-from csirt.detect.atoms import STRING_KINDS, And, Atom, Leaf, Node, Not, Plan, leaves, plan, simplify
+from csirt.detect.atoms import STRING_KINDS, And, Atom, Leaf, Node, Not, Plan, leaves, plans, simplify
 from csirt.detect.columns import NUMBER, OTHER, TRUTH, Column, Distinct, NumberColumn
 from csirt.detect.text import Scanner
 from csirt.model.batch import Array
@@ -34,29 +34,27 @@ class Frame(Protocol):
         """All columns a keyword looks into."""
 
 
+# Every so many batches of some size the cheapest witnesses are measured again; results never depend on the choice.
+LEARN_ROWS = 1000
+LEARN_EVERY = 512
+
+
 class Program:
-    """Conditions compiled together; `run` gives the matching rows of each."""
+    """Conditions compiled together; `run` gives the matching rows of each. Not thread-safe: it learns."""
 
     def __init__(self, conditions: Sequence[Node], *, engine: str = "auto") -> None:
-        self.plans: list[Plan] = [plan(simplify(condition)) for condition in conditions]
-        atoms: dict[Atom, None] = {}
-        self.witnesses: dict[str, list[Atom]] = defaultdict(list)
-        self.wakes: dict[Atom, list[int]] = defaultdict(list)
-        self.dense: list[int] = []
-        for index, item in enumerate(self.plans):
-            if not item.witnesses:
-                self.dense.append(index)
-            for atom in item.witnesses:
-                atoms[atom] = None
-                self.wakes[atom].append(index)
-            if item.rest is not None:
-                atoms.update(dict.fromkeys(leaves(item.rest)))
-        for atom in self.wakes:
-            self.witnesses[atom.field or ""].append(atom)
+        self._choices: list[list[Plan]] = [plans(simplify(condition)) for condition in conditions]
+        self._until_learning = 0
+        self._choose([choice[0] for choice in self._choices])
+        atoms = dict.fromkeys(
+            atom
+            for choice in self._choices
+            for item in choice
+            for atom in (*item.witnesses, *(leaves(item.rest) if item.rest is not None else ()))
+        )
         by_field: dict[str | None, list[Atom]] = defaultdict(list)
         for atom in atoms:
             by_field[atom.field].append(atom)
-        self.by_field = dict(by_field)
         self.keywords = [atom for atom in by_field.pop(None, []) if atom.kind in STRING_KINDS]
         self.scanners = {
             field: Scanner((atom for atom in group if atom.kind in STRING_KINDS), engine=engine)
@@ -65,9 +63,44 @@ class Program:
         }
         self.keyword_scanner = Scanner(self.keywords, engine=engine) if self.keywords else None
 
+    def _choose(self, chosen: list[Plan]) -> None:
+        """Evaluate by these plans from now on."""
+        self.plans = chosen
+        self.wakes: dict[Atom, list[int]] = defaultdict(list)
+        self.dense = [index for index, item in enumerate(chosen) if not item.witnesses]
+        for index, item in enumerate(chosen):
+            for atom in item.witnesses:
+                self.wakes[atom].append(index)
+        self.witnesses = _by_field(self.wakes)
+
     def run(self, frame: Frame) -> dict[int, Array]:
         """Condition index -> sorted rows that match; conditions that match nowhere are left out."""
+        if frame.rows >= LEARN_ROWS:
+            if self._until_learning <= 0:
+                self._learn(frame)
+                self._until_learning = LEARN_EVERY
+            self._until_learning -= 1
         return _Run(self, frame).results()
+
+    def _learn(self, frame: Frame) -> None:
+        """Choose for each condition the witnesses that hold on the fewest rows of this frame."""
+        open_choices = [choice for choice in self._choices if len(choice) > 1]
+        atoms = dict.fromkeys(atom for choice in open_choices for item in choice for atom in item.witnesses)
+        rows = _Run(self, frame).witness_rows(_by_field(atoms))
+        counts = {atom: len(found) for atom, found in rows.items()}
+        self._choose(
+            [
+                min(choice, key=lambda item: sum(counts.get(atom, 0) for atom in item.witnesses))
+                for choice in self._choices
+            ]
+        )
+
+
+def _by_field(atoms: Iterable[Atom]) -> dict[str, list[Atom]]:
+    grouped: dict[str, list[Atom]] = defaultdict(list)
+    for atom in atoms:
+        grouped[atom.field or ""].append(atom)
+    return dict(grouped)
 
 
 class _Run:
@@ -85,7 +118,7 @@ class _Run:
         found: dict[int, Array] = {}
         if not self.rows:
             return found
-        where = self._witness_rows()
+        where = self.witness_rows(self.program.witnesses)
         awake: dict[int, list[Array]] = defaultdict(list)
         for atom, rows in where.items():
             for index in self.program.wakes[atom]:
@@ -114,10 +147,10 @@ class _Run:
 
     # -- witnesses -----------------------------------------------------------------------------------------------
 
-    def _witness_rows(self) -> dict[Atom, Array]:
+    def witness_rows(self, witnesses: Mapping[str, list[Atom]]) -> dict[Atom, Array]:
         """The rows of every witness atom that holds somewhere."""
         where: dict[Atom, Array] = {}
-        for field, atoms in self.program.witnesses.items():
+        for field, atoms in witnesses.items():
             column = self.frame.column(field)
             if column is None:
                 continue

@@ -188,6 +188,10 @@ def _link(texts: _Texts, dataset: str) -> pa.StringArray:
 
 def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa.StringArray:
     """The canonical JSON object of the fields per row, built once per distinct combination; null fields left out."""
+    if len(fields) == 1:
+        name, column = fields[0][0], texts.get(fields[0][1])
+        known = [orjson.dumps({name: text}).decode() for text in column.dictionary.to_pylist()]
+        return pc.fill_null(pa.array(known, pa.string()).take(column.indices), "{}")
     codes = np.zeros(count, np.int64)
     columns: list[pa.DictionaryArray] = []
     for _, name in fields:

@@ -32,7 +32,7 @@ def condition(detection: dict[str, Any]) -> Any:
 def test_there_are_enough_traps() -> None:
     """The suite holds at least the cases of the survey, each with events that match and events that do not."""
     assert len(CASES) >= 60
-    assert all(0 < len(case["match"]) for _, case in CASES)
+    assert all(len(case["match"]) > 0 for _, case in CASES)
 
 
 @pytest.mark.parametrize("engine", ["auto", "ahocorasick", "arrow"])
