@@ -107,7 +107,8 @@ def stated(rows: Rows, roles: Roles) -> Array:
         if column is not None and column.storage == "float":
             share = column.parts[0].astype(np.float64)
             good = (share > 0) & (share <= 1)
-            rate = np.where(good, np.rint(1 / np.where(good, share, 1)).astype(np.int64), rate)
+            most = np.minimum(np.rint(1 / np.where(good, share, 1)), 0xFFFFFFFF)
+            rate = np.where(good, most.astype(np.int64), rate)
     return np.clip(rate, 0, 0xFFFFFFFF)
 
 

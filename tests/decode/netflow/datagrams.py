@@ -65,21 +65,63 @@ def pcap(path: Path) -> tuple[list[bytes], list[str], list[int]]:
     return payloads, exporters, times
 
 
-def v5(records: Iterable[bytes], *, uptime: int = 10_000, seconds: int = 1_700_000_000, sequence: int = 0, sampling: int = 0,
-       nanoseconds: int = 0, engine: int = 0, count: int | None = None) -> bytes:
+def v5(
+    records: Iterable[bytes],
+    *,
+    uptime: int = 10_000,
+    seconds: int = 1_700_000_000,
+    sequence: int = 0,
+    sampling: int = 0,
+    nanoseconds: int = 0,
+    engine: int = 0,
+    count: int | None = None,
+) -> bytes:
     """A v5 datagram."""
     body = list(records)
-    head = struct.pack(">HHIIIIHH", 5, len(body) if count is None else count, uptime, seconds, nanoseconds, sequence, engine, sampling)
+    head = struct.pack(
+        ">HHIIIIHH", 5, len(body) if count is None else count, uptime, seconds, nanoseconds, sequence, engine, sampling
+    )
     return head + b"".join(body)
 
 
-def v5_record(source: str = "10.0.0.1", destination: str = "10.0.0.2", *, packets: int = 3, octets: int = 300,
-              first: int = 8_000, last: int = 9_000, sport: int = 1024, dport: int = 443, flags: int = 27,
-              protocol: int = 6) -> bytes:
+def v5_record(
+    source: str = "10.0.0.1",
+    destination: str = "10.0.0.2",
+    *,
+    packets: int = 3,
+    octets: int = 300,
+    first: int = 8_000,
+    last: int = 9_000,
+    sport: int = 1024,
+    dport: int = 443,
+    flags: int = 27,
+    protocol: int = 6,
+) -> bytes:
     """One v5 record."""
     a, b = int(ipaddress.IPv4Address(source)), int(ipaddress.IPv4Address(destination))
-    return struct.pack(">IIIHHIIIIHHBBBBHHBBH", a, b, 0x0A000001, 1, 2, packets, octets, first, last, sport, dport, 0, flags,
-                       protocol, 0, 64512, 64513, 24, 16, 0)
+    return struct.pack(
+        ">IIIHHIIIIHHBBBBHHBBH",
+        a,
+        b,
+        0x0A000001,
+        1,
+        2,
+        packets,
+        octets,
+        first,
+        last,
+        sport,
+        dport,
+        0,
+        flags,
+        protocol,
+        0,
+        64512,
+        64513,
+        24,
+        16,
+        0,
+    )
 
 
 def v9(*sets: bytes, uptime: int = 10_000, seconds: int = 1_700_000_000, sequence: int = 0, domain: int = 7) -> bytes:
