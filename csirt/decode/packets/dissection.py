@@ -77,9 +77,14 @@ class Dissector:
         self._waiting: dict[str, pl.DataFrame] = {}
 
     @property
-    def held(self) -> int:
-        """Requests waiting for an answer, and 1 for a line cut in two."""
-        return sum(frame.height for frame in self._waiting.values()) + bool(self._rest)
+    def waiting(self) -> int:
+        """Requests that wait for an answer."""
+        return sum(frame.height for frame in self._waiting.values())
+
+    @property
+    def partial(self) -> int:
+        """1 while a line is cut in two."""
+        return int(bool(self._rest))
 
     def feed(self, text: bytes, *, end: bool) -> Rows:
         """Rows of the lines in `text`; with `end`, of all that waits too."""

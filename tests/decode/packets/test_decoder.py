@@ -137,17 +137,29 @@ def test_flows_end_at_every_cut_and_nothing_is_held_after_it() -> None:
     assert (second.held, third.held) == (0, 0)
 
 
-def test_another_capture_never_continues_a_flow() -> None:
-    """A chunk of another input, or the end of the source, ends what was left open, under the first one's segment."""
+def test_captures_take_turns() -> None:
+    """Chunks of two captures may alternate: neither continues the other's flows, each counts its own held packets."""
     small = decoder()
-    small.decode(f.chunk(f.packets([_frame(10)]), last=False))
-    second = small.decode(f.chunk(f.packets([_frame(20)]), last=False, segment="ff" * 8))
-    assert [row["csirt.segment"] for row in f.rows(second)] == [f.SEGMENT]
-    assert (second.entered, second.left, second.held) == (1, 1, 1)
-    third = small.finish()
-    assert [row["csirt.segment"] for row in f.rows(third)] == ["ff" * 8]
-    assert (third.entered, third.left, third.held) == (0, 1, 0)
+    other = "ff" * 8
+    first = small.decode(f.chunk(f.packets([_frame(10)]), last=False))
+    second = small.decode(f.chunk(f.packets([_frame(20), _frame(21)]), last=False, segment=other))
+    assert (first.held, second.held, second.batches) == (1, 2, [])
+    done = small.decode(f.chunk(f.packets([_frame(30)], first=1), last=True))
+    assert [(row["csirt.segment"], row["network.packets"]) for row in f.rows(done)] == [(f.SEGMENT, 2)]
+    rest = small.finish()
+    assert [(row["csirt.segment"], row["network.packets"]) for row in f.rows(rest)] == [(other, 2)]
+    assert (done.held, rest.held, done.left, rest.left) == (0, 0, 2, 2)
     assert small.finish().batches == []
+
+
+def test_no_row_leaves_while_something_is_open() -> None:
+    """A flow that ended by its idle timeout waits for the cut: rows and position are committed together or not."""
+    small = PacketDecoder("cap", idle_timeout_us=5, dissect=[])
+    first = small.decode(f.chunk(f.packets([_frame(10), _frame(20)]), last=False))
+    assert (first.batches, first.left, first.held) == ([], 0, 2)
+    second = small.decode(f.chunk(f.packets([], first=2, cut=22), last=False))
+    assert [row["csirt.flow.end_reason"] for row in f.rows(second)] == ["idle_timeout", "active_timeout"]
+    assert (second.left, second.held) == (2, 0)
 
 
 def test_load_forgets_open_flows() -> None:

@@ -322,7 +322,12 @@ def test_any_chunking_gives_the_same_rows(lines: list[bytes], data: Any) -> None
         assert f.rows(parts, dataset) == f.rows(whole, dataset)
     assert sum(part.entered for part in parts) == len(lines)
     assert sum(part.left for part in parts) == len(lines)
-    assert parts[-1].held == 0
+    before = 0
+    for part in parts:
+        assert part.entered == part.left + sum(part.dropped.values()) + part.held - before
+        assert part.held >= 0
+        before = part.held
+    assert before == 0
 
 
 @settings(max_examples=60, deadline=None)
