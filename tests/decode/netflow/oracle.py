@@ -70,7 +70,9 @@ class Oracle:
     def read(self, frame: int, raw: bytes) -> None:
         """One datagram of well-formed sets."""
         version = struct.unpack_from(">H", raw)[0]
-        at, domain = (20, struct.unpack_from(">I", raw, 16)[0]) if version == 9 else (16, struct.unpack_from(">I", raw, 12)[0])
+        at, domain = (
+            (20, struct.unpack_from(">I", raw, 16)[0]) if version == 9 else (16, struct.unpack_from(">I", raw, 12)[0])
+        )
         base = 0
         while at + 4 <= len(raw):
             number, length = struct.unpack_from(">HH", raw, at)

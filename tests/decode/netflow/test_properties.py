@@ -49,7 +49,9 @@ def stream(draw: Any) -> list[bytes]:
     make = v9 if version == 9 else ipfix
     templates = {number: draw(FIELDS) for number in (256, 257)}
     if version == 9:
-        templates = {number: [(i, n, 0) for i, n, p in fields if not p] or [(8, 4, 0)] for number, fields in templates.items()}
+        templates = {
+            number: [(i, n, 0) for i, n, p in fields if not p] or [(8, 4, 0)] for number, fields in templates.items()
+        }
     datagrams = []
     for _ in range(draw(st.integers(1, 8))):
         sets = []
@@ -164,7 +166,10 @@ def test_flipped_octets_never_raise(datagrams: list[bytes], data: st.DataObject)
 
 
 @QUICK
-@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
+@given(
+    st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)), min_size=1, max_size=5),
+    st.integers(0, 2**32 - 1),
+)
 def test_uptimes_survive_the_way_to_times_and_back(pairs: list[tuple[int, int]], uptime: int) -> None:
     """First and Last of v5, whatever they are and whether the uptime wrapped in between, come back as they were."""
     records = [v5_record(first=first, last=last) for first, last in pairs]
