@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from csirt import ids
+from csirt.cases.fold import fold, summary
 from csirt.model.batch import Batch, address_columns, assemble, codes, constant
 from csirt.model.hits import HITS
 from csirt.model.records import (
@@ -124,20 +125,11 @@ def incident(name: str, **fields: object) -> Incident:
 
 
 def opened(name: str, **fields: object) -> tuple[Case, list[CaseEvent]]:
-    """A case at version 1, with the event that opened it."""
-    id = ids.digest("case", name)
-    values = {
-        "id": id,
-        "version": 1,
-        "severity": "high",
-        "title": f"Case {name}",
-        "incidents": [ids.digest("incident", name)],
-        "first": START,
-        "last": START + 10,
-        **fields,
-    }
-    event = CaseEvent(case=id, seq=1, time=START, actor="system", kind="opened", data={"incident": name})
-    return Case.model_validate(values), [event]
+    """A case at version 1, with the event that opened it; `fields` are set on the case without an event."""
+    found = incident(name)
+    data = {"incident": found.id, "summary": summary(found)}
+    event = CaseEvent(case=ids.digest("case", name), seq=1, time=START, actor="system", kind="opened", data=data)
+    return fold([event]).model_copy(update=fields), [event]
 
 
 def run(name: str, **fields: object) -> Run:

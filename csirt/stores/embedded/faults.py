@@ -29,8 +29,13 @@ def translate(error: BaseException, what: str) -> CsirtError | None:
         )
     if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EROFS, errno.ENXIO):
         return FatalStoreError(f"the disk of the store failed while {what} ({error.strerror}); check the disk, restart")
-    if isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError | apsw.ReadOnlyError):
-        return FatalStoreError(f"the catalogue of the store failed while {what} ({error}); run `csirt store fsck`")
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return FatalStoreError(
+            f"the catalogue of the store is damaged ({error}, while {what}); keep the folder as it is and make a new "
+            "one from a backup: `csirt store restore`"
+        )
+    if isinstance(error, apsw.IOError | apsw.ReadOnlyError):
+        return FatalStoreError(f"the catalogue of the store failed while {what} ({error}); check the disk, restart")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return Unreachable(f"the catalogue of the store is locked by another program while {what}; try again")
     return None

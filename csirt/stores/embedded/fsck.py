@@ -37,13 +37,20 @@ def fsck(store: EmbeddedStore, *, checksums: bool = True) -> list[Finding]:
     wholly; existence, size and row counts are always checked."""
     findings: list[Finding] = []
     with store.keeper.care, store.keeper.lease(), store.database.reading() as connection:
-        findings += _sqlite(connection)
-        findings += _parts(store, connection, checksums)
-        findings += _orphans(store)
-        findings += _hits(connection)
-        findings += _documents(connection)
-        findings += _cases(connection)
-        findings += _audit(connection)
+        checks: tuple[Iterator[Finding], ...] = (
+            _sqlite(connection),
+            _parts(store, connection, checksums),
+            _orphans(store),
+            _hits(connection),
+            _documents(connection),
+            _cases(connection),
+            _audit(connection),
+        )
+        for check in checks:
+            try:
+                findings += check
+            except (apsw.CorruptError, apsw.IOError) as error:
+                findings.append(_finding("catalogue", "catalogue.sqlite", f"{error}; restore a backup"))
     return findings
 
 

@@ -56,7 +56,8 @@ class Database:
             connection = apsw.Connection(str(self.path), flags=flags)
         connection.set_busy_timeout(10_000)
         if write:
-            connection.pragma("auto_vacuum", "incremental")
+            if not connection.pragma("page_count"):  # an existing file is not touched before its schema is known
+                connection.pragma("auto_vacuum", "incremental")
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
             connection.pragma("secure_delete", "fast")

@@ -96,16 +96,17 @@ def place(root: Path, name: str, data: Any) -> None:
     with guarded("writing an event file"):
         handle = _create(root, temporary)
         try:
-            view = memoryview(data)
-            while view.nbytes:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
+            try:
+                view = memoryview(data)
+                while view.nbytes:
+                    view = view[os.write(handle, view) :]
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            temporary.rename(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        finally:
-            os.close(handle)
-        temporary.rename(path)
         sync_folder(path.parent)
 
 
