@@ -159,6 +159,10 @@ class Desk:
             )
         self._add("undone", {"kind": event.kind}, undoes=event.seq)
 
+    def absorbed(self, into: str) -> None:
+        """The case a split made goes back into the one it came from."""
+        self._add("merged", {"into": into})
+
     def latest(self) -> Case:
         """The case after the new events."""
         case = fold(self.events, self.case)

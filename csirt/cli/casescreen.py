@@ -1,0 +1,330 @@
+"""How cases look to people: the queue as lines, one case within 80 columns, what changed and how to undo it.
+
+Every piece of text that came from outside passes `safety.terminal` before it is laid out.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from csirt.cli.common import Settings, colour, is_terminal, say, width, write, write_rows
+from csirt.clock import DAY, HOUR, MINUTE, SECOND, SYSTEM, parse_iso
+from csirt.messages import text
+from csirt.safety import terminal
+
+LABEL = 10
+EVIDENCE = 5  # alerts on the screen, two or three lines each; --json has all
+_RED, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[33m", "\x1b[0m"
+
+
+class Times:
+    """Times for people: absolute with the zone, and relative."""
+
+    def __init__(self, settings: Settings, utc: bool = False) -> None:
+        name = "UTC" if utc else str(settings.raw_config().get("timezone", "Europe/Oslo"))
+        self._zone = ZoneInfo(name)
+        self._lang = settings.language()
+        self._now = SYSTEM.now()
+
+    def absolute(self, value: str | None) -> str:
+        """`2026-11-23 03:12 CET`; the zone tells the doubled hour of autumn apart."""
+        return self._local(value).strftime("%Y-%m-%d %H:%M %Z") if value else "-"
+
+    def clock(self, value: str | None) -> str:
+        """`11-23 03:12:05`, for lines of evidence."""
+        return self._local(value).strftime("%m-%d %H:%M:%S") if value else "-"
+
+    def relative(self, value: str | None) -> str:
+        """`4 min ago`."""
+        if not value:
+            return "-"
+        gap = self._now - parse_iso(value)
+        if abs(gap) < SECOND:
+            return text("cases.now", self._lang)
+        key = "cases.ago" if gap > 0 else "cases.ahead"
+        return text(key, self._lang, amount=self.span(abs(gap)))
+
+    def both(self, value: str | None) -> str:
+        """`2026-11-23 03:12 CET, 4 min ago`."""
+        return f"{self.absolute(value)}, {self.relative(value)}"
+
+    def span(self, us: int) -> str:
+        """A length of time in its largest whole unit, rounded down."""
+        for unit, key in ((DAY, "days"), (HOUR, "hours"), (MINUTE, "minutes"), (SECOND, "seconds")):
+            if us >= (2 * unit if unit in (DAY, HOUR) else unit) or unit == SECOND:
+                return text(f"cases.unit_{key}", self._lang, n=us // unit)
+        raise AssertionError("unreachable")
+
+    def _local(self, value: str) -> datetime:
+        base = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC")) + timedelta(microseconds=parse_iso(value))
+        return base.astimezone(self._zone)
+
+
+def write_queue(settings: Settings, items: list[dict[str, Any]]) -> None:
+    """Lines of the queue: aligned and cut on a terminal, tab-separated and whole elsewhere."""
+    if not is_terminal():
+        write_rows(
+            [item["number"], item["state"], item["severity"], item["urgency"]["points"], item["first"], item["last"],
+             item["owner"], ",".join(item["members"]), item["alerts"], item["title"]]
+            for item in items
+        )  # fmt: skip
+        return
+    lang, times, paint, columns = settings.language(), Times(settings), colour(settings), width()
+    if not items:
+        write(text("cases.none", lang))
+    for item in items:
+        flags = ("+" if item["news"] else " ") + ("!" if item["clinical"] else " ")
+        state = text(f"cases.state_{item['state']}", lang)[:12]
+        age = times.relative(item["first"])
+        owner = terminal(item["owner"] or "-")[:8]
+        head = f"{item['priority']} {item['number']:<11} {state:<12} {age:>10} {owner:<8}{flags} "
+        title = terminal(item["title"])
+        room = max(columns - len(head), 20)
+        line = head + (title if len(title) <= room else title[: room - 3] + "...")
+        mark = {"critical": _RED, "high": _YELLOW}.get(item["severity"], "") if paint else ""
+        write(f"{mark}{line}{_PLAIN}" if mark else line)
+
+
+def say_more(settings: Settings, document: dict[str, Any]) -> None:
+    """That there are more cases than were shown."""
+    if document["total"] > document["count"]:
+        say(text("cases.more", settings.language(), shown=document["count"], total=document["total"]))
+
+
+def write_case(settings: Settings, document: dict[str, Any], *, utc: bool = False) -> None:
+    """The screen of one case; nothing is cut, long lines are folded at 80 columns."""
+    for line in _Screen(settings, document, utc).lines():
+        write(line)
+
+
+class _Screen:
+    def __init__(self, settings: Settings, document: dict[str, Any], utc: bool) -> None:
+        self._lang = settings.language()
+        self._times = Times(settings, utc)
+        self._document = document
+        self._case = document["case"]
+
+    def lines(self) -> list[str]:
+        """All lines, already safe."""
+        return [
+            *self._head(),
+            *self._block("urgency", [", ".join(self._urgency())]),
+            *self._block("since", self._since()),
+            *self._block("who", self._who()),
+            *self._block("why", self._why()),
+            *self._block("evidence", self._evidence()),
+            *self._block("sure", [self._sure()]),
+            *self._block("against", [self._against()]),
+            *self._block("done", self._done()),
+            *self._block("plan", self._plans()),
+            *self._block("oncall", self._on_call()),
+            *self._commands(),
+        ]
+
+    def _say(self, key: str, **fields: Any) -> str:
+        return text(f"cases.{key}", self._lang, **{name: terminal(value) for name, value in fields.items()})
+
+    def _head(self) -> list[str]:
+        case = self._case
+        owner = self._say("owned", owner=case["owner"]) if case["owner"] else self._say("unowned")
+        parts = [
+            f"{case['priority']} {self._say('severity_' + case['severity'])}",
+            terminal(case["number"] or case["id"]),
+            f"{self._say('state_' + case['state'])}, {owner}",
+            f"TLP:{terminal(case['tlp'])}",
+            f"v{case['version']}",
+        ]
+        lines = _fold("  ".join(parts), "", "") + _fold(terminal(case["title"]), "", "")
+        if case["verdict"]:
+            verdict = self._say("verdict_" + case["verdict"])
+            lines += self._block("closed_as", [f"{verdict}, {terminal(case['rsit'])}"])
+        elif case["rsit"]:
+            lines += _fold(f"RSIT: {terminal(case['rsit'])}", "", "")
+        return lines
+
+    def _urgency(self) -> list[str]:
+        urgency = self._case["urgency"]
+        parts = []
+        for item in urgency["reasons"]:
+            value = item["value"]
+            if item["reason"] == "severity":
+                value = self._say(f"severity_{value}")
+            parts.append(f"{self._say('urgency_' + item['reason'], value=value)} {item['points']:+d}")
+        return [f"{urgency['points']}: {parts[0]}", *parts[1:]]
+
+    def _since(self) -> list[str]:
+        first, last = self._times.both(self._case["first"]), self._times.both(self._case["last"])
+        return [first, self._say("last_seen", last=last)]
+
+    def _who(self) -> list[str]:
+        lines = []
+        for member in self._document["members"]:
+            kind = member["kind"] if member["known"] else self._say("not_registered")
+            lines.append(terminal(f"{member['name']} ({member['id']}, {kind})"))
+            contacts = [
+                " ".join(part for part in (c["name"], c["role"], c["phone"]) if part) for c in member["contacts"]
+            ]
+            said = "; ".join(terminal(contact) for contact in contacts[:3]) or self._say("no_contact")
+            lines.append(f"  {said}")
+        return lines or [self._say("no_member")]
+
+    def _why(self) -> list[str]:
+        names = {alert["id"]: alert["rule_name"] for alert in self._document["alerts"]}
+        lines = []
+        for incident in self._document["incidents"]:
+            for link in incident["links"][:12]:
+                rule = terminal(names.get(link["alert"], link["alert"][:12]))
+                lines.append(f"{rule}: {self._say('link_' + link['reason'], value=link['value'])}")
+            if len(incident["links"]) > 12:
+                lines.append(f"+{len(incident['links']) - 12}")
+        return lines
+
+    def _evidence(self) -> list[str]:
+        alerts = self._document["alerts"]
+        lines = [line for alert in alerts[:EVIDENCE] for line in self._evidence_lines(alert)]
+        if len(alerts) > EVIDENCE:
+            incident = self._document["incidents"][0]["id"][:12]
+            lines.append(self._say("more_evidence", count=len(alerts) - EVIDENCE, incident=incident))
+        return lines
+
+    def _evidence_lines(self, alert: dict[str, Any]) -> list[str]:
+        actors = _hosts(alert, "actor")
+        targets = _hosts(alert, "target")
+        who = " -> ".join(part for part in (_few(actors), _few(targets)) if part)
+        facts = ", ".join(
+            f"{'.'.join(name.split('.')[-2:])} {_few(values)}" for name, values in sorted(alert["facts"].items())
+        )
+        head = f"{self._times.clock(alert['first'])}  x{alert['count']}  {alert['rule_name']}"
+        return [terminal(head), *(f"  {terminal(part)}" for part in (who, facts) if part)]
+
+    def _sure(self) -> str:
+        known = self._document["confidence"]
+        reasons = [self._say(f"for_{item['reason']}", value=item["value"]) for item in known["for"]]
+        return f"{self._say('confidence_' + known['level'])}: {', '.join(reasons)}"
+
+    def _against(self) -> str:
+        reasons = [
+            self._say(f"against_{item['reason']}", value=item["value"])
+            for item in self._document["confidence"]["against"]
+        ]
+        return "; ".join(reasons) or self._say("nothing_against")
+
+    def _done(self) -> list[str]:
+        lines = []
+        history = self._document["history"]
+        for event in history if len(history) <= 12 else [history[0], *history[-11:]]:
+            line = f"{self._times.clock(event['time'])}  {terminal(event['actor'])} {self._event(event)}"
+            lines.append(f"{line} {self._say('taken_back')}" if event["taken_back"] else line)
+        for item in self._document["notifications"][:6]:
+            fields = {key: item[key] for key in ("channel", "recipient", "state")}
+            lines.append(f"{self._times.clock(item['created'])}  {self._say('told', **fields)}")
+        return lines
+
+    def _event(self, event: dict[str, Any]) -> str:
+        names = ("alerts", "owner", "text", "from", "severity", "reason", "verdict", "rsit", "kind")
+        fields = {name: event["data"].get(name, "") for name in names}
+        if "summary" in event["data"]:
+            fields["alerts"] = event["data"]["summary"]["alerts"]
+        if fields["verdict"]:
+            fields["verdict"] = self._say(f"verdict_{fields['verdict']}")
+        return self._say(f"event_{event['kind']}", **fields).rstrip(": ")
+
+    def _plans(self) -> list[str]:
+        lines = []
+        for run in self._document["runs"]:
+            name = terminal(run["number"] or run["id"][:12])
+            lines.append(f"{name} {terminal(run['playbook'])}: {self._say('run_' + run['state'])}")
+            for action in run["actions"]:
+                if action["kind"] == "acl":
+                    lines += [f"  {terminal(line)}" for line in action["parameters"]["lines"]]
+                    if action["refused"]:
+                        lines.append("  " + self._say("refused", reason=action["refused"]))
+        return lines
+
+    def _on_call(self) -> list[str]:
+        lines = []
+        for route in self._document["on_call"]:
+            people = ", ".join(f"{one['name']} ({one['channel']})" for one in route["contacts"]) or "-"
+            lines.append(terminal(f"{route['route']}: {people}"))
+        return lines or [self._say("nobody_on_call")]
+
+    def _commands(self) -> list[str]:
+        """Commands are never folded: they are for copying."""
+        label = self._say("label_next")
+        return [
+            f"{label if n == 0 else '':<{LABEL}}{terminal(command)}" for n, command in enumerate(self._document["next"])
+        ]
+
+    def _block(self, label: str, lines: Iterable[str]) -> list[str]:
+        result: list[str] = []
+        head = f"{self._say('label_' + label):<{LABEL}}"
+        for line in lines:
+            indent = " " * (LABEL + len(line) - len(line.lstrip()) + 2)
+            result += _fold(line, head if not result else " " * LABEL, indent)
+        return result
+
+
+def _fold(line: str, first: str, rest: str) -> list[str]:
+    """A line folded at 80 columns; already safe text stays as it is."""
+    folded = textwrap.wrap(
+        line, 80, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, drop_whitespace=True,
+        replace_whitespace=False, expand_tabs=False,
+    )  # fmt: skip
+    return folded or [first.rstrip()]
+
+
+def _hosts(alert: dict[str, Any], role: str) -> list[str]:
+    kinds = ("host", "her", "domain", "mailbox", "message")
+    found = [one["value"] for one in alert["entities"] if one["role"] == role and one["kind"] in kinds]
+    return list(dict.fromkeys(found))
+
+
+def _few(values: list[str]) -> str:
+    return ", ".join(values[:3]) + (f" +{len(values) - 3}" if len(values) > 3 else "")
+
+
+def say_changes(settings: Settings, document: dict[str, Any]) -> None:
+    """What changed and how to undo it, a line for each case; what failed, and why."""
+    lang = settings.language()
+    for item in document["items"]:
+        moved = "; ".join(
+            f"{key} {old or '-'} -> {new or '-'}"
+            for key, (old, new) in sorted(item["moved"].items())
+            if key != "version"
+        )
+        fields = {"number": item["number"], "moved": f" ({moved})" if moved else "", "into": item.get("into", "")}
+        what = text(f"cases.did_{item['kind']}", lang)
+        if not item["changed"]:
+            say(text("cases.unchanged", lang, **fields))
+        elif item["dry_run"]:
+            say(text("cases.would", lang, what=what, **fields))
+        elif item["kind"] in ("merge", "undo"):
+            say(text(f"cases.changed_{item['kind']}", lang, undid=item.get("undid", ""), **fields))
+        else:
+            say(text("cases.changed", lang, what=what, **fields))
+        for run in item.get("waiting", []):
+            say(text("cases.waiting", lang, number=item["number"], run=run))
+    for item in document["failed"]:
+        say(f"{item['case']}: {item['message']}")
+    if document["failed"]:
+        count = len(document["failed"]) + len(document["items"])
+        say(text("cases.partly", lang, failed=len(document["failed"]), count=count))
+
+
+def write_handover(settings: Settings, document: dict[str, Any]) -> None:
+    """The hand-over of a shift, section by section."""
+    lang = settings.language()
+    for section in ("waiting", "in_work", "closed", "plans", "unsent"):
+        write(text(f"cases.handover_{section}", lang))
+        if not document[section]:
+            write(f"  {text('cases.handover_none', lang)}")
+        for item in document[section]:
+            if section in ("plans", "unsent"):
+                write_rows([["  " + " ".join(str(value) for key, value in item.items() if key not in ("id", "case"))]])
+                continue
+            parts = [item["number"], item["priority"], item["owner"] or "-", item["title"]]
+            write_rows([["  " + "  ".join(parts)]])
