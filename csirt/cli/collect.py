@@ -77,9 +77,9 @@ def _collect(settings: Settings, kind: str, source: str, listen: str | None, tra
     receiver = Receiver(
         listener, loaded.collect.spool, loaded.path("spool"), Metrics(), SYSTEM, handed=_fitting(kind, handed)
     )
-    receiver.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    receiver.start()
     systemd.notify("READY=1\n" + _status(receiver))
     _watch(receiver, stop)
     systemd.notify("STOPPING=1")
@@ -90,15 +90,14 @@ def _collect(settings: Settings, kind: str, source: str, listen: str | None, tra
 def _watch(receiver: Receiver, stop: threading.Event) -> None:
     """Wait for the end. The watchdog is fed only while the receive loop and the side thread make progress."""
     from csirt import systemd
+    from csirt.clock import SYSTEM
 
     interval = min(systemd.watchdog_interval() or 10.0, 10.0)
-    before = -1
-    while not stop.wait(interval):
-        if not receiver.alive:
-            return
+    before, due = -1, 0.0
+    while receiver.alive and not stop.wait(0.25):
         updated = receiver.stats()["updated"]
-        if updated != before:
-            before = updated
+        if updated != before and SYSTEM.monotonic() >= due:
+            before, due = updated, SYSTEM.monotonic() + interval
             systemd.notify("WATCHDOG=1\n" + _status(receiver))
 
 

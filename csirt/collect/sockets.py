@@ -62,13 +62,18 @@ def _refused(listen: str, transport: str, error: OSError) -> CsirtError:
 
 
 def set_buffer(opened: socket.socket, wanted: int) -> int:
-    """Ask for a receive buffer, past the system's limit where we may; the bytes the kernel granted."""
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, min(wanted, 0x3FFF_FFFF))
-    except OSError:
-        with contextlib.suppress(OSError):
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, min(wanted, 0x3FFF_FFFF))
-    granted = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # the kernel doubles it for its own needs
+    """Ask for a receive buffer, past the system's limit where we may; the bytes the kernel granted.
+
+    A buffer that a socket unit has already made larger is never made smaller.
+    """
+    wanted = min(wanted, 0x3FFF_FFFF)
+    if _granted(opened) < wanted:
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, wanted)
+        except OSError:
+            if _granted(opened) < min(wanted, _greatest()):
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
+    granted = _granted(opened)
     if granted < wanted:
         LOG.warning(
             "receive buffer: asked for %d bytes, granted %d; raise net.core.rmem_max or give CAP_NET_ADMIN",
@@ -76,6 +81,17 @@ def set_buffer(opened: socket.socket, wanted: int) -> int:
             granted,
         )
     return granted
+
+
+def _granted(opened: socket.socket) -> int:
+    return opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # the kernel doubles it for its own needs
+
+
+def _greatest(limit: Path = Path("/proc/sys/net/core/rmem_max")) -> int:
+    try:
+        return int(limit.read_text())
+    except (OSError, ValueError):
+        return 212_992  # the kernel's default
 
 
 def count_overflows(opened: socket.socket) -> None:
@@ -89,7 +105,7 @@ def inode(opened: socket.socket) -> str:
     return str(os.fstat(opened.fileno()).st_ino)
 
 
-def table_drops(number: str, table: Path = Path("/proc/net")) -> int | None:
+def table_drops(number: str, table: Path = Path("/proc/self/net")) -> int | None:
     """The drops column of the UDP socket with that inode; None when the tables cannot be read or lack it."""
     for name in ("udp", "udp6"):
         try:

@@ -198,7 +198,7 @@ def test_a_refused_sync_stops_the_writer(
     if call == "fsync":
         item._rotate()
     _until(lambda: item.failed)
-    with pytest.raises(SpoolFailed, match="Input/output error.*check the disk"):
+    with pytest.raises(SpoolFailed, match=r"Input/output error.*check the disk"):
         item.append([RECORD], len(RECORD), 1)
     assert not any(form.read_mark(path) for path in item.folder.glob("*.synced"))
 
