@@ -1,4 +1,4 @@
-"""A slow decoder of NetFlow v9 and IPFIX, one value at a time, written from the RFCs: what the kernels must agree with."""
+"""A slow decoder of NetFlow v9 and IPFIX, one value at a time, from the RFCs: what the kernels must agree with."""
 
 from __future__ import annotations
 
