@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 from collections.abc import Iterator
 from email import policy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from csirt.clock import HOUR, MINUTE, SECOND, Frozen
 from csirt.config import Config
 from csirt.metrics import Metrics
-from csirt.model.records import AuditEntry
+from csirt.model.records import AuditEntry, CaseEvent
 from csirt.notify import acks, silences
 from csirt.notify.deliver import ATTEMPTS, ROUNDS, Deliverer
 from csirt.notify.router import Router
@@ -348,3 +349,30 @@ def test_a_route_that_is_gone(server: SmtpServer) -> None:
     gone.run(MINUTE)
     assert gone.states() == [(0, "failed")]
     assert gone.metrics.stages()[7]["dropped"] == {"failed": 1}
+
+
+def test_on_the_embedded_store(server: SmtpServer, tmp_path: Path) -> None:
+    """The same on the real store, reopened in the middle: one mail each, escalated once, acknowledged, audited."""
+    from csirt.stores.embedded.store import open_embedded
+
+    clock, settings = Frozen(START), fakes.config(smtp=server.address)
+    opened = CaseEvent(case="ca5e", seq=1, time=START, actor="system", kind="opened", data={})
+    store = open_embedded(tmp_path / "store", clock=clock)
+    fresh = case(number="", version=1)
+    made = Router(settings).intents(incident(), fresh, [alert()], START)
+    store.commit(Commit(cases=[fresh], case_events=[opened], incidents=[incident()], notifications=made))
+    for _ in range(2):
+        clock.time += 11 * MINUTE
+        deliverer = Deliverer(store, settings, clock, Metrics())
+        deliverer.tick()
+        deliverer.tick()
+        store.close()
+        store = open_embedded(tmp_path / "store", clock=clock)
+    assert recipients(server) == ["first", "second"]
+    assert b"C-2026-0001" in server.mails[0]["raw"]
+    assert len(acks.acknowledge(store, "ca5e", "ola", entry())) == 2
+    clock.time += HOUR
+    Deliverer(store, settings, clock, Metrics()).tick()
+    assert len(server.mails) == 2
+    assert [item.action for item in store.audit()][-1] == "notify.ack"
+    store.close()
