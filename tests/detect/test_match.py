@@ -1,0 +1,248 @@
+"""Batches to hits: physical columns, computed columns, streams, groups, values, entities."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from csirt import ids
+from csirt.detect.load import Ruleset
+from csirt.detect.match import Detector, by_rule
+from csirt.model.batch import Batch
+from csirt.model.hits import HITS, none
+
+Maker = Callable[..., Batch]
+T0 = 1_767_225_600_000_000
+
+
+def ruleset(detection: str, service: str = "flow", extra: str = "") -> Ruleset:
+    """One rule over a service."""
+    text = f"""
+title: One
+id: 00000000-0000-4000-8000-000000000001
+name: one
+logsource: {{product: csirt, service: {service}}}
+detection: {detection}
+{extra}
+"""
+    loaded = Ruleset.parse(text)
+    assert not loaded.problems, [str(problem) for problem in loaded.problems]
+    return loaded
+
+
+def matched(loaded: Ruleset, batch: Batch) -> list[int]:
+    """The rows the only rule matches."""
+    rows = Detector(loaded).rows(batch)
+    return list(next(iter(rows.values()))) if rows else []
+
+
+FLOWS: list[dict[str, Any]] = [
+    {
+        "@timestamp": T0,
+        "event.start": T0 - 2_000_000,
+        "source.ip": "10.0.0.1",
+        "destination.ip": "10.41.0.9",
+        "destination.port": 445,
+        "network.iana_number": 6,
+        "network.bytes": 2**63 + 1,
+        "csirt.cross_member": True,
+        "csirt.source.member.id": "m1",
+        "csirt.destination.member.id": "m2",
+    },
+    {
+        "@timestamp": T0 + 1,
+        "source.ip": "2001:db8::1",
+        "destination.ip": "2001:db8:41::9",
+        "destination.port": 53,
+        "network.iana_number": 17,
+        "network.bytes": 10,
+        "csirt.cross_member": False,
+    },
+    {"@timestamp": T0 + 2, "destination.ip": "10.41.0.9", "destination.port": 445, "network.bytes": 5},
+]
+
+
+@pytest.mark.parametrize(
+    ("detection", "rows"),
+    [
+        ("{s: {source.ip|cidr: 10.0.0.0/8}, condition: s}", [0]),
+        ("{s: {source.ip|cidr: '2001:db8::/48'}, condition: s}", [1]),
+        ("{s: {source.ip|cidr: ['0.0.0.0/0', '::/0']}, condition: s}", [0, 1]),
+        ("{s: {source.ip: '2001:DB8:0::1'}, condition: s}", [1]),
+        ("{s: {source.ip|startswith: '10.'}, condition: s}", [0]),
+        ("{s: {source.ip: null}, condition: s}", [2]),
+        ("{s: {source.ip|exists: true}, condition: s}", [0, 1]),
+        ("{s: {destination.port: '445'}, condition: s}", [0, 2]),
+        ("{s: {destination.port|startswith: '4'}, condition: s}", [0, 2]),
+        ("{s: {destination.port: [22, 53, 3389, 445]}, condition: s}", [0, 1, 2]),
+        ("{s: {network.bytes: 9223372036854775809}, condition: s}", [0]),
+        ("{s: {network.bytes|gt: 9}, condition: s}", [0, 1]),
+        ("{s: {csirt.cross_member: true}, condition: s}", [0]),
+        ("{s: {csirt.cross_member: false}, condition: s}", [1]),
+        ("{s: {csirt.cross_member: null}, condition: s}", [2]),
+        ("{s: {destination.port: 445}, f: {csirt.cross_member: true}, condition: s and not f}", [2]),
+        ("{s: {network.transport: UDP}, condition: s}", [1]),
+        ("{s: {network.type: ipv6}, condition: s}", [1]),
+        ("{s: {event.dataset: flow, event.kind: event, event.category: network}, condition: s}", [0, 1, 2]),
+        ("{s: {event.duration: 2000000000}, condition: s}", [0]),
+        ("{s: {event.duration|exists: false}, condition: s}", [1, 2]),
+        ("{s: {related.ip: 10.41.0.9}, condition: s}", [0, 2]),
+        ("{s: {'@timestamp|year': 2026, '@timestamp|hour': 0}, condition: s}", [0, 1, 2]),
+        ("{s: {csirt.source.member.id|fieldref: csirt.destination.member.id}, condition: s}", []),
+        ("{k: ['10.41.0.9'], condition: k}", [0, 2]),
+        ("{k: ['445'], condition: k}", [0, 2]),
+        ("{s: {no.such.field: x}, condition: s}", []),
+        ("{s: {event.id|endswith: '1'}, condition: s}", [1]),
+    ],
+)
+def test_typed_columns_match_as_their_text_would(batch: Maker, detection: str, rows: list[int]) -> None:
+    """Numbers, addresses, booleans, times and computed columns answer every kind of test."""
+    assert matched(ruleset(detection), batch("flow", FLOWS)) == rows
+
+
+def test_sliced_and_chunked_tables_match_the_same(batch: Maker) -> None:
+    """Offsets, several chunks and differing dictionaries of a table change nothing."""
+    whole = batch("flow", FLOWS)
+    loaded = ruleset("{s: {csirt.source.member.id: m1, csirt.cross_member: true}, condition: s}")
+    import pyarrow as pa
+
+    pieces = pa.concat_tables([whole.table.slice(1, 2), whole.table.slice(0, 2)])
+    assert matched(loaded, Batch("flow", pieces)) == [2]
+    assert matched(loaded, Batch("flow", whole.table.slice(1))) == []
+
+
+def test_a_hit_says_who_what_when(batch: Maker) -> None:
+    """A plain rule's hits carry time, event id, default group, actor, target, members and facts."""
+    table = Detector(ruleset("{s: {destination.port: 445}, condition: s}")).match(batch("flow", FLOWS))
+    assert table.schema == HITS
+    first, second = table.to_pylist()
+    assert first == {
+        "stream": "00000000-0000-4000-8000-000000000001",
+        "rule": "00000000-0000-4000-8000-000000000001",
+        "time": T0,
+        "event": ids.event("0123456789abcdef", 0),
+        "group": '{"source.ip":"10.0.0.1"}',
+        "value": None,
+        "source": "host:10.0.0.1",
+        "target": "host:10.41.0.9",
+        "source_member": "m1",
+        "target_member": "m2",
+        "link": None,
+        "facts": '{"destination.port":"445","network.transport":"tcp"}',
+    }
+    assert (second["source"], second["group"], second["target"]) == (None, "{}", "host:10.41.0.9")
+
+
+def test_rules_see_only_their_datasets(batch: Maker) -> None:
+    """A rule for mail never matches a flow."""
+    loaded = ruleset("{s: {destination.port: 445}, condition: s}", service="mail")
+    assert Detector(loaded).match(batch("flow", FLOWS)).equals(none())
+
+
+def test_an_empty_batch_has_no_hits(batch: Maker) -> None:
+    """Nothing in, nothing out, with the schema."""
+    whole = batch("flow", FLOWS)
+    loaded = ruleset("{s: {destination.port: 445}, condition: s}")
+    assert Detector(loaded).match(Batch("flow", whole.table.slice(0, 0))).equals(none())
+
+
+CORRELATION = """
+---
+title: Many
+id: 00000000-0000-4000-8000-000000000002
+correlation:
+  type: value_count
+  rules: [one]
+  aliases: {client: {one: source.ip}}
+  group-by: [client]
+  timespan: 10m
+  condition: {gte: 2, field: FIELD}
+"""
+
+
+def test_a_base_rule_feeds_its_correlation_and_does_not_alert(batch: Maker) -> None:
+    """The stream is named correlation/rule; the group uses the alias; a list makes a row per distinct member."""
+    extra = CORRELATION.replace("FIELD", "email.to.address")
+    loaded = ruleset("{s: {csirt.mail.status: reject}, condition: s}", "mail", extra)
+    rows = [
+        {"@timestamp": T0, "source.ip": "10.0.0.1", "csirt.mail.status": "reject", "email.to.address": ["b", "a", "b"]},
+        {"@timestamp": T0, "source.ip": "10.0.0.1", "csirt.mail.status": "reject", "email.to.address": []},
+        {"@timestamp": T0, "source.ip": "10.0.0.2", "csirt.mail.status": "reject", "email.to.address": ["c"]},
+    ]
+    table = Detector(loaded).match(batch("mail", rows))
+    name = "00000000-0000-4000-8000-000000000002/00000000-0000-4000-8000-000000000001"
+    assert by_rule(table) == {name: 3}
+    assert [(json.loads(hit["group"]), hit["value"], hit["event"][-1]) for hit in table.to_pylist()] == [
+        ({"client": "10.0.0.1"}, "a", "0"),
+        ({"client": "10.0.0.1"}, "b", "0"),
+        ({"client": "10.0.0.2"}, "c", "2"),
+    ]
+
+
+def test_generate_keeps_the_base_rules_alerts(batch: Maker) -> None:
+    """`generate: true` lets the base rule alert besides feeding the correlation."""
+    extra = CORRELATION.replace("FIELD", "[destination.ip, destination.port]").replace(
+        "  timespan", "  generate: true\n  timespan"
+    )
+    loaded = ruleset("{s: {destination.port: 445}, condition: s}", extra=extra)
+    table = Detector(loaded).match(batch("flow", FLOWS))
+    assert len(by_rule(table)) == 2
+    assert table.column("value").to_pylist()[2:] == ['["10.41.0.9","445"]'] * 2
+
+
+def test_edi_rows_are_about_her_ids_and_messages(batch: Maker) -> None:
+    """A receipt is linked to the message it refers to; the actor is the sending HER-id."""
+    loaded = ruleset("{s: {event.action: '*'}, condition: s}", "edi")
+    rows = [
+        {"@timestamp": T0, "event.action": "sent", "csirt.edi.message_id": "a", "csirt.edi.her_from": "1"},
+        {
+            "@timestamp": T0,
+            "event.action": "application_receipt",
+            "csirt.edi.message_id": "b",
+            "csirt.edi.ref_to_id": "a",
+            "csirt.edi.her_from": "2",
+            "csirt.edi.her_to": "1",
+        },
+    ]
+    table = Detector(loaded).match(batch("edi", rows))
+    assert table.column("link").to_pylist() == ["message:a", "message:a"]
+    assert table.column("source").to_pylist() == ["her:1", "her:2"]
+    assert table.column("group").to_pylist() == [
+        '{"csirt.edi.her_from":"1"}',
+        '{"csirt.edi.her_from":"2","csirt.edi.her_to":"1"}',
+    ]
+
+
+def test_own_group_by_and_facts(batch: Maker) -> None:
+    """`csirt: group-by` and `facts` replace the dataset's defaults; lists become their members in order."""
+    extra = "csirt: {group-by: [csirt.mail.from.domain, source.ip], facts: [email.to.address]}"
+    loaded = ruleset("{s: {csirt.mail.status: sent}, condition: s}", "mail", extra)
+    rows = [
+        {
+            "@timestamp": T0,
+            "csirt.mail.status": "sent",
+            "csirt.mail.from.domain": 'a"b',
+            "email.to.address": ["y", "x"],
+            "csirt.mail.to.domain": ["d1", "d2"],
+        }
+    ]
+    hit = Detector(loaded).match(batch("mail", rows)).to_pylist()[0]
+    assert json.loads(hit["group"]) == {"csirt.mail.from.domain": 'a"b'}
+    assert json.loads(hit["facts"]) == {"email.to.address": "x,y"}
+    assert hit["target"] == "domain:d1"
+
+
+def test_learning_does_not_change_what_is_found(batch: Maker) -> None:
+    """A program that measured its witnesses on a big batch finds the same rows as a fresh one."""
+    loaded = ruleset(
+        "{s: {destination.port: 445, network.iana_number: 6, source.ip|cidr: 10.0.0.0/8, network.bytes|gt: 1},"
+        " f: {csirt.cross_member: false}, condition: s and not f}"
+    )
+    big = batch("flow", FLOWS * 400)
+    detector = Detector(loaded)
+    expected = [row for row in range(1200) if row % 3 == 0]
+    assert [list(detector.rows(big).popitem()[1]) for _ in range(3)] == [expected] * 3
+    assert list(detector.rows(batch("flow", FLOWS)).popitem()[1]) == [0]
