@@ -94,7 +94,12 @@ class FileInput(Input):
 
     def __init__(self, source: str, fingerprint: str, path: Path, *, final: bool = True) -> None:
         super().__init__(source, fingerprint, path, growing=not final)
-        self.ended = False  # the last chunk was handed out
+        self.ended = False  # the last chunk was handed out, or is known to be committed
+
+    def finished(self, position: Position | None) -> bool:
+        """Whether all of it is committed."""
+        self.ended = self.ended or super().finished(position)
+        return super().finished(position)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[int, int, bool] | None]:

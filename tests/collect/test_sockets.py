@@ -34,7 +34,7 @@ def test_what_is_no_address(text: str) -> None:
 
 def test_drops_are_read_from_the_row_of_our_own_socket(tmp_path: Path) -> None:
     """The row is found by inode, in either table; a table that is missing or strange gives nothing."""
-    head = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
+    head = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when uid timeout inode ref pointer drops\n"
     row = " 61: 0100007F:080F 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 {} 2 0000000000000000 {}\n"
     (tmp_path / "udp").write_text(head + row.format(41, 7) + row.format(42, 9))
     (tmp_path / "udp6").write_text(head + row.format(43, 11) + "half a row\n")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from csirt.model import spool as form
+from csirt.model.chunk import Position
 from csirt.sources.spool import SpoolSource
 
 T = 1_700_000_000_000_000
@@ -115,7 +116,10 @@ def test_read_and_committed_segments_are_not_listed_again(tmp_path: Path, make: 
     assert len(source.inputs()) == 1
     form.beside(path, form.COMMITTED).write_bytes(bytes(8))
     assert source.inputs() == []
-    assert len(SpoolSource("s", "netflow", str(tmp_path)).inputs()) == 1, "another store may not have it"
+    fresh = SpoolSource("s", "netflow", str(tmp_path))
+    (item,) = fresh.inputs()
+    assert not item.finished(None) and len(fresh.inputs()) == 1, "another store may not have it"
+    assert item.finished(Position("s", item.fingerprint, 1, True)) and fresh.inputs() == []
 
 
 def test_captures_of_datagrams_in_the_folder(tmp_path: Path, make: Any, drain: Callable[..., Any]) -> None:
