@@ -166,7 +166,7 @@ class Pipeline:
             LOG.exception("decoding %s failed at offset %d", feed.source.id, chunk.start)
             feed.decoder.load(self.store.state(f"decoder:{feed.source.id}"))
             feed.batches.clear()
-            feed.reading.pop(item.fingerprint, None)
+            feed.reading.clear()
             if chunk.units > 1:
                 feed.limit = max(1, chunk.units // 8)
                 return None
@@ -227,7 +227,7 @@ class Pipeline:
                 self.store.commit(change)
         except BaseException:
             feed.decoder.load(self.store.state(f"decoder:{feed.source.id}"))
-            feed.reading.pop(item.fingerprint, None)
+            feed.reading.clear()
             raise
         finally:
             feed.batches = []

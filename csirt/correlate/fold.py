@@ -6,12 +6,12 @@ with the rest gives the same incidents (architecture, decisions 3 and 10).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from csirt import ids
 from csirt.correlate import links, summary
 from csirt.model.hits import AlertChange
-from csirt.model.records import Alert, Entity, Incident, Link, Severity
+from csirt.model.records import Alert, Entity, Incident, Link
 
 # Targets beyond this many are left out of an incident (its alerts keep their samples); everything that can tie stays.
 MAX_TARGETS = 1000
@@ -28,15 +28,21 @@ def correlate(
 ) -> list[Incident]:
     """The incidents that `changes` opened, extended or merged, each as its whole new value, sorted by id.
 
-    `candidates(entities, since, until)`: stored incidents, not merged, that hold any of the (kind, value) entities and
-    overlap [since, until] in event time, both ends included. An alert joins an incident when `links.reasons` says why
+    `candidates(entities, since, until)`, asked once: stored incidents, not merged, that hold any of the (kind, value)
+    entities and overlap [since, until] in event time, both ends included. An alert joins an incident when `links.reasons` says why
     and not more than `window_us` microseconds lie between the two. An alert tied to several merges the younger into
     the oldest, by (first, id). Sets `alert.incident` of every change. `names`: member id -> name, for titles.
     """
-    fold = _Fold(candidates, window_us, names or {})
+    fold = _Fold(window_us)
+    if changes:
+        wanted = sorted({key for change in changes for key in links.keys(links.tied(change.alert))})
+        since = min(change.alert.first for change in changes) - window_us
+        until = max(change.alert.last for change in changes) + window_us
+        for incident in candidates(wanted, since, until):
+            fold.hold(incident.model_copy(deep=True))
     for change in sorted(changes, key=_order):
         fold.take(change.alert)
-    return [fold.held[key] for key in sorted(fold.changed)]
+    return [fold.held[key].finish(names or {}) for key in sorted(fold.changed)]
 
 
 def _order(change: AlertChange) -> tuple[int, str, bool, int, int]:
@@ -44,133 +50,178 @@ def _order(change: AlertChange) -> tuple[int, str, bool, int, int]:
     return change.at, alert.id, not change.opened, alert.count, alert.last
 
 
+class _Held:
+    """An incident under work, with what makes each change cost the same however large it has grown."""
+
+    def __init__(self, incident: Incident) -> None:
+        self.incident = incident
+        self.worst = summary.base(incident)
+        self.alerts = dict.fromkeys(incident.alerts)
+        self.members = dict.fromkeys(incident.members)
+        self.tactics = dict.fromkeys(incident.tactics)
+        self.techniques = dict.fromkeys(incident.techniques)
+        self.known: links.Known = {}
+        self.names: set[tuple[str, str, str, str | None]] = set()
+        self.targets = 0
+        for entity in incident.entities:
+            self._learn(entity)
+
+    def add(self, entities: Iterable[Entity]) -> list[Entity]:
+        """Take over entities that are new, targets up to MAX_TARGETS; those that were taken."""
+        fresh: list[Entity] = []
+        for entity in entities:
+            if _name(entity) in self.names:
+                continue
+            if _counted(entity) and self.targets >= MAX_TARGETS:
+                continue
+            self._learn(entity)
+            fresh.append(entity)
+        self.incident.entities += fresh
+        return fresh
+
+    def settle(self) -> None:
+        """What the severity is now decides what counts as worse from here on."""
+        if self.raised and summary.rank(self.worst) + 1 >= summary.rank("critical"):
+            self.worst = "critical"
+
+    @property
+    def raised(self) -> bool:
+        """As `summary.raised`, without building the lists."""
+        return len(self.tactics) >= summary.MANY_TACTICS or len(self.members) >= summary.MANY_MEMBERS
+
+    def finish(self, names: Mapping[str, str]) -> Incident:
+        """The incident with everything that was gathered."""
+        incident = self.incident
+        incident.alerts, incident.members = list(self.alerts), list(self.members)
+        incident.tactics, incident.techniques = list(self.tactics), list(self.techniques)
+        incident.severity = summary.severity(self.worst, incident)
+        incident.title = summary.title(incident, names)
+        return incident
+
+    def _learn(self, entity: Entity) -> None:
+        self.names.add(_name(entity))
+        self.known.setdefault((entity.kind, entity.value), []).append(entity)
+        self.targets += entity.role == "target"
+
+
 class _Fold:
     """The incidents touched so far, over those the store has."""
 
-    def __init__(self, candidates: Candidates, window: int, names: Mapping[str, str]) -> None:
-        self._candidates = candidates
+    def __init__(self, window: int) -> None:
         self._window = window
-        self._names = names
         self._index: dict[links.Key, set[str]] = {}
-        self.held: dict[str, Incident] = {}
+        self.held: dict[str, _Held] = {}
         self.changed: set[str] = set()
+
+    def hold(self, incident: Incident) -> _Held:
+        """Work on an incident from now on."""
+        held = _Held(incident)
+        self.held[incident.id] = held
+        self._note(held, incident.entities)
+        return held
 
     def take(self, alert: Alert) -> None:
         """One change: find the alert's incident, join what it ties together, take over what is new in it."""
         entities = links.tied(alert)
         near = self._near(alert, entities)
-        home = next((incident for incident in near if alert.id in incident.alerts), None)
-        ties = [(incident, links.reasons(entities, incident)) for incident in near if incident is not home]
-        ties = [(incident, why) for incident, why in ties if why]
-        joined = sorted([incident for incident, _ in ties] + ([home] if home else []), key=_age)
+        home = next((held for held in near if alert.id in held.alerts), None)
+        ties = [(held, links.reasons(entities, held.known)) for held in near if held is not home]
+        ties = [(held, why) for held, why in ties if why]
+        joined = sorted([held for held, _ in ties] + ([home] if home else []), key=_age)
         if not joined:
             joined = [self._open(alert)]
         oldest = joined[0]
-        oldest.alerts = _union(oldest.alerts, [alert.id])
-        oldest.links += [
+        oldest.alerts[alert.id] = None
+        oldest.incident.links += [
             Link(alert=alert.id, reason=one.reason, value=one.value, to=one.to) for _, why in ties for one in why
         ]
         for younger in joined[1:]:
             self._merge(younger, oldest, alert)
         self._absorb(oldest, alert, entities)
-        alert.incident = oldest.id
+        alert.incident = oldest.incident.id
 
-    def _near(self, alert: Alert, entities: list[Entity]) -> list[Incident]:
-        wanted = links.keys(entities)
+    def _near(self, alert: Alert, entities: list[Entity]) -> list[_Held]:
         since, until = alert.first - self._window, alert.last + self._window
-        for incident in self._candidates(wanted, since, until):
-            if incident.id not in self.held:
-                self._hold(incident.model_copy(deep=True))
-        found = {key for pair in wanted for key in self._index.get(pair, ())}
-        incidents = [self.held[key] for key in found]
-        return sorted(
-            (one for one in incidents if not one.merged_into and one.last >= since and one.first <= until), key=_age
+        found = {key for pair in links.keys(entities) for key in self._index.get(pair, ())}
+        near = [self.held[key] for key in found]
+        return sorted((held for held in near if _open_within(held.incident, since, until)), key=_age)
+
+    def _open(self, alert: Alert) -> _Held:
+        return self.hold(
+            Incident(
+                id=ids.incident(alert.id),
+                first=alert.first,
+                last=alert.last,
+                severity=alert.severity,
+                title="",
+                alerts=[alert.id],
+                links=[Link(alert=alert.id, reason="first")],
+                rules=[alert.rule_name],
+                rsit=alert.rsit,
+            )
         )
 
-    def _open(self, alert: Alert) -> Incident:
-        incident = Incident(
-            id=ids.incident(alert.id),
-            first=alert.first,
-            last=alert.last,
-            severity=alert.severity,
-            title="",
-            alerts=[alert.id],
-            links=[Link(alert=alert.id, reason="first")],
-            rules=[alert.rule_name],
-            rsit=alert.rsit,
-        )
-        self._hold(incident)
-        return incident
-
-    def _hold(self, incident: Incident) -> None:
-        self.held[incident.id] = incident
-        self._note(incident, incident.entities)
-
-    def _note(self, incident: Incident, entities: list[Entity]) -> None:
+    def _note(self, held: _Held, entities: list[Entity]) -> None:
         for entity in entities:
-            self._index.setdefault((entity.kind, entity.value), set()).add(incident.id)
+            self._index.setdefault((entity.kind, entity.value), set()).add(held.incident.id)
 
-    def _absorb(self, incident: Incident, alert: Alert, entities: list[Entity]) -> None:
-        worst = summary.base(incident)
-        if summary.rank(alert.severity) > summary.rank(worst):
-            worst = alert.severity
+    def _absorb(self, held: _Held, alert: Alert, entities: list[Entity]) -> None:
+        incident = held.incident
+        if summary.rank(alert.severity) > summary.rank(held.worst):
+            held.worst = alert.severity
             incident.rules = [alert.rule_name, *(rule for rule in incident.rules if rule != alert.rule_name)]
             incident.rsit = alert.rsit or incident.rsit
         incident.rules = _union(incident.rules, [alert.rule_name])
         incident.rsit = incident.rsit or alert.rsit
         incident.first = min(incident.first, alert.first)
         incident.last = max(incident.last, alert.last)
-        incident.members = _union(incident.members, alert.members)
-        incident.tactics = _union(incident.tactics, alert.tactics)
-        incident.techniques = _union(incident.techniques, alert.techniques)
+        held.members.update(dict.fromkeys(alert.members))
+        held.tactics.update(dict.fromkeys(alert.tactics))
+        held.techniques.update(dict.fromkeys(alert.techniques))
         incident.clinical = incident.clinical or alert.clinical
-        self._add(incident, entities)
-        self._settle(incident, worst)
+        self._settle(held, entities)
 
-    def _merge(self, younger: Incident, older: Incident, alert: Alert) -> None:
-        worst = max(summary.base(older), summary.base(younger), key=summary.rank)
-        if summary.rank(summary.base(younger)) > summary.rank(summary.base(older)):
+    def _merge(self, young: _Held, old: _Held, alert: Alert) -> None:
+        younger, older = young.incident, old.incident
+        if summary.rank(young.worst) > summary.rank(old.worst):
             older.rules = _union(younger.rules, older.rules)
             older.rsit = younger.rsit or older.rsit
+            old.worst = young.worst
         older.rules = _union(older.rules, younger.rules)
         older.rsit = older.rsit or younger.rsit
         older.first, older.last = min(older.first, younger.first), max(older.last, younger.last)
-        older.alerts = _union(older.alerts, younger.alerts)
-        older.links += [*younger.links, Link(alert=alert.id, reason="merged", value=younger.id, to=younger.alerts[0])]
-        older.members = _union(older.members, younger.members)
-        older.tactics = _union(older.tactics, younger.tactics)
-        older.techniques = _union(older.techniques, younger.techniques)
+        first = next(iter(young.alerts))
+        older.links += [*younger.links, Link(alert=alert.id, reason="merged", value=younger.id, to=first)]
+        for mine, theirs in (
+            (old.alerts, young.alerts),
+            (old.members, young.members),
+            (old.tactics, young.tactics),
+            (old.techniques, young.techniques),
+        ):
+            mine.update(theirs)
         older.clinical = older.clinical or younger.clinical
         older.aliases = _union(older.aliases, [younger.id, *younger.aliases])
         younger.merged_into = older.id
         self.changed.add(younger.id)
-        self._add(older, younger.entities)
-        self._settle(older, worst)
+        self._settle(old, younger.entities)
 
-    def _add(self, incident: Incident, entities: list[Entity]) -> None:
-        known = {_name(entity) for entity in incident.entities}
-        targets = sum(1 for entity in incident.entities if entity.role == "target")
-        fresh: list[Entity] = []
-        for entity in entities:
-            if _name(entity) in known:
-                continue
-            if entity.role == "target" and entity.kind not in links.SHARED:
-                if targets >= MAX_TARGETS:
-                    continue
-                targets += 1
-            known.add(_name(entity))
-            fresh.append(entity)
-        incident.entities += fresh
-        self._note(incident, fresh)
-
-    def _settle(self, incident: Incident, worst: Severity) -> None:
-        incident.severity = summary.severity(worst, incident)
-        incident.title = summary.title(incident, self._names)
-        self.changed.add(incident.id)
+    def _settle(self, held: _Held, entities: list[Entity]) -> None:
+        self._note(held, held.add(entities))
+        held.settle()
+        self.changed.add(held.incident.id)
 
 
-def _age(incident: Incident) -> tuple[int, str]:
-    return incident.first, incident.id
+def _open_within(incident: Incident, since: int, until: int) -> bool:
+    return not incident.merged_into and incident.last >= since and incident.first <= until
+
+
+def _counted(entity: Entity) -> bool:
+    """Whether an entity counts against MAX_TARGETS."""
+    return entity.role == "target" and entity.kind not in links.SHARED
+
+
+def _age(held: _Held) -> tuple[int, str]:
+    return held.incident.first, held.incident.id
 
 
 def _name(entity: Entity) -> tuple[str, str, str, str | None]:

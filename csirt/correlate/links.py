@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from csirt.model.records import Alert, Entity, Incident
+from csirt.model.records import Alert, Entity
 
 ACTORS = frozenset({"host", "mailbox"})
 SHARED = frozenset({"message", "conversation", "link"})
@@ -22,6 +22,7 @@ PAIR = "her_pair"  # made here: the two HER-ids, sorted, so that the store's ent
 OWN = "alert"  # made here for every alert, so that its extensions find its incident whatever they carry
 
 Key = tuple[str, str]
+Known = dict[Key, list[Entity]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,9 @@ def _ties(entity: Entity) -> bool:
     return entity.kind in SHARED or entity.kind in (PAIR, OWN)
 
 
-def reasons(entities: Iterable[Entity], incident: Incident) -> list[Reason]:
-    """Why an alert with these entities belongs to the incident, strongest first, one per reason; empty: it does not."""
-    known: dict[Key, list[Entity]] = {}
-    for entity in incident.entities:
-        known.setdefault((entity.kind, entity.value), []).append(entity)
+def reasons(entities: Iterable[Entity], known: Known) -> list[Reason]:
+    """Why an alert with these entities belongs to the incident that has the `known` ones, strongest first, one per
+    reason; empty: it does not."""
     found: dict[str, Reason] = {}
     for entity in entities:
         for other in known.get((entity.kind, entity.value), ()):
