@@ -36,8 +36,8 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
     try:
         root = ctx.find_root().params
-        names = ("config", "socket_path", "store", "lang")
-        settings = Settings(*(root.get(name) for name in names))
+        given = {name: root.get(name) for name in ("config", "socket_path", "store", "lang")}
+        settings = Settings(given["config"], given["socket_path"], given["store"], given["lang"])
         items = settings.client().call("cases.list", limit=200)["items"]
     except Exception:
         return []

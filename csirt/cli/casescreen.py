@@ -138,12 +138,12 @@ class _Screen:
             f"TLP:{terminal(case['tlp'])}",
             f"v{case['version']}",
         ]
-        lines = _fold("  ".join(parts), "", "") + _fold(terminal(case["title"]), "", "")
+        lines = fold("  ".join(parts), "", "") + fold(terminal(case["title"]), "", "")
         if case["verdict"]:
             verdict = self._say("verdict_" + case["verdict"])
             lines += self._block("closed_as", [f"{verdict}, {terminal(case['rsit'])}"])
         elif case["rsit"]:
-            lines += _fold(f"RSIT: {terminal(case['rsit'])}", "", "")
+            lines += fold(f"RSIT: {terminal(case['rsit'])}", "", "")
         return lines
 
     def _urgency(self) -> list[str]:
@@ -264,11 +264,11 @@ class _Screen:
         head = f"{self._say('label_' + label):<{LABEL}}"
         for line in lines:
             indent = " " * (LABEL + len(line) - len(line.lstrip()) + 2)
-            result += _fold(line, head if not result else " " * LABEL, indent)
+            result += fold(line, head if not result else " " * LABEL, indent)
         return result
 
 
-def _fold(line: str, first: str, rest: str) -> list[str]:
+def fold(line: str, first: str, rest: str) -> list[str]:
     """A line folded at 80 columns; already safe text stays as it is."""
     folded = textwrap.wrap(
         line, 80, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, drop_whitespace=True,
