@@ -29,9 +29,10 @@ def correlate(
     """The incidents that `changes` opened, extended or merged, each as its whole new value, sorted by id.
 
     `candidates(entities, since, until)`, asked once: stored incidents, not merged, that hold any of the (kind, value)
-    entities and overlap [since, until] in event time, both ends included. An alert joins an incident when `links.reasons` says why
-    and not more than `window_us` microseconds lie between the two. An alert tied to several merges the younger into
-    the oldest, by (first, id). Sets `alert.incident` of every change. `names`: member id -> name, for titles.
+    entities and overlap [since, until] in event time, both ends included. An alert joins an incident when
+    `links.reasons` says why and not more than `window_us` microseconds lie between the two. An alert tied to several
+    merges the younger into the oldest, by (first, id). Sets `alert.incident` of every change. `names`: member id ->
+    name, for titles.
     """
     fold = _Fold(window_us)
     if changes:
