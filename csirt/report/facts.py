@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from csirt.model.address import from_text
 from csirt.model.batch import Batch
 from csirt.model.member import AddressRegister, Host, Member
 from csirt.model.records import SEVERITIES, Alert, Case, Incident, Severity
@@ -240,11 +241,11 @@ def _machines(alerts: list[Alert], evidence: Evidence, register: AddressRegister
     actors = {e.value for alert in alerts for e in alert.entities if e.kind == "host" and e.role == "actor"}
     own = {key.own for key in evidence.exchanges} | {key.own for key in evidence.messages if key.dataset == "mail"}
     made = []
-    for address in sorted(own - {""}):
+    for address in own - {""}:
         host = _own_host(register, address, member)
         machine = Machine(address, address in actors, "", "", "")
         made.append(replace(machine, site=host.site, role=host.role, asset=host.asset) if host else machine)
-    return tuple(sorted(made, key=lambda machine: (not machine.acting, machine.address)))
+    return tuple(sorted(made, key=lambda machine: (not machine.acting, from_text(machine.address))))
 
 
 def _own_host(register: AddressRegister, address: str, member: str) -> Host | None:

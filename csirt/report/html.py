@@ -111,9 +111,12 @@ class _Page:
         }
         return [self.t(f"step.{self.advice[0]}.{number}", **fields) for number in range(1, STEPS + 1)]
 
-    def actions(self) -> list[str]:
-        """What the full page asks for, without repetition."""
-        return [self.t(f"do.{group}.{number}") for group in self.advice for number in range(1, DO + 1)]
+    def actions(self) -> list[tuple[str, list[str]]]:
+        """(heading, what the full page asks for) by group."""
+        return [
+            (self.t(f"do.{group}.title"), [self.t(f"do.{group}.{number}") for number in range(1, DO + 1)])
+            for group in self.advice
+        ]
 
     def timeline(self) -> list[tuple[str, str]]:
         """(time, event) in order."""
@@ -137,6 +140,8 @@ class _Page:
     def other(self, row: Exchange | Message) -> str:
         """The counterpart's address, and its name when that was released."""
         address = row.other or self.t("any_other")
+        if isinstance(row, Message) and row.dataset == "edi" and row.other:
+            address = self.t("her", id=row.other)
         return f"{row.name} ({address})" if row.name else address
 
     def what(self, message: Message) -> str:
@@ -154,35 +159,35 @@ class _Page:
         return [(address, self.t("indicators.outside" if out else "indicators.inside")) for address, out in rows]
 
     def seen(self) -> list[str]:
-        """The plain page's few lines on what was seen."""
-        lines = [
-            self.t(
-                "plain.seen_line",
-                first=self.time(e.first, seconds=False),
-                last=self.time(e.last, seconds=False),
-                count=e.count,
-                own=e.own,
-                other=self.other(e),
-                service=self.service(e),
-            )
-            for e in self.facts.exchanges
-        ]
-        lines += [
-            self.t(
-                "plain.seen_message",
-                first=self.time(m.first, seconds=False),
-                last=self.time(m.last, seconds=False),
-                count=m.count,
-                what=self.what(m),
-                state=self.state(m),
-                direction=self.t(f"direction.{m.direction}"),
-                other=self.other(m),
-            )
-            for m in self.facts.messages
-        ]
+        """The plain page's few lines on what was seen: connections by who began and service, then messages."""
+        groups: dict[tuple[str, str], list[Exchange]] = {}
+        for exchange in self.facts.exchanges:
+            begins = self.other(exchange) if exchange.direction == "in" else exchange.own
+            groups.setdefault((begins, self.service(exchange)), []).append(exchange)
+        lines = []
+        for (begins, service), rows in groups.items():
+            ends = sorted({row.own if row.direction == "in" else self.other(row) for row in rows})
+            to = ends[0] if len(ends) == 1 else self.t("plain.addresses", count=len(ends))
+            when = self.span(min(row.first for row in rows), max(row.last for row in rows))
+            count = sum(row.count for row in rows)
+            fields = {"when": when, "source": begins, "destination": to, "service": service, "count": count}
+            lines.append(self.t("plain.seen_line", **fields))
+        for message in self.facts.messages:
+            fields = {"when": self.span(message.first, message.last), "what": self.what(message)}
+            fields |= {"state": self.state(message), "count": message.count, "other": self.other(message)}
+            lines.append(self.t("plain.seen_message", direction=self.t(f"direction.{message.direction}"), **fields))
         if len(lines) > PLAIN_ROWS:
             return [*lines[:PLAIN_ROWS], self.t("plain.seen_more", count=len(lines) - PLAIN_ROWS)]
         return lines
+
+    def cautions(self) -> list[str]:
+        """What unplugging would stop."""
+        said = {"medical_device": "plain.medical", "msh": "plain.msh"}
+        machines = self.plain_machines()[:PLAIN_MACHINES]
+        return [self.t(said[m.role], address=m.address) for m in machines if m.role in said]
+
+    def span(self, first: int, last: int) -> str:
+        return times.span(first, last, self.lang, self.sender.timezone)
 
     def cut(self, rows: tuple[Any, ...]) -> tuple[Any, ...]:
         return rows[:MAX_ROWS]

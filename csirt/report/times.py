@@ -53,6 +53,16 @@ def moment(us: int, lang: str, zone: str, *, seconds: bool = True) -> str:
     return f"{local.day} {month} {local.year} {clock} {local.tzname()}"
 
 
+def span(first: int, last: int, lang: str, zone: str) -> str:
+    """Two moments to the minute, what they have in common said once: `10 Mar 2026 09:12–09:13 CET`."""
+    one, two = (moment(us, lang, zone, seconds=False) for us in (first, last))
+    if one == two:
+        return one
+    day, clock, name = one.rsplit(" ", 2)
+    other, until, last_name = two.rsplit(" ", 2)
+    return f"{day} {clock}–{until} {name}" if (day, name) == (other, last_name) else f"{one} – {two}"
+
+
 def octets(number: int, lang: str) -> str:
     """Bytes in decimal units: `1,2 MB` in bokmål, `1.2 MB` in English."""
     value, unit = float(number), "B"
