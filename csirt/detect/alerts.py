@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -112,12 +112,15 @@ class Growing:
 
     def as_dict(self) -> dict[str, Any]:
         """The state as JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _FIELDS}
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> Growing:
         """The state back from JSON."""
         return Growing(**raw)
+
+
+_FIELDS = tuple(one.name for one in fields(Growing))
 
 
 def _entity(text: str, role: Any, member: str | None) -> Entity:

@@ -143,14 +143,6 @@ COMPUTED: dict[str, Callable[[BatchFrame], Column | None]] = {
     "related.ip": _related,
 }
 
-# What enrichment adds beyond model/ecs.py: each is true, false or null, and only in the dataset named.
-DERIVED: dict[str, frozenset[str]] = {
-    "csirt.mail.foreign": frozenset({"mail"}),
-    "csirt.mail.test_crossover": frozenset({"mail"}),
-    "csirt.edi.sender_mismatch": frozenset({"edi"}),
-}
-
-
 def fields(dataset: str) -> frozenset[str]:
     """Every field a rule may name for that dataset; empty for a dataset no source makes yet."""
     schema = ecs.DATASETS.get(dataset)
@@ -162,5 +154,4 @@ def fields(dataset: str) -> frozenset[str]:
     if dataset == "flow":
         names |= {"network.transport", "event.duration", "event.end"}
     names |= {"ecs.version", "event.category", "event.dataset", "event.id", "event.kind", "event.module", "event.type"}
-    names |= {name for name, datasets in DERIVED.items() if dataset in datasets}
     return frozenset(names)
