@@ -29,6 +29,21 @@ def _complete_members(ctx: click.Context, parameter: click.Parameter, incomplete
     return complete_members(ctx, parameter, incomplete)
 
 
+def _complete_cases(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+    from csirt.cli.cases import complete
+
+    return complete(ctx, parameter, incomplete)
+
+
+def _case(settings: Settings, name: str) -> str:
+    """`@last` is known to this side only."""
+    if name != "@last":
+        return name
+    from csirt.cli import caselast
+
+    return caselast.last(settings)
+
+
 def _complete_reports(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from csirt.errors import CsirtError
 
@@ -41,7 +56,7 @@ def _complete_reports(ctx: click.Context, parameter: click.Parameter, incomplete
 
 
 @report.command()
-@click.argument("case")
+@click.argument("case", shell_complete=_complete_cases)
 @click.option("--member", required=True, metavar="M", shell_complete=_complete_members, help="Whom it is for.")
 @click.option("--release", multiple=True, metavar="NAME", help="Name this counterpart to the member (needs -m).")
 @click.option("-m", "reason", default="", metavar="REASON", help="Why names are released; it goes into the audit.")
@@ -70,7 +85,7 @@ def build(
     """
     document = settings.client().call(
         "report.build",
-        case=case,
+        case=_case(settings, case),
         member=member,
         language=settings.lang or "",
         release=list(release),
@@ -111,7 +126,7 @@ def _copy(output: Path, page: Any) -> None:
 
 
 @report.command("list")
-@click.argument("case", required=False, default="")
+@click.argument("case", required=False, default="", shell_complete=_complete_cases)
 @click.option("--member", default="", metavar="M", shell_complete=_complete_members, help="Only those to this member.")
 @shared
 def list_(settings: Settings, case: str, member: str) -> None:
@@ -122,7 +137,7 @@ def list_(settings: Settings, case: str, member: str) -> None:
       csirt report list
       csirt report list C-2026-0412 --json
     """
-    document = settings.client().call("report.list", case=case, member=member)
+    document = settings.client().call("report.list", case=_case(settings, case), member=member)
     if settings.as_json:
         write_json(document)
         return

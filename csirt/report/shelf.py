@@ -78,6 +78,15 @@ class Shelf:
         with self._told():
             return entry, self.path(entry.id).read_text("utf-8")
 
+    def expire(self, before: int) -> list[str]:
+        """Delete pages issued before that moment (us), for retention; the ids of those deleted, by id."""
+        old = sorted(entry.id for entry in self.entries() if entry.issued < before)
+        with self._told():
+            for id in old:
+                self.path(id).unlink(missing_ok=True)
+                self._about(id).unlink(missing_ok=True)
+        return old
+
     def _about(self, id: str) -> Path:
         return self.folder / f"{file_name(id)}.json"
 

@@ -166,6 +166,18 @@ def test_reading_leaves_an_access_entry(run: Run, desk: Desk) -> None:
     assert accesses == ["report.build", "report.list", "report.show"]
 
 
+def test_last_is_the_case_looked_at(run: Run, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`@last` stands for the case this user looked at last, and is refused when there is none."""
+    from csirt.cli import caselast
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "mine"))
+    assert run("report", "build", "@last", "--member", "m020")[0] == 3
+    caselast.remember(Settings(), desk.store.find("case")[0])
+    code, out, _ = run("report", "build", "@last", "--member", "m020")
+    assert code == 0 and desk.number in out
+    assert len(run("report", "list", "@last")[1].splitlines()) == 1
+
+
 def test_a_shelf_that_cannot_be_written(run: Run, desk: Desk, tmp_path: Path) -> None:
     """A folder in the way gives one sentence, and nothing is recorded as told."""
     (tmp_path / "state" / "reports").write_text("in the way")
