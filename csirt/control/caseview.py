@@ -64,12 +64,10 @@ def passing(context: Context, rows: list[dict[str, Any]], where: str) -> list[di
 
 
 def _ordered(context: Context, indexed: dict[str, Any], limit: int | None) -> list[dict[str, Any]]:
-    found = context.store.find("case", indexed, limit=SORTED + 1)
-    if len(found) <= SORTED:
-        return [row(case) for case in sorted(found, key=order)]
+    if _count(context, indexed) <= SORTED:
+        return [row(case) for case in sorted(context.store.find("case", indexed), key=order)]
     if limit is None:
-        found = context.store.find("case", indexed, order="-severity,-last")
-        return [row(case) for case in found]
+        return [row(case) for case in context.store.find("case", indexed, order="-severity,-last")]
     merged: list[dict[str, Any]] = []
     for state in indexed.get("state") or ("open", "acknowledged", "closed", "merged"):
         # One state at a time, so that the index gives the order and nothing is sorted.
@@ -79,8 +77,7 @@ def _ordered(context: Context, indexed: dict[str, Any], limit: int | None) -> li
 
 
 def _count(context: Context, indexed: dict[str, Any]) -> int:
-    count = getattr(context.store, "count", None)
-    return int(count("case", indexed)) if count is not None else len(context.store.find("case", indexed))
+    return int(context.store.count("case", indexed))
 
 
 def _indexed(node: Node) -> dict[str, Any]:
@@ -140,7 +137,9 @@ def whole(context: Context, case: dict[str, Any]) -> dict[str, Any]:
     alerts = _alerts(context, incidents)
     events = context.store.case_events(case["id"])
     gone = {event.undoes for event in events if event.undoes is not None}
-    runs = context.store.find("run", {"case": case["id"]}, order="created")
+    names = [case["id"], *(event.data["from"] for event in events if event.kind == "merged" and event.data.get("from"))]
+    runs = context.store.find("run", {"case": names}, order="created")
+    told = context.store.find("notification", {"case": names})
     document = {
         "schema": "csirt.case/1",
         "case": row(case),
@@ -148,7 +147,7 @@ def whole(context: Context, case: dict[str, Any]) -> dict[str, Any]:
         "alerts": alerts,
         "members": [_member(context, name) for name in case["members"]],
         "runs": [_run(context, item) for item in runs],
-        "notifications": [_notification(item) for item in context.store.find("notification", {"case": case["id"]})],
+        "notifications": [_notification(item) for item in told],
         "history": [{**event.model_dump(), "taken_back": event.seq in gone} for event in events],
         "on_call": _on_call(context, case, incidents),
     }

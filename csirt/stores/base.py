@@ -102,6 +102,9 @@ class Store(Protocol):
     ) -> list[dict[str, Any]]:
         """Documents of a kind. `where`: equality on indexed fields (a list means any of), `<field>__gte`, `__lt`."""
 
+    def count(self, kind: str, where: dict[str, Any] | None = None) -> int:
+        """How many documents `find` would give, without reading them."""
+
     def incidents_with(self, entities: list[tuple[str, str]], since: int, until: int) -> list[dict[str, Any]]:
         """Open incidents (not merged) that have any of the (kind, value) entities and overlap [since, until]."""
 

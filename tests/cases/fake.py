@@ -79,6 +79,10 @@ class FakeStore:
             rows.sort(key=lambda row, field=field: _key(row, field), reverse=descending != item.startswith("-"))
         return rows[offset:] if limit is None else rows[offset : offset + limit]
 
+    def count(self, kind: str, where: dict[str, Any] | None = None) -> int:
+        """How many documents match."""
+        return len(self.find(kind, where))
+
     def case_events(self, case: str) -> list[CaseEvent]:
         """All events of a case."""
         return list(self.history.get(case, []))

@@ -8,7 +8,7 @@ from typing import Any
 
 from csirt.cases.rsit import resolve
 from csirt.cases.workflow import Desk, Result
-from csirt.clock import SECOND
+from csirt.clock import SECOND, iso
 from csirt.config import duration
 from csirt.control import caseview
 from csirt.control.casework import answer, commit, desk, each, find_case, incidents_of, row, shown
@@ -16,6 +16,7 @@ from csirt.control.verbs import Context, verb
 from csirt.errors import NotFound, Usage
 from csirt.model.records import Case, CaseEvent, Incident
 
+_TIMES = ("first", "last", "created", "updated")
 HEARTBEAT = 15  # seconds between signs of life of `watch`, so that a caller who left is noticed
 
 
@@ -23,8 +24,8 @@ HEARTBEAT = 15  # seconds between signs of life of `watch`, so that a caller who
 def list_(context: Context, where: str = "", everything: bool = False, limit: int | None = None) -> dict[str, Any]:
     """`csirt.cases/1`: cases, most urgent first; `total` counts all that pass."""
     rows, total = caseview.queue(context, where, everything, limit)
-    document: dict[str, Any] = shown({"schema": "csirt.cases/1", "count": len(rows), "total": total, "items": rows})
-    return document
+    items = [{**item, **{key: iso(item[key]) if item[key] else None for key in _TIMES}} for item in rows]
+    return {"schema": "csirt.cases/1", "count": len(rows), "total": total, "items": items}
 
 
 @verb("cases.show", right="read", access=True)
