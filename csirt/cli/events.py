@@ -64,8 +64,8 @@ def query(settings: Settings, **options: Any) -> int:
       csirt events query --sql 'SELECT "source.ip", count(*) AS n FROM flow GROUP BY 1 ORDER BY n DESC LIMIT 5'
     """
     forms = [name for name in ("sql", "top", "jsonl", "as_csv", "parquet") if options[name]]
-    files = [name for name in forms if name not in ("sql", "top")]
-    if len(files) + settings.as_json > 1:
+    written = [name for name in forms if name in ("jsonl", "as_csv")]
+    if len(written) + (settings.as_json or bool(options["parquet"])) > 1:
         raise Usage("choose one of --json, --jsonl, --csv and --parquet")
     if options["sql"] and options["top"]:
         raise Usage("choose one of --sql and --top")

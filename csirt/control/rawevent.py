@@ -33,12 +33,13 @@ def find(config: Config, store: Store, event: str, files: list[Path] | None = No
     """
     segment, ordinal = event[:16], int(event[16:], 16)
     for source in _sources(config, store, segment, files or []):
-        item = _input(source, store, segment)
-        if item is None:
-            continue
-        if source.kind == "capture" or source.kind == "packets":
-            return _packet(config, source, item, ordinal)
-        found = _record(source, item, ordinal)
+        try:
+            item = _input(source, store, segment)
+            found = None if item is None else _show(config, source, item, ordinal)
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
         if found is not None:
             return found
     raise NotFound(
@@ -66,6 +67,10 @@ def _input(source: Source, store: Store, segment: str) -> Input | None:
         if item.segment == segment:
             return item
     return None
+
+
+def _show(config: Config, source: Source, item: Input, ordinal: int) -> dict[str, Any] | None:
+    return _packet(config, source, item, ordinal) if source.kind == "capture" else _record(source, item, ordinal)
 
 
 def _packet(config: Config, source: Source, item: Input, ordinal: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from csirt.cases.fold import fold
 from csirt.clock import HOUR, Frozen
 from csirt.model.chunk import Position
 from csirt.stores.base import Commit
@@ -49,7 +50,7 @@ def only_file(store: EmbeddedStore) -> Path:
 
 def test_a_whole_store_has_no_findings(store: EmbeddedStore) -> None:
     """Neither whole nor quick checks find anything."""
-    assert fsck(store) == []
+    assert fsck(store, fold=fold) == []
     assert fsck(store, checksums=False) == []
 
 
@@ -107,7 +108,7 @@ def test_damage_is_found(store: EmbeddedStore, what: str) -> None:
     """Each kind of damage gives a finding of its check, with a sentence."""
     damage, check = DAMAGE[what]
     damage(store)
-    findings = fsck(store)
+    findings = fsck(store, fold=fold)
     assert {finding["check"] for finding in findings} == {check}, findings
     assert all(finding["subject"] and finding["message"] for finding in findings)
 

@@ -67,9 +67,10 @@ def dump_counts(context: Context, kinds: list[str] | None = None) -> dict[str, A
 @verb("store.fsck", right="operate")
 def fsck(context: Context, checksums: bool = True) -> dict[str, Any]:
     """Everything the catalogue promises tried against the disk (csirt.fsck/1)."""
+    from csirt.cases.fold import fold
     from csirt.stores.embedded.fsck import fsck as check
 
-    findings = check(as_embedded(context.store), checksums=checksums)
+    findings = check(as_embedded(context.store), checksums=checksums, fold=fold)
     note(context, "operation", "store.fsck", {"findings": len(findings)})
     return {"schema": "csirt.fsck/1", "count": len(findings), "findings": findings}
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DUMP_KINDS = ("alert", "audit", "case", "event", "incident", "notification", "position", "receipt", "run")
 _LEFT_OUT: dict[str, frozenset[str]] = {
     "case": frozenset({"version"}),
-    "notification": frozenset({"state", "acked_by", "due"}),
+    "notification": frozenset({"state", "acked_by", "due", "recipient", "channel"}),
 }
 
 
