@@ -92,8 +92,9 @@ def logical(batch: Batch) -> dict[str, Value]:
     _common(batch, columns, addresses)
     if batch.dataset == "flow":
         _flow(table, columns)
-    elif "netflow.exporter.version" in table.column_names:
-        columns["netflow.exporter.address"] = columns["observer.ip"]
+    if {"netflow.exporter.version", "observer.ip"} <= set(table.column_names):
+        known = table.column("netflow.exporter.version").combine_chunks().is_valid()
+        columns["netflow.exporter.address"] = pc.if_else(known, columns["observer.ip"], pa.scalar(None, pa.string()))
     if "netflow.elements" in table.column_names:
         _elements(table, columns, addresses)
     return columns
@@ -115,15 +116,14 @@ def _common(batch: Batch, columns: dict[str, Value], addresses: dict[str, pa.Dic
     columns["ecs.version"] = quote(ecs.ECS_VERSION)
     ends = [columns[name] for name in ("source.ip", "destination.ip") if name in addresses]
     if len(ends) == 2:
-        none = pa.scalar(None, pa.string())
-        second = pc.if_else(pc.fill_null(pc.equal(*ends), False), none, ends[1])
-        both = pc.binary_join_element_wise(ends[0], second, ",", null_handling="skip")
+        first, second = ends
+        both = pc.if_else(pc.equal(first, second), first, pc.binary_join_element_wise(first, second, ","))
+        both = pc.coalesce(both, first, second)
     elif ends:
         both = ends[0]
     else:
         return
-    related = pc.binary_join_element_wise("[", both, "]", "")
-    columns["related.ip"] = pc.if_else(pc.equal(related, "[]"), pa.scalar(None, pa.string()), related)
+    columns["related.ip"] = pc.binary_join_element_wise("[", both, "]", "")
 
 
 def _flow(table: pa.Table, columns: dict[str, Value]) -> None:
@@ -151,9 +151,6 @@ def _flow(table: pa.Table, columns: dict[str, Value]) -> None:
         ids = community.ids(table)
         if ids is not None:
             columns["network.community_id"] = Texts().column(ids)
-    if "netflow.exporter.version" in names and "observer.ip" in names:
-        known = table.column("netflow.exporter.version").combine_chunks().is_valid()
-        columns["netflow.exporter.address"] = pc.if_else(known, columns["observer.ip"], pa.scalar(None, pa.string()))
 
 
 def _elements(table: pa.Table, columns: dict[str, Value], addresses: dict[str, pa.DictionaryArray]) -> None:

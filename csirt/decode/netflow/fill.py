@@ -106,6 +106,9 @@ def _one(
         value = _unsigned(b, at, length)
         if kind == SINT and length < 8 and length > 0 and b[at] >= 128:
             value |= ~np.uint64(0) << np.uint64(8 * length)
+        if kind == FLOAT and length == 4 and width == 8:
+            single = np.array([value], np.uint64).astype(np.uint32).view(np.float32)
+            value = single.astype(np.float64).view(np.uint64)[0]
         if width == 1:
             o1[base] = np.uint8(value)
         elif width == 2:

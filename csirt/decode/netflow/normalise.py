@@ -78,14 +78,15 @@ def flows(
         columns["csirt.flow.sampling_rate"] = pa.array(rate.astype(np.uint32), mask=missing if missing.any() else None)
         columns["csirt.flow.sampling_origin"] = codes(origin, sampling.ORIGINS)
     for name, column in rows.columns.items():
-        if name in (END, START) or "/" in name:
+        if name in (END, START, *_COUNTERS) or "/" in name:
             continue
         if column.storage == "address" and name in ecs.ADDRESSES:
             columns |= arrow.address(name, column)
-        elif name in _COUNTERS:
-            columns |= _counter(name, column, rows, arrow, rate)
         else:
             columns[name] = arrow.own(column, ecs_mac=name in ("source.mac", "destination.mac"))
+    for name in _COUNTERS:
+        if name in rows.columns:
+            _counter(name, rows, arrow, rate, columns)
     columns |= _both_families(rows, arrow, columns)
     columns |= _icmp(rows, names, roles)
     direction = sampling.numbers(rows, roles.direction, 2)
@@ -144,16 +145,18 @@ def _export(rows: Rows) -> Array:
     return rows.spread(np.where(sets.export > 0, sets.export, sets.time))
 
 
-def _counter(name: str, column: Column, rows: Rows, arrow: Arrow, rate: Array) -> dict[str, pa.Array]:
-    """A counter, sampling-corrected; the raw ones beside it where they differ."""
+def _counter(name: str, rows: Rows, arrow: Arrow, rate: Array, columns: dict[str, object]) -> None:
+    """A counter, sampling-corrected; in tables where that changes anything, the raw ones beside it."""
+    column = rows.columns[name]
     raw = column.parts[0]
     _, bitmap = arrow.valid(column)
     if not (rate > 1).any():
-        return {name: arrow.plain(raw, pa.uint64(), bitmap)}
+        columns[name] = arrow.plain(raw, pa.uint64(), bitmap)
+        return
     factor = np.maximum(rate, 1).astype(np.uint64)
     limit = np.uint64(2**64 - 1) // factor
     corrected = np.where(raw > limit, np.uint64(2**64 - 1), raw * factor)
-    found = {name: arrow.plain(corrected, pa.uint64(), bitmap)}
+    columns[name] = arrow.plain(corrected, pa.uint64(), bitmap)
     by_element: dict[str, Array] = {}
     for number, plan in enumerate(rows.plans):
         for element, target, _ in plan.mapped:
@@ -161,10 +164,10 @@ def _counter(name: str, column: Column, rows: Rows, arrow: Arrow, rate: Array) -
                 by_element.setdefault(element, np.zeros(len(rows.plans), bool))[number] = True
     for element, present in by_element.items():
         own = f"netflow.{element}"
-        if own not in rows.columns:
-            _, mask = arrow.valid(Column("uint", [raw], present))
-            found[own] = arrow.plain(raw, pa.uint64(), mask)
-    return found
+        _, mask = arrow.valid(Column("uint", [raw], present))
+        mine = arrow.plain(raw, pa.uint64(), mask)
+        # Another template may have the element beside one it likes better, in a column of its own.
+        columns[own] = pc.coalesce(columns[own], mine) if own in columns else mine
 
 
 def _times(rows: Rows, columns: dict[str, object], roles: Roles) -> pa.Array:

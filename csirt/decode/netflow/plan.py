@@ -127,7 +127,7 @@ def _own(column: str, element: Element, number: int, length: int, table: Element
         width = max(_SIGNED[kind] if sign else _UNSIGNED[kind], next(w for w in (1, 2, 4, 8) if w >= length))
         return Output(column, "sint" if sign else "uint", width, fill.SINT if sign else fill.UINT, number)
     if kind in _FLOAT:
-        return Output(column, "float", length, fill.FLOAT, number)
+        return Output(column, "float", max(_FLOAT[kind], length), fill.FLOAT, number)
     if kind in _TIMES:
         return Output(column, "time", 8, _TIMES[kind], number)
     if kind in _ADDRESS:

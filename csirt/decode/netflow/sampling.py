@@ -105,9 +105,10 @@ def stated(rows: Rows, roles: Roles) -> Array:
     for name in sampling["probability"]:
         column = rows.columns.get(f"netflow.{name}")
         if column is not None and column.storage == "float":
-            share = column.parts[0].astype(np.float64)
-            good = (share > 0) & (share <= 1)
-            most = np.minimum(np.rint(1 / np.where(good, share, 1)), 0xFFFFFFFF)
+            with np.errstate(invalid="ignore"):
+                share = column.parts[0].astype(np.float64)
+            good = (share > 1e-9) & (share <= 1)
+            most = np.rint(1 / np.where(good, share, 1))
             rate = np.where(good, most.astype(np.int64), rate)
     return np.clip(rate, 0, 0xFFFFFFFF)
 

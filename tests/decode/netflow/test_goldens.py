@@ -41,7 +41,7 @@ def load(name: str) -> dict[str, Any]:
 
 
 def checked(golden: dict[str, Any]) -> list[dict[str, Any]]:
-    """The listed records the other project itself checks; two of Streamcore's that it does not have slips of the pen."""
+    """The listed records the other project itself checks; two it does not check have slips of the pen."""
     indices = sorted(set(golden["events_checked_index"]))
     listed: list[dict[str, Any]] = golden["events"]
     return [listed[index] for index in indices] if len(listed) > len(indices) else listed

@@ -1,0 +1,125 @@
+"""`csirt decode`: the fixed shapes of its output, its counts and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import csirt
+from csirt.cli import main
+from csirt.cli.common import guarded
+from tests.decode.netflow.datagrams import block, ipfix, template, v5, v5_record, v9, v9_options, word
+
+FIELDS = block(2, template(300, (8, 4), (1, 4), (2, 4)))
+
+
+def write(folder: Path, **files: bytes) -> list[str]:
+    """Raw datagrams, one a file, named in order."""
+    paths = []
+    for name, payload in files.items():
+        path = folder / f"{name}.dat"
+        path.write_bytes(payload)
+        paths.append(str(path))
+    return paths
+
+
+def run(capfd: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr."""
+    code = guarded(main, ["decode", *args])
+    return code, *capfd.readouterr()
+
+
+def test_lines_in_file_and_record_order_over_datasets(tmp_path: Path, capfd: Any) -> None:
+    """A template in one file counts for the next; options and flows come in the order of the bytes."""
+    options = block(1, v9_options(301, [(1, 4)], [(34, 4)]))
+    files = write(
+        tmp_path,
+        a=v9(block(0, template(300, (1, 4))), options),
+        b=v9(block(300, word(7)), block(301, word(0, 10)), block(300, word(8)), sequence=1),
+    )
+    code, out, err = run(capfd, *files)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and not err
+    assert [row["event"]["dataset"] for row in rows] == ["flow", "flow_options", "flow"]
+    assert [row["event"]["id"][-4:] for row in rows] == ["0000", "0001", "0002"]
+    assert [row["netflow"].get("octet_delta_count") for row in rows] == [7, None, 8]
+    _, only, _ = run(capfd, *files, "--dataset", "flow_options")
+    assert only.splitlines() == [out.splitlines()[1]]
+
+
+def test_statistics(tmp_path: Path, capfd: Any) -> None:
+    """csirt.decode-stats/1: datagrams = decoded + held + expired + dropped, raw sums, errors with file and frame."""
+    files = write(
+        tmp_path,
+        a=ipfix(FIELDS, block(300, word(1, 100, 10))),
+        b=ipfix(block(999, word(1))),
+        c=b"\x00\x0a\x00\x01" + bytes(30),
+    )
+    stats = tmp_path / "stats.json"
+    code, _, err = run(capfd, *files, "--stats", str(stats), "--as", "netflow")
+    document = json.loads(stats.read_text())
+    assert code == 7 and "malformed" in err
+    assert document == {
+        "schema": "csirt.decode-stats/1",
+        "datagrams": 3,
+        "decoded": 1,
+        "records": {"flow": 1, "flow_options": 0},
+        "templates": 1,
+        "held": 1,
+        "expired": 0,
+        "octets": 100,
+        "packets": 10,
+        "dropped": {"malformed": 1},
+        "errors": [{"file": files[2], "frame": 0, "offset": 0, "reason": "malformed"}],
+    }
+    schema = json.loads(
+        (Path(main.__module__ and __file__).parents[2] / "csirt/schemas/decode-stats-1.json").read_text()
+    )
+    assert set(document) == set(schema["properties"]) == set(schema["required"])
+
+
+def test_exit_codes(tmp_path: Path, capfd: Any) -> None:
+    """0 all decoded, 7 some held, 1 nothing decodable, 3 no such file, 2 a form that cannot hold the rows."""
+    good, held = write(tmp_path, good=v5([v5_record()]), held=ipfix(block(300, word(1, 2, 3))))
+    assert run(capfd, good)[0] == 0
+    assert run(capfd, good, held)[0] == 7
+    assert run(capfd, held)[0] == 1
+    assert run(capfd, str(tmp_path / "missing.pcap"))[0] == 3
+    both = write(tmp_path, both=v9(block(0, template(300, (1, 4))), block(1, v9_options(301, [(1, 4)], [(34, 4)])),
+                                   block(300, word(7)), block(301, word(0, 10))))  # fmt: skip
+    code, _, err = run(capfd, *both, "--to", "parquet", "-o", str(tmp_path / "x.parquet"))
+    assert code == 2 and "--dataset" in err and not (tmp_path / "x.parquet").exists()
+
+
+def test_parquet_and_arrow_hold_the_same_rows(tmp_path: Path, capfd: Any) -> None:
+    """Templates with different columns end in one table, null where a row has none."""
+    files = write(tmp_path, a=v5([v5_record(), v5_record()]), b=ipfix(FIELDS, block(300, word(1, 100, 10))))
+    for form in ("parquet", "arrow"):
+        target = tmp_path / f"out.{form}"
+        assert run(capfd, *files, "--to", form, "-o", str(target))[0] == 0
+        table = pq.read_table(target) if form == "parquet" else pa.ipc.open_file(target).read_all()
+        assert table.num_rows == 3 and table["source.port"].to_pylist() == [1024, 1024, None]
+
+
+def test_csv_is_safe_for_spreadsheets(tmp_path: Path, capfd: Any) -> None:
+    """Texts from the network that look like formulas are disarmed."""
+    text = b"=cmd()"
+    files = write(tmp_path, a=ipfix(block(2, template(300, (96, 6))), block(300, text)))
+    code, out, _ = run(capfd, *files, "--to", "csv")
+    header, row = out.splitlines()
+    cells = dict(zip(header.split(","), row.split('","'), strict=False))
+    assert code == 0 and "'=cmd()" in row and '"network.application"' in cells
+
+
+def test_the_same_bytes_give_the_same_text_under_any_name(tmp_path: Path, capfd: Any) -> None:
+    """The output does not depend on paths."""
+    [one] = write(tmp_path, a=v5([v5_record()]))
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / "b.bin"
+    other.write_bytes(Path(one).read_bytes())
+    assert run(capfd, one)[1] == run(capfd, str(other))[1]
