@@ -41,9 +41,9 @@ class Agreements:
         destination port at event time, or null."""
         found = np.full(table.num_rows, -1, np.int32)
         if len(self._entries):
-            port, time = _numbers(table.column("destination.port")), times(table)
+            when = _numbers(table.column("destination.port")), _protocol(table), times(table)
             ends = source, destination, self._member
-            kernels.agreements(*ends, port, _protocol(table), time, self._begins, self._entries, found)
+            kernels.agreements(*ends, *map(kernels.fixed, when), self._begins, self._entries, found)
         return dictionary(found, self._ids)
 
 

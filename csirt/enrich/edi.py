@@ -62,10 +62,7 @@ def _mismatch(register: Register, classes: Classes, sender: Array, state: Array,
     member = classes.member
     strange = (client > 0) & (member[client] != member[sender]) & ~_carries(register, classes)[client]
     strange &= ~((state == _SHARED) & (client > OUTSIDE))
-    for row in _distinct(sender, client, strange & (client > OUTSIDE)):
-        own = classes.members[member[sender[row]]] if sender[row] else ""
-        if classes.members[member[client[row]]] in register.operated_by(own):
-            strange &= ~((sender == sender[row]) & (client == client[row]))
+    strange &= ~_on_behalf(register, classes, sender, client, strange & (client > OUTSIDE) & (sender > 0))
     result[strange] = 1
     result[state == _UNKNOWN] = 1
     result[state == _ABSENT] = -1
@@ -80,12 +77,16 @@ def _carries(register: Register, classes: Classes) -> Array:
     return flags
 
 
-def _distinct(first: Array, second: Array, rows: Array) -> list[int]:
-    """One row for each distinct pair among the rows."""
+def _on_behalf(register: Register, classes: Classes, sender: Array, client: Array, rows: Array) -> Array:
+    """Among `rows`, those whose client is the operator or supplier of the sender; asked once per distinct pair."""
+    result = np.zeros(rows.size, np.bool_)
     picked = np.flatnonzero(rows)
-    pairs = first[picked].astype(np.int64) << 32 | second[picked]
-    _, firsts = np.unique(pairs, return_index=True)
-    return [int(row) for row in picked[firsts]]
+    pairs = classes.member[sender[picked]].astype(np.int64) << 32 | classes.member[client[picked]]
+    distinct, inverse = np.unique(pairs, return_inverse=True)
+    names = classes.members
+    lawful = [names[pair & 0xFFFF_FFFF] in register.operated_by(names[pair >> 32]) for pair in distinct.tolist()]
+    result[picked] = np.array(lawful, np.bool_)[inverse]
+    return result
 
 
 def _end(classes: Classes, party: Array, address: Array) -> Array:

@@ -19,6 +19,14 @@ def _compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(nogil=True)(function)
 
 
+def fixed(array: Array) -> Array:
+    """A read-only view. Columns come read-only from one Arrow buffer and writable from several; numba would compile a
+    loop again for every mixture."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 @_compiled
 def lookup(
     family: Array, high: Array, low: Array, trie: Array, high6: Array, low6: Array, values6: Array, out: Array

@@ -40,11 +40,11 @@ class Table:
 
     def lookup(self, family: Array, high: Array, low: Array) -> Array:
         """The values (int32) of a column: family uint8 (0 for none), high and low uint64."""
-        from csirt.enrich.kernels import lookup
+        from csirt.enrich.kernels import fixed, lookup
 
         out = np.empty(family.size, np.int32)
         high6, low6, values6 = self.arrays6
-        lookup(family, high, low, self.trie, high6, low6, values6, out)
+        lookup(fixed(family), fixed(high), fixed(low), self.trie, high6, low6, values6, out)
         return out
 
     @cached_property

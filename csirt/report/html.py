@@ -34,7 +34,8 @@ TLP = {
 STEPS = 5
 DO = 4
 MAX_ROWS = 300
-PLAIN_ROWS = 4
+PLAIN_ROWS = 6
+PLAIN_SENTENCES = 3
 PLAIN_MACHINES = 4
 
 
@@ -94,7 +95,8 @@ class _Page:
     def sentences(self, style: str = "") -> list[str]:
         """What happened, one sentence per kind, the worst first."""
         keys = [f"kind.{f.kind}.{style}{'acting' if f.acting else 'reached'}" for f in self.facts.findings]
-        return [self.t(key) for key in dict.fromkeys(keys)]
+        sentences = [self.t(key) for key in dict.fromkeys(keys)]
+        return sentences[:PLAIN_SENTENCES] if style else sentences
 
     def steps(self) -> list[str]:
         """The five steps of the plain page: those of the worst finding."""

@@ -174,6 +174,23 @@ def shared(tmp_path_factory: pytest.TempPathFactory, make: SimpleNamespace) -> t
     return register, make
 
 
+def test_loops_are_compiled_once(shared: tuple[Register, SimpleNamespace]) -> None:
+    """Chunked, sliced, null and empty columns all use the same compiled loops: no pause in the middle of the work."""
+    from csirt.enrich import kernels
+
+    register, make = shared
+    enricher = Enricher(register)
+    whole = make.flows(ROWS * 3, NOON)
+    enricher.apply(whole)
+    before = {name: len(getattr(kernels, name).signatures) for name in ("lookup", "agreements", "cross", "fill")}
+    parts = [whole.table.slice(0, 5), whole.table.slice(5, 7), whole.table.slice(12)]
+    for table in (pa.concat_tables(parts), parts[1], parts[0].slice(0, 0), pa.concat_tables([parts[1], parts[1]])):
+        enricher.apply(Batch("flow", table))
+    enricher.apply(make.flows([("10.0.0.53", "10.0.1.1", 53)], NOON))
+    assert {name: len(getattr(kernels, name).signatures) for name in before} == before
+    assert before["lookup"] == 1
+
+
 def test_reload_without_restart(register: Register, load: Callable[..., Any], make: SimpleNamespace) -> None:
     """After `replace` the next batch is enriched by the new register, and the version in use says so."""
     enricher = Enricher(register)
