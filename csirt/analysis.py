@@ -52,14 +52,12 @@ class Analyst:
         table = pa.concat_tables([blob.hits for blob in pending]) if pending else model_hits.none()
         due = pc.less_equal(table.column("time"), until)
         now, later = table.filter(due), table.filter(pc.invert(due))
-        before = windows.state()
         try:
             changes = windows.advance(now, until)
             change = self._commit(store, changes, at)
-            state = windows.state()
-            if not pending and not changes and state == before:
-                return {}
-            change.states["windows"] = state
+            if not pending and not changes:
+                return {}  # what else moved in the windows follows again from the committed state
+            change.states["windows"] = windows.state()
             change.states["watermark"] = str(until).encode()
             change.consumed = [blob.id for blob in pending]
             change.hits = later if later.num_rows else None

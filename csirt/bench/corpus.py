@@ -12,7 +12,8 @@ from csirt.model.batch import Array
 MEMBERS = 300
 FIRST = 1_760_000_000  # the first export second
 PORTS = np.array([443, 53, 80, 445, 104, 2575, 8080, 3389, 22, 25, 389, 123, 5060, 1433], np.uint16)
-SHARES = np.array([36, 22, 9, 2, 5, 7, 5, 1, 1, 3, 3, 4, 1, 1], float)
+SHARES = np.array([40, 24, 9, 0.002, 5, 7, 5, 0.001, 0.001, 3, 0.002, 4, 1, 1], float)
+RESOLVER = 0x0A050035  # 10.5.0.53
 RECORDS = {5: 30, 9: 24, 10: 20}
 _V5: list[tuple[str, str]] = [
     ("source", ">u4"),
@@ -77,24 +78,13 @@ def write(folder: Path, *, seed: int, records: int) -> list[Path]:
 
 def register() -> str:
     """An address register of MEMBERS members with a /20 each, and the common services."""
-    kinds = (
-        "gp",
-        "gp",
-        "gp",
-        "dental",
-        "municipality",
-        "municipality",
-        "hospital",
-        "laboratory",
-        "pharmacy",
-        "supplier",
-    )
+    kinds = ("gp", "gp", "dental", "municipality", "municipality", "hospital", "laboratory", "pharmacy")
     lines = ["register: csirt.register/1", "resolvers: [10.5.0.53]", "members:"]
     lines.append(
         "  - {id: common, name: Common services, kind: service, sites: [{id: common, prefixes: [10.5.0.0/24]}]}"
     )
     lines += [
-        f'  - {{id: b{number:03}, name: "Member {number}", kind: {kinds[number % 10]}, sites: '
+        f'  - {{id: b{number:03}, name: "Member {number}", kind: {kinds[number % len(kinds)]}, sites: '
         f"[{{id: b{number:03}-main, prefixes: [10.{16 + number // 16}.{number % 16 * 16}.0/20]}}]}}"
         for number in range(MEMBERS)
     ]
@@ -102,12 +92,13 @@ def register() -> str:
 
 
 def _flows(rng: np.random.Generator, count: int) -> dict[str, Array]:
-    """Columns of `count` flows: heavy-tailed sizes, a few thousand hosts, 0.2 % to or from outside the register."""
+    """Columns of `count` flows: heavy-tailed sizes, a few thousand hosts, 1 in 10,000 to outside the register."""
     hosts = (10 << 24) + (16 << 16) + rng.integers(0, MEMBERS * 4096, 6_000).astype(np.uint32)
     source, destination = rng.choice(hosts, count), rng.choice(hosts, count)
-    outside = rng.random(count) < 0.002
+    outside = rng.random(count) < 0.0001
     destination[outside] = rng.integers(0xC6336400, 0xC63364FF, int(outside.sum()))
     ports = rng.choice(PORTS, count, p=SHARES / SHARES.sum())
+    destination[ports == 53] = RESOLVER
     packets = np.minimum(rng.pareto(1.2, count) * 3 + 1, 1e6).astype(np.uint32)
     last = np.sort(rng.integers(1_000_000, 4_600_000, count)).astype(np.uint64)  # milliseconds of uptime
     return {
@@ -122,7 +113,7 @@ def _flows(rng: np.random.Generator, count: int) -> dict[str, Array]:
         "last": last,
         "source_port": rng.integers(1024, 65535, count),
         "destination_port": ports,
-        "flags": rng.choice(np.array([0x02, 0x1B, 0x1F, 0x18], np.uint8), count),
+        "flags": rng.choice(np.array([0x02, 0x1B, 0x1F, 0x18], np.uint8), count, p=[0.03, 0.6, 0.2, 0.17]),
         "protocol": np.where((ports == 53) | (ports == 123), 17, 6),
         "tos": np.zeros(count, np.uint8),
         "direction": rng.integers(0, 2, count),

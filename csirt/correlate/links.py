@@ -36,7 +36,10 @@ class Reason:
 
 def tied(alert: Alert) -> list[Entity]:
     """The alert's entities as an incident keeps them, those made here included, each naming the alert."""
-    entities = [entity.model_copy(update={"alert": alert.id}) for entity in alert.entities]
+    entities = [
+        Entity.model_construct(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert.id)
+        for one in alert.entities
+    ]
     actors = sorted({entity.value for entity in entities if entity.kind == "her" and entity.role == "actor"})
     targets = sorted({entity.value for entity in entities if entity.kind == "her" and entity.role == "target"})
     pairs = sorted({"|".join(sorted((one, other))) for one in actors for other in targets if one != other})

@@ -25,6 +25,8 @@ MAX_RUNS = 3  # playbooks of one incident, those of its worst alerts first
 MAX_HOSTS = 10  # access lists of one step
 MAX_PORTS = 8
 
+Acting = dict[str, list[Alert]]
+
 
 @dataclass
 class Plan:
@@ -86,10 +88,11 @@ class Responder:
     def run(self, playbook: Playbook, incident: Incident, case: Case, alerts: list[Alert], turn: int = 0) -> Run:
         """The run, without wall-clock times. Refused actions stay in it, each with the guard's reason."""
         known = facts(incident, alerts, self._register)
+        acting = by_actor(alerts)
         actions: list[Action] = []
         touched: set[str] = set()
         for step in walk(playbook, known, incident.last):
-            for action in self._actions(step, incident, alerts):
+            for action in self._actions(step, incident, acting):
                 action.refused = self.guard.refuse(action, touched)
                 if action.containment and not action.refused:
                     touched |= self.guard.members_of(action)
@@ -108,7 +111,7 @@ class Responder:
             actions=actions,
         )
 
-    def _actions(self, step: Step, incident: Incident, alerts: list[Alert]) -> list[Action]:
+    def _actions(self, step: Step, incident: Incident, acting: Acting) -> list[Action]:
         if step.kind != "acl":
             parameters: dict[str, Any] = {"text": step.text}
             if step.tell:
@@ -118,7 +121,7 @@ class Responder:
             return [self._action(step, step.id, parameters)]
         made = []
         for host in self._hosts(step, incident):
-            parameters = self._access_list(step, host, alerts)
+            parameters = self._access_list(step, host, acting.get(host, []))
             made.append(self._action(step, f"{step.id}:{host}", parameters))
         return made
 
@@ -148,7 +151,7 @@ class Responder:
     def _access_list(self, step: Step, host: str, alerts: list[Alert]) -> dict[str, Any]:
         source = network(host) if _valid(host) else None  # what is no address becomes `any`, which the guard refuses
         # No port seen: no line, rather than one that stops everything.
-        ports = seen_ports(host, alerts) if step.ports_from_facts else step.ports or (0,)
+        ports = seen_ports(alerts) if step.ports_from_facts else step.ports or (0,)
         entries = [Entry(step.protocol, source, None, port) for port in ports]
         parameters: dict[str, Any] = {
             "text": step.text,
@@ -174,7 +177,7 @@ class Responder:
                     place["exporter"], place["interface"] = site.exporter, site.interface
         if "exporter" not in place:
             for name, key in (("observer.ip", "exporter"), ("observer.ingress.interface.id", "interface")):
-                seen = sorted({value for alert in _of(host, alerts) for value in alert.facts.get(name, [])})
+                seen = sorted({value for alert in alerts for value in alert.facts.get(name, [])})
                 if len(seen) == 1:
                     place[key] = seen[0]
         return place
@@ -232,9 +235,9 @@ def facts(incident: Incident, alerts: list[Alert], register: AddressRegister | N
     }
 
 
-def seen_ports(host: str, alerts: list[Alert]) -> tuple[int, ...]:
-    """The destination ports of the alerts in which the host acts, ascending, at most eight."""
-    texts = {text for alert in _of(host, alerts) for text in alert.facts.get("destination.port", [])}
+def seen_ports(alerts: list[Alert]) -> tuple[int, ...]:
+    """The destination ports of the alerts, ascending, at most eight."""
+    texts = {text for alert in alerts for text in alert.facts.get("destination.port", [])}
     ports = sorted(int(text) for text in texts if text.isdigit() and 0 < int(text) < 65536)
     return tuple(ports[:MAX_PORTS])
 
@@ -245,12 +248,13 @@ def plan_hash(playbook: str, incident: str, actions: list[Action]) -> str:
     return ids.digest("plan", playbook, incident, orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
 
 
-def _of(host: str, alerts: list[Alert]) -> list[Alert]:
-    return [
-        alert
-        for alert in alerts
-        if any(one.kind == "host" and one.role == "actor" and one.value == host for one in alert.entities)
-    ]
+def by_actor(alerts: list[Alert]) -> Acting:
+    """The alerts in which each host acts, in their order."""
+    found: Acting = {}
+    for alert in alerts:
+        for host in dict.fromkeys(one.value for one in alert.entities if one.kind == "host" and one.role == "actor"):
+            found.setdefault(host, []).append(alert)
+    return found
 
 
 def _valid(host: str) -> bool:
