@@ -77,9 +77,7 @@ def test_statistics(tmp_path: Path, capfd: Any) -> None:
         "dropped": {"malformed": 1},
         "errors": [{"file": files[2], "frame": 0, "offset": 0, "reason": "malformed"}],
     }
-    schema = json.loads(
-        (Path(main.__module__ and __file__).parents[2] / "csirt/schemas/decode-stats-1.json").read_text()
-    )
+    schema = json.loads((Path(csirt.__file__).parent / "schemas" / "decode-stats-1.json").read_text())
     assert set(document) == set(schema["properties"]) == set(schema["required"])
 
 

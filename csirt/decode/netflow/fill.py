@@ -135,6 +135,62 @@ def _one(
 
 
 @kernel
+def _integers(
+    b: Array,
+    o1: Array,
+    o2: Array,
+    o4: Array,
+    o8: Array,
+    length: Number,
+    width: Number,
+    x: Number,
+    step: Number,
+    r: Number,
+    n: Number,
+) -> Number:
+    """One unsigned field of `n` records, `step` octets apart from `x` on, into rows from `r` on; False for a pair of
+    lengths that has no loop of its own."""
+    if length == 1 and width == 1:
+        for _ in range(n):
+            o1[r] = b[x]
+            r += ONE
+            x += step
+    elif length == 2 and width == 2:
+        for _ in range(n):
+            o2[r] = (np.uint16(b[x]) << 8) | np.uint16(b[x + ONE])
+            r += ONE
+            x += step
+    elif length == 4 and width == 4:
+        for _ in range(n):
+            o4[r] = _four(b, x)
+            r += ONE
+            x += step
+    elif length == 4 and width == 8:
+        for _ in range(n):
+            o8[r] = _four(b, x)
+            r += ONE
+            x += step
+    elif length == 1 and width == 2:
+        for _ in range(n):
+            o2[r] = b[x]
+            r += ONE
+            x += step
+    elif length == 1 and width == 4:
+        for _ in range(n):
+            o4[r] = b[x]
+            r += ONE
+            x += step
+    elif length == 2 and width == 4:
+        for _ in range(n):
+            o4[r] = (np.uint32(b[x]) << 8) | np.uint32(b[x + ONE])
+            r += ONE
+            x += step
+    else:
+        return False
+    return True
+
+
+@kernel
 def fixed(
     b: Array,
     o1: Array,
@@ -161,42 +217,9 @@ def fixed(
             r = np.uint64(ops[k, 3] + row[s])
             length = field_size[ops[k, 1]]
             step = np.uint64(size)
-            if kind == UINT and length == width and width == 1:
-                for _ in range(n):
-                    o1[r] = b[x]
-                    r += ONE
-                    x += step
-            elif kind == UINT and length == width and width == 2:
-                for _ in range(n):
-                    o2[r] = (np.uint16(b[x]) << 8) | np.uint16(b[x + ONE])
-                    r += ONE
-                    x += step
-            elif kind == UINT and length == width and width == 4:
-                for _ in range(n):
-                    o4[r] = _four(b, x)
-                    r += ONE
-                    x += step
-            elif kind == UINT and length == 4 and width == 8:
-                for _ in range(n):
-                    o8[r] = _four(b, x)
-                    r += ONE
-                    x += step
-            elif kind == UINT and length == 1 and width == 2:
-                for _ in range(n):
-                    o2[r] = b[x]
-                    r += ONE
-                    x += step
-            elif kind == UINT and length == 1 and width == 4:
-                for _ in range(n):
-                    o4[r] = b[x]
-                    r += ONE
-                    x += step
-            elif kind == UINT and length == 2 and width == 4:
-                for _ in range(n):
-                    o4[r] = (np.uint32(b[x]) << 8) | np.uint32(b[x + ONE])
-                    r += ONE
-                    x += step
-            elif kind in (UINT, MILLIS) and length == 8 and width == 8:
+            if kind == UINT and _integers(b, o1, o2, o4, o8, length, width, x, step, r, n):
+                continue
+            if kind in (UINT, MILLIS) and length == 8 and width == 8:
                 for _ in range(n):
                     value = (np.uint64(_four(b, x)) << np.uint64(32)) | np.uint64(_four(b, x + FOUR))
                     o8[r] = value if kind == UINT else np.uint64(_calendar(_scaled(value, 1_000)))

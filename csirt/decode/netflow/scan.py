@@ -73,6 +73,29 @@ def _sets(
 
 
 @kernel
+def _message(
+    table: Array,
+    m: Number,
+    datagram: Number,
+    version: Number,
+    export: Number,
+    uptime: Number,
+    sequence: Number,
+    domain: Number,
+    sampling: Number,
+    bad: Number,
+) -> None:
+    table[m, 0] = datagram
+    table[m, 1] = version
+    table[m, 2] = export
+    table[m, 3] = uptime
+    table[m, 4] = sequence
+    table[m, 5] = domain
+    table[m, 6] = sampling
+    table[m, 7] = bad
+
+
+@kernel
 def scan(
     b: Array,
     offset: Array,
@@ -113,14 +136,18 @@ def scan(
                     bad = 1
                     count = min(count, fit)
                 if fill:
-                    m_t[m, 0] = i
-                    m_t[m, 1] = version
-                    m_t[m, 2] = be32(b, q + 8) * 1_000_000 + min(be32(b, q + 12) // 1000, 999_999)
-                    m_t[m, 3] = be32(b, q + 4)
-                    m_t[m, 4] = be32(b, q + 16)
-                    m_t[m, 5] = be16(b, q + 20) if version == 5 else 0
-                    m_t[m, 6] = be16(b, q + 22) if version == 5 else 0
-                    m_t[m, 7] = bad
+                    _message(
+                        m_t,
+                        m,
+                        i,
+                        version,
+                        be32(b, q + 8) * 1_000_000 + min(be32(b, q + 12) // 1000, 999_999),
+                        be32(b, q + 4),
+                        be32(b, q + 16),
+                        be16(b, q + 20) if version == 5 else 0,
+                        be16(b, q + 22) if version == 5 else 0,
+                        bad,
+                    )
                     s_t[s, 0] = m
                     s_t[s, 1] = version
                     s_t[s, 2] = q + 24
@@ -133,14 +160,18 @@ def scan(
             else:
                 s, bad = _sets(b, q + 20, q + n, m, s, fill, s_t)
                 if fill:
-                    m_t[m, 0] = i
-                    m_t[m, 1] = 9
-                    m_t[m, 2] = be32(b, q + 8) * 1_000_000
-                    m_t[m, 3] = be32(b, q + 4)
-                    m_t[m, 4] = be32(b, q + 12)
-                    m_t[m, 5] = be32(b, q + 16)
-                    m_t[m, 6] = 0
-                    m_t[m, 7] = bad
+                    _message(
+                        m_t,
+                        m,
+                        i,
+                        9,
+                        be32(b, q + 8) * 1_000_000,
+                        be32(b, q + 4),
+                        be32(b, q + 12),
+                        be32(b, q + 16),
+                        0,
+                        bad,
+                    )
                 m += 1
         elif version == 10:
             size = be16(b, q + 2) if n >= 16 else 0
@@ -152,14 +183,7 @@ def scan(
                 if size > n or _trailing(b, end, q + n):
                     bad += 1
                 if fill:
-                    m_t[m, 0] = i
-                    m_t[m, 1] = 10
-                    m_t[m, 2] = be32(b, q + 4) * 1_000_000
-                    m_t[m, 3] = -1
-                    m_t[m, 4] = be32(b, q + 8)
-                    m_t[m, 5] = be32(b, q + 12)
-                    m_t[m, 6] = 0
-                    m_t[m, 7] = bad
+                    _message(m_t, m, i, 10, be32(b, q + 4) * 1_000_000, -1, be32(b, q + 8), be32(b, q + 12), 0, bad)
                 m += 1
         else:
             state = 2
