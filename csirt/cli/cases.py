@@ -135,7 +135,7 @@ def ack(settings: Settings, names: tuple[str, ...], **options: Any) -> int:
     \b
     Examples:
       csirt cases ack C-2026-0004
-      csirt cases ack --where 'rule:net-17 severity<=low' --yes
+      csirt cases ack --where 'rule:*dns* severity<=low' --yes
     """
     return _change(settings, "cases.ack", names, options)
 
@@ -199,7 +199,7 @@ def close(settings: Settings, names: tuple[str, ...], verdict: str, rsit: str, r
     \b
     Examples:
       csirt cases close C-2026-0004 --verdict true --rsit infected-system -m "PC reinstalled"
-      csirt cases close --where 'rule:net-17 age>7d' --verdict benign --rsit other -m "lab list" --yes
+      csirt cases close --where 'rule:*dns* age>7d' --verdict benign --rsit other -m "lab list" --yes
     """
     return _change(settings, "cases.close", names, options, verdict=verdict, rsit=rsit, reason=_text(reason))
 

@@ -187,7 +187,7 @@ class _Screen:
         alerts = self._document["alerts"]
         lines = [line for alert in alerts[:EVIDENCE] for line in self._evidence_lines(alert)]
         if len(alerts) > EVIDENCE:
-            incident = self._document["incidents"][0]["id"][:12]
+            incident = self._document["incidents"][0]["id"][:12] + "*"
             lines.append(self._say("more_evidence", count=len(alerts) - EVIDENCE, incident=incident))
         return lines
 
@@ -196,7 +196,7 @@ class _Screen:
         targets = _hosts(alert, "target")
         who = " -> ".join(part for part in (_few(actors), _few(targets)) if part)
         facts = ", ".join(
-            f"{'.'.join(name.split('.')[-2:])} {_few(values)}" for name, values in sorted(alert["facts"].items())
+            f"{name.removeprefix('csirt.')} {_few(values)}" for name, values in sorted(alert["facts"].items())
         )
         head = f"{self._times.clock(alert['first'])}  x{alert['count']}  {alert['rule_name']}"
         return [terminal(head), *(f"  {terminal(part)}" for part in (who, facts) if part)]
@@ -278,9 +278,13 @@ def fold(line: str, first: str, rest: str) -> list[str]:
 
 
 def _hosts(alert: dict[str, Any], role: str) -> list[str]:
-    kinds = ("host", "her", "domain", "mailbox", "message")
-    found = [one["value"] for one in alert["entities"] if one["role"] == role and one["kind"] in kinds]
-    return list(dict.fromkeys(found))
+    """Who acts or is hit; a message's id only when nothing better is known."""
+    mine = [one for one in alert["entities"] if one["role"] == role]
+    for kinds in (("host", "her", "domain", "mailbox"), ("message",)):
+        found = [one["value"] for one in mine if one["kind"] in kinds]
+        if found:
+            return list(dict.fromkeys(found))
+    return []
 
 
 def _few(values: list[str]) -> str:

@@ -62,7 +62,11 @@ def write_run(settings: Settings, run: dict[str, Any]) -> None:
             "receipt", effect=receipt["effect"], outcome=outcome, detail=receipt["detail"], artifact=receipt["artifact"]
         )
     if run["state"] == "awaiting_approval":
-        put("next", number=run["number"] or run["id"][:12], requested_by=run["requested_by"])
+        name = run["number"] or run["id"][:12]
+        if run["requested_by"] == "system":
+            put("next_any", number=name)
+        else:
+            put("next", number=name, requested_by=run["requested_by"])
     put("not_applied")
 
 

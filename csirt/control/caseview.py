@@ -138,7 +138,7 @@ def whole(context: Context, case: dict[str, Any]) -> dict[str, Any]:
     events = context.store.case_events(case["id"])
     gone = {event.undoes for event in events if event.undoes is not None}
     names = [case["id"], *(event.data["from"] for event in events if event.kind == "merged" and event.data.get("from"))]
-    runs = context.store.find("run", {"case": names}, order="created")
+    runs = sorted(context.store.find("run", {"case": names}), key=lambda run: run["number"] or run["id"])
     told = context.store.find("notification", {"case": names})
     document = {
         "schema": "csirt.case/1",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from csirt import ids
 from csirt.correlate import links, summary
 from csirt.model.hits import AlertChange
-from csirt.model.records import Alert, Entity, Incident, Link
+from csirt.model.records import Alert, Entity, Incident, Link, Severity
 
 # Targets beyond this many are left out of an incident (its alerts keep their samples); everything that can tie stays.
 MAX_TARGETS = 1000
@@ -56,7 +56,7 @@ class _Held:
 
     def __init__(self, incident: Incident) -> None:
         self.incident = incident
-        self.worst = summary.base(incident)
+        self.worst: Severity = incident.worst or incident.severity
         self.alerts = dict.fromkeys(incident.alerts)
         self.members = dict.fromkeys(incident.members)
         self.tactics = dict.fromkeys(incident.tactics)
@@ -80,21 +80,12 @@ class _Held:
         self.incident.entities += fresh
         return fresh
 
-    def settle(self) -> None:
-        """What the severity is now decides what counts as worse from here on."""
-        if self.raised and summary.rank(self.worst) + 1 >= summary.rank("critical"):
-            self.worst = "critical"
-
-    @property
-    def raised(self) -> bool:
-        """As `summary.raised`, without building the lists."""
-        return len(self.tactics) >= summary.MANY_TACTICS or len(self.members) >= summary.MANY_MEMBERS
-
     def finish(self, names: Mapping[str, str]) -> Incident:
         """The incident with everything that was gathered."""
         incident = self.incident
         incident.alerts, incident.members = list(self.alerts), list(self.members)
         incident.tactics, incident.techniques = list(self.tactics), list(self.techniques)
+        incident.worst = self.worst
         incident.severity = summary.severity(self.worst, incident)
         incident.title = summary.title(incident, names)
         return incident
@@ -208,7 +199,6 @@ class _Fold:
 
     def _settle(self, held: _Held, entities: list[Entity]) -> None:
         self._note(held, held.add(entities))
-        held.settle()
         self.changed.add(held.incident.id)
 
 

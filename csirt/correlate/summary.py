@@ -21,14 +21,6 @@ def raised(incident: Incident) -> bool:
     return len(set(incident.tactics)) >= MANY_TACTICS or len(set(incident.members)) >= MANY_MEMBERS
 
 
-def base(incident: Incident) -> Severity:
-    """The worst alert's severity, read back from the incident. A critical incident stays critical whatever joins it,
-    so it need not be told apart whether it was raised."""
-    if raised(incident) and incident.severity != "critical":
-        return SEVERITIES[max(0, rank(incident.severity) - 1)]
-    return incident.severity
-
-
 def severity(worst: Severity, incident: Incident) -> Severity:
     """The incident's severity: its worst alert's, one step up when `raised`."""
     return SEVERITIES[min(len(SEVERITIES) - 1, rank(worst) + 1)] if raised(incident) else worst

@@ -83,6 +83,7 @@ class Incident(Record):
     first: int
     last: int
     severity: Severity
+    worst: Severity | Literal[""] = ""  # of its worst alert, before many members or tactics raised it
     title: str
     alerts: list[str] = Field(default_factory=list)
     links: list[Link] = Field(default_factory=list)

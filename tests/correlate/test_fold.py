@@ -214,6 +214,14 @@ def test_the_worst_rule_leads_the_title() -> None:
     assert (incident.rules, incident.rsit) == (["rule worm", "rule scan"], "infected-system")
 
 
+def test_the_worst_rule_leads_even_when_the_incident_was_already_critical() -> None:
+    """A high alert raised to critical by its reach gives way to one critical by itself, also in a later step."""
+    shelf = run(alert("a", 0, actor="x", severity="high", members=("p", "q", "r")))
+    run(alert("b", 1, actor="x", severity="critical", members=("p",)), shelf=shelf)
+    (incident,) = shelf.items.values()
+    assert (incident.severity, incident.worst, incident.rules[0]) == ("critical", "critical", "rule b")
+
+
 def test_targets_are_bounded_and_ties_are_not() -> None:
     """A scan of thousands of hosts keeps a bounded incident; later alerts of its actor still find it."""
     crowd = [
