@@ -141,53 +141,69 @@ def _integers(
     o2: Array,
     o4: Array,
     o8: Array,
-    length: Number,
-    width: Number,
-    x: Number,
+    ops: Array,
+    simple: Array,
+    field_at: Array,
+    field_size: Array,
     step: Number,
-    r: Number,
+    at: Number,
+    row: Number,
     n: Number,
-) -> Number:
-    """One unsigned field of `n` records, `step` octets apart from `x` on, into rows from `r` on; False for a pair of
-    lengths that has no loop of its own."""
-    if length == 1 and width == 1:
-        for _ in range(n):
-            o1[r] = b[x]
-            r += ONE
-            x += step
-    elif length == 2 and width == 2:
-        for _ in range(n):
-            o2[r] = (np.uint16(b[x]) << 8) | np.uint16(b[x + ONE])
-            r += ONE
-            x += step
-    elif length == 4 and width == 4:
-        for _ in range(n):
-            o4[r] = _four(b, x)
-            r += ONE
-            x += step
-    elif length == 4 and width == 8:
-        for _ in range(n):
-            o8[r] = _four(b, x)
-            r += ONE
-            x += step
-    elif length == 1 and width == 2:
-        for _ in range(n):
-            o2[r] = b[x]
-            r += ONE
-            x += step
-    elif length == 1 and width == 4:
-        for _ in range(n):
-            o4[r] = b[x]
-            r += ONE
-            x += step
-    elif length == 2 and width == 4:
-        for _ in range(n):
-            o4[r] = (np.uint32(b[x]) << 8) | np.uint32(b[x + ONE])
-            r += ONE
-            x += step
-    else:
-        return False
-    return True
+) -> None:
+    """The unsigned fields of one set whose lengths have a loop of their own (`_is_simple`)."""
+    for k in range(ops.shape[0]):
+        if not simple[k]:
+            continue
+        length = field_size[ops[k, 1]]
+        width = ops[k, 2]
+        x = np.uint64(at + field_at[ops[k, 1]])
+        r = np.uint64(ops[k, 3] + row)
+        if length == 1 and width == 1:
+            for _ in range(n):
+                o1[r] = b[x]
+                r += ONE
+                x += step
+        elif length == 2 and width == 2:
+            for _ in range(n):
+                o2[r] = (np.uint16(b[x]) << 8) | np.uint16(b[x + ONE])
+                r += ONE
+                x += step
+        elif length == 4 and width == 4:
+            for _ in range(n):
+                o4[r] = _four(b, x)
+                r += ONE
+                x += step
+        elif length == 4 and width == 8:
+            for _ in range(n):
+                o8[r] = _four(b, x)
+                r += ONE
+                x += step
+        elif length == 1 and width == 2:
+            for _ in range(n):
+                o2[r] = b[x]
+                r += ONE
+                x += step
+        elif length == 1 and width == 4:
+            for _ in range(n):
+                o4[r] = b[x]
+                r += ONE
+                x += step
+        elif length == 2 and width == 4:
+            for _ in range(n):
+                o4[r] = (np.uint32(b[x]) << 8) | np.uint32(b[x + ONE])
+                r += ONE
+                x += step
+
+
+@kernel
+def _is_simple(ops: Array, field_size: Array) -> Array:
+    simple = np.zeros(ops.shape[0], np.bool_)
+    for k in range(ops.shape[0]):
+        length = field_size[ops[k, 1]]
+        width = ops[k, 2]
+        fits = (length in (1, 2) and length <= width <= 4) or (length == 4 and width >= 4)
+        simple[k] = ops[k, 0] == UINT and fits
+    return simple
 
 
 @kernel
@@ -208,17 +224,19 @@ def fixed(
     uptime: Array,
 ) -> None:
     """All records of the sets of one plan whose records are all `size` octets long, set by set, column by column."""
+    simple = _is_simple(ops, field_size)
+    step = np.uint64(size)
     for s in range(offset.size):
         n = records[s]
+        _integers(b, o1, o2, o4, o8, ops, simple, field_at, field_size, step, offset[s], row[s], n)
         for k in range(ops.shape[0]):
+            if simple[k]:
+                continue
             kind = ops[k, 0]
             width = ops[k, 2]
             x = np.uint64(offset[s] + field_at[ops[k, 1]])
             r = np.uint64(ops[k, 3] + row[s])
             length = field_size[ops[k, 1]]
-            step = np.uint64(size)
-            if kind == UINT and _integers(b, o1, o2, o4, o8, length, width, x, step, r, n):
-                continue
             if kind in (UINT, MILLIS) and length == 8 and width == 8:
                 for _ in range(n):
                     value = (np.uint64(_four(b, x)) << np.uint64(32)) | np.uint64(_four(b, x + FOUR))
@@ -231,6 +249,18 @@ def fixed(
                     o1[r] = 4
                     o8[low] = _four(b, x)
                     r += ONE
+                    low += ONE
+                    x += step
+            elif kind == V6:
+                high = np.uint64(ops[k, 4] + row[s])
+                low = np.uint64(ops[k, 5] + row[s])
+                for _ in range(n):
+                    o1[r] = 6
+                    o8[high] = (np.uint64(_four(b, x)) << np.uint64(32)) | np.uint64(_four(b, x + FOUR))
+                    y = x + FOUR + FOUR
+                    o8[low] = (np.uint64(_four(b, y)) << np.uint64(32)) | np.uint64(_four(b, y + FOUR))
+                    r += ONE
+                    high += ONE
                     low += ONE
                     x += step
             elif kind == UPTIME and ops[k, 6] < 0 and uptime[s] >= 0:
