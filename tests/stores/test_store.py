@@ -84,15 +84,20 @@ def test_readers_share_a_store_nobody_owns(tmp_path: Path) -> None:
 
 
 def test_the_store_is_private(tmp_path: Path) -> None:
-    """Nobody but the owner can read the folder or an event file, whatever the umask."""
+    """Nobody but the owner can read or write any file of the store, whatever the umask and the folder's own mode."""
+    folder = tmp_path / "given"
+    folder.mkdir(mode=0o777)
     old = os.umask(0)
     try:
-        with open_embedded(tmp_path / "store", clock=Frozen(1)) as store:
-            store.commit(Commit(batches=[build.flows(3_000)]))
+        for place in (folder, tmp_path / "made"):
+            with open_embedded(place, clock=Frozen(1)) as store:
+                store.commit(Commit(batches=[build.flows(3_000)], alerts=[build.alert("a")]))
+                found = sorted(place.rglob("*"))
+                assert {"catalogue.sqlite", "catalogue.sqlite-wal", "owner.lock"} <= {path.name for path in found}
+                assert [path for path in found if path.stat().st_mode & 0o077] == []
     finally:
         os.umask(old)
-    assert (tmp_path / "store").stat().st_mode & 0o077 == 0
-    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "store" / "lake").rglob("*"))
+    assert (tmp_path / "made").stat().st_mode & 0o077 == 0
 
 
 def test_a_closed_store_says_so(tmp_path: Path) -> None:

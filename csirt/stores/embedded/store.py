@@ -23,6 +23,7 @@ from csirt.stores.embedded.lake import ordered, parts, read
 from csirt.stores.embedded.lake.files import from_ipc, make_folder
 from csirt.stores.embedded.lake.keep import Keeper
 from csirt.stores.embedded.owner import OwnerLock
+from csirt.stores.embedded.reserve import Reserve
 from csirt.stores.errors import FatalStoreError
 
 CATALOGUE = "catalogue.sqlite"
@@ -82,15 +83,26 @@ class EmbeddedStore:
             raise
         self.lake = directory / "lake"
         self.keeper = Keeper(self.lake, self.database, clock, config)
+        self.reserve = Reserve(directory)
         self._closing = threading.Lock()
         if not read_only:
             make_folder(directory, self.lake)
             self.keeper.sweep()
+            self.reserve.make()
 
     # writing
 
     def commit(self, change: Commit) -> None:
-        """One step, atomically: files first, synced, then one transaction that names them (decision 4)."""
+        """One step, atomically: files first, synced, then one transaction that names them (decision 4).
+
+        Raises Conflict (a stale hand-over or case), DiskFull (nothing was kept, retry), FatalStoreError (stop)."""
+        if change.batches or change.hits is not None:
+            self._commit(change)
+        else:
+            self.reserve.help(lambda: self._commit(change))
+        self._give_numbers(change)
+
+    def _commit(self, change: Commit) -> None:
         self._early_refusal(change)
         now = self.clock.now()
         hits = apply.Hits(change.hits) if change.hits is not None and change.hits.num_rows else None
@@ -104,7 +116,6 @@ class EmbeddedStore:
         except FatalStoreError as error:
             self.database.fail(error)
             raise
-        self._give_numbers(change)
 
     def _early_refusal(self, change: Commit) -> None:
         """Refuse a stale hand-over before its events are written; the transaction checks again."""
@@ -123,8 +134,11 @@ class EmbeddedStore:
     def append_audit(self, entries: list[AuditEntry]) -> None:
         """Add entries outside a commit (accesses, refusals)."""
         if entries:
-            with self.database.transaction("writing the audit") as connection:
-                chain.append(connection, entries)
+            self.reserve.help(lambda: self._append_audit(entries))
+
+    def _append_audit(self, entries: list[AuditEntry]) -> None:
+        with self.database.transaction("writing the audit") as connection:
+            chain.append(connection, entries)
 
     # positions and state
 
@@ -312,12 +326,14 @@ class EmbeddedStore:
         """Gather small parts, merge small files, unlink what no reader needs any more."""
         if not self.read_only:
             self.keeper.maintain()
+            self.reserve.make()
 
     def close(self) -> None:
         """Release every handle and the owner lock; calling it again does nothing."""
         with self._closing:
             if not self.read_only:
                 self.keeper.close()
+                self.reserve.drop()
             self.database.close()
             self._lock.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ class Database:
         wal = path.with_name(path.name + "-wal")
         self._uri = read_only and not _writable(path.parent) and not (wal.exists() and wal.stat().st_size)
         with guarded("opening the catalogue"):
+            if not read_only:
+                _make_private(path)
             self._writer = self._open(write=not read_only)
 
     def _open(self, *, write: bool) -> apsw.Connection:
@@ -148,7 +151,14 @@ class Database:
             self._writer.close()
 
 
-def _writable(folder: Path) -> bool:
-    import os
+def _make_private(path: Path) -> None:
+    """Create the file, or close it, for its owner alone; SQLite gives its other files the same mode."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
 
+
+def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)

@@ -6,11 +6,14 @@ range nearly do: what is below the least key of every part not yet read is settl
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
@@ -20,11 +23,13 @@ import pyarrow.parquet as pq
 
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch, event_ids
+from csirt.model.ndjson import render
 from csirt.stores.embedded.lake import parts, read
 from csirt.stores.embedded.lake.files import ROW_GROUP, from_ipc
 
 _HIDDEN = ("event.ingested", "log.file.path")
 _AT_ONCE = 65_536
+_SLICE = 8_192
 NEVER = -(1 << 63)
 
 
@@ -130,21 +135,33 @@ def _kept(
 
 
 def rendered(group: list[Batch], keys: Keys) -> Iterator[tuple[str, bytes]]:
-    """(event id, NDJSON line) of a group's rows, sorted by their keys."""
-    from csirt.model.ndjson import render
-
-    lines: list[bytes] = []
-    names: list[str] = []
-    parts_of: list[tuple[Array, ...]] = []
-    for batch in group:
-        parts_of.append(keys(batch.table))
-        names += event_ids(batch.table).to_pylist()
-        lines += render(batch)
-    if not parts_of:
+    """(event id, NDJSON line) of a group's rows, sorted by their keys; only a few thousand lines are in memory."""
+    ordered = [_sorted(batch, keys) for batch in group if batch.rows]
+    if len(ordered) == 1:
+        for batch in _slices(ordered[0]):
+            yield from zip(event_ids(batch.table).to_pylist(), render(batch), strict=True)
         return
-    columns = [np.concatenate([part[index] for part in parts_of]) for index in range(len(parts_of[0]))]
-    for row in np.lexsort(columns[::-1]):
-        yield names[row], lines[row]
+    for _, id, line in heapq.merge(*(_keyed(batch, keys) for batch in ordered), key=itemgetter(0)):
+        yield id, line
+
+
+def _sorted(batch: Batch, keys: Keys) -> Batch:
+    order = np.lexsort(keys(batch.table)[::-1])
+    if (order == np.arange(len(order))).all():
+        return batch
+    return Batch(batch.dataset, batch.table.take(pa.array(order)))
+
+
+def _slices(batch: Batch) -> Iterator[Batch]:
+    for start in range(0, batch.rows, _SLICE):
+        yield Batch(batch.dataset, batch.table.slice(start, _SLICE))
+
+
+def _keyed(batch: Batch, keys: Keys) -> Iterator[tuple[tuple[Any, ...], str, bytes]]:
+    for part in _slices(batch):
+        columns = [column.tolist() for column in keys(part.table)]
+        names = event_ids(part.table).to_pylist()
+        yield from zip(zip(*columns, strict=True), names, render(part), strict=True)
 
 
 def ordinals(table: pa.Table) -> tuple[Array, ...]:
