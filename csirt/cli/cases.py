@@ -56,19 +56,21 @@ def cases() -> None:
 
 
 @cases.command("list")
+@click.argument("filter", required=False, default="")
 @click.option("--where", default="", metavar="FILTER", help="Only cases that pass; see `csirt help filters`.")
 @click.option("--all", "everything", is_flag=True, help="Closed and merged cases too.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N; 0 for all.")
 @shared
-def list_(settings: Settings, where: str, everything: bool, limit: int | None) -> None:
-    """Cases, most urgent first.
+def list_(settings: Settings, filter: str, where: str, everything: bool, limit: int | None) -> None:
+    """Cases, most urgent first; FILTER (or --where FILTER) picks among them.
 
     \b
     Examples:
       csirt cases list
-      csirt cases list --where 'severity>=high member:dental not:ack'
+      csirt cases list 'severity>=high member:dental not:ack'
     """
-    show_list(settings, where, everything, limit)
+    both = f"({filter}) ({where})" if filter.strip() and where.strip() else filter or where
+    show_list(settings, both, everything, limit)
 
 
 @cases.command()

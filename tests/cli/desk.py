@@ -135,8 +135,8 @@ class Room:
             links=[Link(alert=alert.id, reason="first")],
             **fields,
         )
-        events, cases = for_incidents([incident], {}, NOW - 3 * MINUTE, self.store.case_events)
-        plan = self.responder.plan(incident, cases[0], [alert], NOW - 3 * MINUTE)
+        events, cases = for_incidents([incident], {}, self.clock.now(), self.store.case_events)
+        plan = self.responder.plan(incident, cases[0], [alert], self.clock.now())
         self.store.commit(
             Commit(
                 alerts=[alert], incidents=[incident], case_events=events, cases=cases, runs=plan.runs,

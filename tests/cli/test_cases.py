@@ -221,6 +221,7 @@ def test_filters_choose_and_bulk_asks_first(room: Room) -> None:
     ):
         rows = room.run("cases", "list", "--where", where).out.splitlines()
         assert sorted(row.split("\t")[0] for row in rows) == sorted(wanted), where
+    assert room.run("cases", "list", "severity:low", "--where", "member:gp").out.startswith(second)
     bad = room.run("cases", "list", "--where", "serverity>=high")
     assert bad.code == 2 and "did you mean 'severity'" in bad.err
     words = ["cases", "close", "--where", "member:dental", "--verdict", "benign", "--rsit", "test", "-m", "drill"]
