@@ -6,6 +6,7 @@ Components are made on first use (`part`), so that a command which only lists ca
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -127,15 +128,19 @@ class App:
         shipped = [folder("playbooks")] if self.config.respond.shipped else []
         return shipped + [Path(name) for name in self.config.respond.playbooks]
 
-    def feeds(self) -> list[Feed]:
-        """The configured sources, each with its decoder."""
+    def feeds(self, *, patience: float = math.inf) -> list[Feed]:
+        """The configured sources, each with its decoder. `patience`: seconds a read may wait for tshark."""
         from csirt.decode.build import decoder_for
         from csirt.pipeline import Feed
         from csirt.sources.build import open_source
 
         now = self.clock.now()
         return [
-            Feed(open_source(source, self.config), decoder_for(source, self.config, now=now), source.vrf)
+            Feed(
+                open_source(source, self.config, clock=self.clock, patience=patience),
+                decoder_for(source, self.config, now=now),
+                source.vrf,
+            )
             for source in self.config.sources
         ]
 

@@ -4,6 +4,7 @@ fed by progress, never by a timer."""
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -44,7 +45,7 @@ class Daemon:
         app.provide("daemon", self)
         app.store  # noqa: B018 opening it first makes a second owner fail before anything listens
         self._note("start", {"once": once})
-        self.pipeline = app.pipeline(app.feeds())
+        self.pipeline = app.pipeline(app.feeds(patience=math.inf if once else 0.0))
         if once:
             self.pipeline.drain()
             app.part("deliverer").tick()
@@ -92,8 +93,13 @@ class Daemon:
         from csirt.collect.receiver import Receiver
 
         app, config = self.app, self.app.config
+        handed = systemd.listen_fds()
         for listener in config.collect.listeners:
-            receiver = Receiver(listener, config.collect.spool, config.path("spool"), app.metrics, app.clock)
+            # A socket unit's sockets go to the listeners in their order; the kernel kept datagrams over our restart.
+            mine = [handed.pop(0)] if handed else None
+            receiver = Receiver(
+                listener, config.collect.spool, config.path("spool"), app.metrics, app.clock, handed=mine
+            )
             receiver.start()
             self.receivers.append(receiver)
         self._server = Server(config.control, self.context)
@@ -133,6 +139,11 @@ class Daemon:
             if self._reload.is_set():
                 self._reload.clear()
                 self.reload()
+            failed = next((receiver.failed for receiver in self.receivers if receiver.failed), None)
+            if failed is not None:
+                LOG.error("a receiver can no longer promise what it spools; stopping: %s", failed.message)
+                self.exit_code = FATAL_EXIT
+                return
             try:
                 moved = pipeline.turn()
                 pipeline.advance(pipeline.watermark.until(clock.monotonic()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from csirt.collect.spool import Spool
 from csirt.config import duration
@@ -13,6 +13,7 @@ from csirt.model.records import AuditEntry
 if TYPE_CHECKING:
     from csirt.app import App
     from csirt.daemon import Daemon
+    from csirt.stores.embedded import EmbeddedStore
 
 LOG = logging.getLogger("csirt.jobs")
 
@@ -65,9 +66,14 @@ def expire_actions(app: App) -> None:
 
 def apply_retention(app: App) -> None:
     """Delete what has been kept long enough, with a report."""
+    from csirt.report.shelf import Shelf
     from csirt.stores.embedded.retention import apply
 
-    apply(app.store, app.config.retention, app.clock.now())
+    now = app.clock.now()
+    apply(cast("EmbeddedStore", app.store), app.config.retention, now)
+    shelf = Shelf(app.config.path("reports"), app.config.language)
+    for name in shelf.expire(now - duration(app.config.retention.reports)):
+        LOG.info("reports: deleted %s", name)
 
 
 def gauges(daemon: Daemon) -> None:

@@ -8,7 +8,7 @@ from csirt.cli.common import Settings, say, shared, write, write_json
 
 
 @click.command()
-@click.option("--keep", metavar="DIR", help="Build the network in DIR and leave it there.")
+@click.option("--keep", metavar="DIR", help="Build the network in DIR instead of a temporary folder.")
 @click.option("--seconds", default=20.0, show_default=True, help="How long the hour of traffic takes.")
 @shared
 def demo(settings: Settings, keep: str | None, seconds: float) -> int:
@@ -20,40 +20,35 @@ def demo(settings: Settings, keep: str | None, seconds: float) -> int:
       csirt demo
       csirt demo --keep demo-network --json
     """
-    import contextlib
     import tempfile
     from pathlib import Path
 
     from csirt.clock import SYSTEM
     from csirt.demo.show import run
 
-    with contextlib.ExitStack() as stack:
-        if keep:
-            folder = Path(keep).resolve()
-            folder.mkdir(parents=True, exist_ok=True)
-        else:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="csirt-demo-")))
-        result = run(folder, clock=SYSTEM, say=say, seconds=seconds, lang=settings.lang or "en")
-        screens = result.pop("screens")
-        if settings.as_json:
-            write_json(result)
-            return 0
-        for line in (screens["cases"] + "\n" + screens["case"]).split("\n"):
-            write(line)  # already made safe by the command that printed it
-        plan = result["plan"]
-        write(f"Plan {plan['id']} of case {plan['case']} awaits approval by someone other than who asked for it.")
-        write(f"Report for the member: {result['report']}")
-        write(f"{result['pages']} pages went to the one on call. {result['seconds']} s.")
-        if not keep:
-            write("The folder is deleted now; keep it with:  csirt demo --keep DIR")
-            return 0
-        store = result["store"]
-        write("Try next:")
-        for words in (
-            f"cases show {plan['case']}",
-            f"playbooks runs --case {plan['case']}",
-            "events query --dataset flow --top source.ip,destination.port",
-            "messages pending",
-        ):
-            write(f"  csirt {words} --store {store}")
+    if keep:
+        folder = Path(keep).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="csirt-demo-"))
+    result = run(folder, clock=SYSTEM, say=say, seconds=seconds, lang=settings.lang or "en")
+    screens = result.pop("screens")
+    if settings.as_json:
+        write_json(result)
+        return 0
+    for line in (screens["cases"] + "\n" + screens["case"]).split("\n"):
+        write(line)  # already made safe by the command that printed it
+    plan, store = result["plan"], result["store"]
+    write(f"Plan {plan['id']} of case {plan['case']} awaits approval by someone other than who asked for it.")
+    write(f"Report for the member: {result['report']}")
+    write(f"{result['pages']} pages went to the one on call. {result['seconds']} s.")
+    write("Try next:")
+    for words in (
+        f"cases show {plan['case']}",
+        f"playbooks runs --case {plan['case']}",
+        "events query --dataset flow --top source.ip,destination.port",
+        "messages pending",
+    ):
+        write(f"  csirt {words} --store {store}")
+    write(f"Everything is in {folder}; delete it when you are done.")
     return 0
