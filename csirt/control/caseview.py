@@ -226,15 +226,20 @@ def confidence(context: Context, incidents: list[dict[str, Any]], alerts: list[d
     ]
     if len(datasets) >= 2:
         speaks_for.append({"reason": "datasets", "value": ", ".join(sorted(datasets))})
-    against = _against(context, incidents, rules, datasets, matches)
+    against = _against(context, incidents, alerts)
+    if len(rules) == 1:
+        against.append({"reason": "one_rule", "value": 1})
+    if len(datasets) == 1:
+        against.append({"reason": "one_dataset", "value": next(iter(datasets))})
+    if matches == 1:
+        against.append({"reason": "once", "value": 1})
     if any(item["reason"] in ("nat", "scanner", "window") for item in against):
         level = max(level - 1, 0)
     return {"level": ("low", "medium", "high")[level], "for": speaks_for, "against": against}
 
 
-def _against(
-    context: Context, incidents: list[dict[str, Any]], rules: set[str], datasets: set[str], matches: int
-) -> list[dict[str, Any]]:
+def _against(context: Context, incidents: list[dict[str, Any]], alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the register and the flows know that makes a false alarm more likely."""
     found: list[dict[str, Any]] = []
     register = part(context, "register")
     actors = sorted(
@@ -256,12 +261,8 @@ def _against(
             found.append({"reason": "nat", "value": address})
         elif host.role == "scanner":
             found.append({"reason": "scanner", "value": address})
-    if len(rules) == 1:
-        found.append({"reason": "one_rule", "value": 1})
-    if len(datasets) == 1:
-        found.append({"reason": "one_dataset", "value": next(iter(datasets))})
-    if matches == 1:
-        found.append({"reason": "once", "value": 1})
+    if any("inside" in alert.get("facts", {}).get("csirt.supplier_window", []) for alert in alerts):
+        found.append({"reason": "window", "value": True})
     return found
 
 

@@ -26,7 +26,8 @@ class Guard:
     def __init__(self, config: Respond, register: AddressRegister | None) -> None:
         self._cap = config.members_per_hour
         self._never: list[tuple[Network, str]] = []
-        self._members = {name for name in config.never_touch if not _is_network(name)}
+        self._named = {name for name in config.never_touch if not _is_network(name)}
+        self._members = set(self._named)
         for name in config.never_touch:
             if _is_network(name):
                 self._never.append((ipaddress.ip_network(name, strict=False), f"never_touch {name}"))
@@ -43,6 +44,15 @@ class Guard:
                 spaces = [prefix.network for prefix in site.prefixes] + [asset.network for asset in site.assets]
                 self._never += [(ipaddress.ip_network(space, strict=False), reason) for space in spaces]
             self._members.add(member.id)
+
+    def problems(self) -> list[str]:
+        """Entries of never_touch that protect nothing: neither an address nor a member of the register."""
+        known = {member.id for member in self._register.members()} if self._register is not None else set()
+        return [
+            f"respond.never_touch: {name!r} is neither an address, a prefix nor a member of the register; it protects "
+            "nothing"
+            for name in sorted(self._named - known)
+        ]
 
     def refuse(self, action: Action, touched: Iterable[str] = ()) -> str:
         """Why the action must not be done; empty when nothing speaks against it.

@@ -66,6 +66,8 @@ def test_confidence_counts_independent_evidence(tmp_path: Path) -> None:
     assert level(("a", "flow", 1), ("b", "mail", 1))[1] == ["outside"]
     incident["entities"][0]["value"] = "pc-17"
     assert level(("a", "flow", 12))[0] == "medium"
+    made = [{"rule_id": "a", "dataset": "flow", "count": 12, "facts": {"csirt.supplier_window": ["inside"]}}]
+    assert caseview.confidence(context(room), [incident], made)["level"] == "low"
 
 
 def test_watching_gives_the_queue_and_then_each_change(tmp_path: Path) -> None:

@@ -144,6 +144,13 @@ def _harmless(action: Action) -> None:
     assert rollback == action.parameters["lines"]
 
 
+def test_a_name_that_protects_nothing_is_told() -> None:
+    """A slip in never_touch must not look like protection."""
+    assert GUARD.problems() == []
+    (problem,) = Guard(Respond(never_touch=["clinc", "10.0.0.0/8"]), REGISTER).problems()
+    assert "'clinc'" in problem and "protects nothing" in problem
+
+
 def test_an_unreadable_line_is_an_error_for_a_person_too() -> None:
     """The same reader serves tests and guard: it raises, it does not guess."""
     with pytest.raises(BadLine):
