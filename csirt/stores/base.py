@@ -100,7 +100,8 @@ class Store(Protocol):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[dict[str, Any]]:
-        """Documents of a kind. `where`: equality on indexed fields (a list means any of), `<field>__gte`, `__lt`."""
+        """Documents of a kind. `where`: equality on indexed fields (a list means any of), `<field>__gte`, `__lt`;
+        severities compare and order by rank. Raises Usage for a field that is not indexed."""
 
     def count(self, kind: str, where: dict[str, Any] | None = None) -> int:
         """How many documents `find` would give, without reading them."""
@@ -123,7 +124,8 @@ class Store(Protocol):
         ids: list[str] | None = None,
         columns: list[str] | None = None,
     ) -> Iterator[Batch]:
-        """Event tables from the lake, files outside the time range skipped."""
+        """Event tables, rows with event time in [since, until) or of these ids. `columns`: logical names; time and
+        identity are always there, columns a table does not have are left out."""
 
     def audit(self, since_seq: int = 0, limit: int | None = None) -> Iterator[AuditEntry]:
         """The audit chain in order."""
