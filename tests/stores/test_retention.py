@@ -8,12 +8,14 @@ import pytest
 
 from csirt.clock import DAY, HOUR, Frozen
 from csirt.config import Retention
+from csirt.model.principal import Principal
 from csirt.stores.base import Commit
 from csirt.stores.embedded import EmbeddedStore, open_embedded
 from csirt.stores.embedded.fsck import fsck
 from csirt.stores.embedded.retention import apply, reports
 from tests.stores import build
 
+KARI = Principal("kari", 1000, "operator")
 START = build.START // HOUR * HOUR
 
 
@@ -60,7 +62,7 @@ def test_a_dry_run_deletes_and_records_nothing(store: EmbeddedStore, clock: Froz
     dry = apply(store, Retention(), clock.time, dry_run=True)
     assert rows(store, "flow") == 3_000
     assert (reports(store), list(store.audit())) == ([], [])
-    real = apply(store, Retention(), clock.time, actor="kari")
+    real = apply(store, Retention(), clock.time, by=KARI)
     assert {**dry, "dry_run": False} == real
     assert rows(store, "flow") == 0
 
@@ -69,11 +71,11 @@ def test_the_report_is_kept_and_audited(store: EmbeddedStore, clock: Frozen) -> 
     """Who, when, which dataset, how many rows and bytes, of which hours; a run that deletes nothing leaves nothing."""
     store.commit(Commit(batches=[build.flows(3_000)]))
     clock.time += 91 * DAY
-    report = apply(store, Retention(), clock.time, actor="kari")
+    report = apply(store, Retention(), clock.time, by=KARI)
     apply(store, Retention(), clock.time)
     assert reports(store) == [report]
     (entry,) = list(store.audit())
-    assert (entry.actor, entry.category, entry.action) == ("kari", "operation", "store.retention")
+    assert (entry.actor, entry.uid, entry.category, entry.action) == ("kari", 1000, "operation", "store.retention")
     assert entry.detail["events"][0]["rows"] == 3_000
     assert report["events"][0]["received_from"] == "2025-11-23T12:00:00Z"
 

@@ -94,7 +94,7 @@ def retention(context: Context, dry_run: bool = False) -> dict[str, Any]:
     from csirt.stores.embedded.retention import apply
 
     store = as_embedded(context.store)
-    return apply(store, context.config.retention, context.clock.now(), dry_run=dry_run, actor=context.principal.name)
+    return apply(store, context.config.retention, context.clock.now(), dry_run=dry_run, by=context.principal)
 
 
 @verb("store.reports", right="operate")

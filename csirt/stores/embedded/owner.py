@@ -14,6 +14,7 @@ class OwnerLock:
 
     def __init__(self, directory: Path, *, shared: bool = False) -> None:
         """Raises Conflict with the owner's process id when another process owns the folder."""
+        self._shared = shared
         path = directory / "owner.lock"
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
@@ -50,5 +51,7 @@ class OwnerLock:
     def release(self) -> None:
         """Give the folder free. The file stays: removing it would let two owners hold different files."""
         if self._handle >= 0:
+            if not self._shared:
+                os.ftruncate(self._handle, 0)
             os.close(self._handle)
             self._handle = -1

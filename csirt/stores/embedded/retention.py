@@ -15,6 +15,7 @@ import apsw
 
 from csirt.clock import HOUR, iso
 from csirt.config import Retention, duration
+from csirt.model.principal import SYSTEM, Principal
 from csirt.model.records import AuditEntry
 from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.lake import parts
@@ -43,7 +44,7 @@ class Plan:
 
 
 def apply(
-    store: EmbeddedStore, retention: Retention, now: int, *, dry_run: bool = False, actor: str = "system"
+    store: EmbeddedStore, retention: Retention, now: int, *, dry_run: bool = False, by: Principal = SYSTEM
 ) -> dict[str, Any]:
     """Delete what is over its time, in one transaction; returns the report, which the store keeps when anything was
     deleted. `dry_run`: only report."""
@@ -55,7 +56,7 @@ def apply(
             return report
         with store.database.transaction("applying retention") as connection:
             _delete(connection, plan)
-            _record(connection, plan, report, now, actor)
+            _record(connection, plan, report, now, by)
         store.keeper.trash([part.path for part in plan.parts if part.path])
         store.keeper.count_waiting()
     store.keeper.empty_trash()
@@ -181,13 +182,21 @@ def _delete(connection: apsw.Connection, plan: Plan) -> None:
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('audit_base', ?)", (str(plan.audit_until),))
 
 
-def _record(connection: apsw.Connection, plan: Plan, report: dict[str, Any], now: int, actor: str) -> None:
+def _record(connection: apsw.Connection, plan: Plan, report: dict[str, Any], now: int, by: Principal) -> None:
     detail: dict[str, Any] = {"events": report["events"], "documents": report["documents"], "audit": report["audit"]}
     base = chain.base(connection)
     if base.seq:
         # Every report confirms where the chain begins, so that the newest one kept always does.
         detail["audit_base"] = str(base)
-    entry = AuditEntry(time=now, actor=actor, category="operation", action=chain.RETIRED, detail=detail)
+    entry = AuditEntry(
+        time=now,
+        actor=by.name,
+        uid=by.uid,
+        on_behalf=by.delegate,
+        category="operation",
+        action=chain.RETIRED,
+        detail=detail,
+    )
     chain.append(connection, [entry])
     connection.execute("INSERT INTO deletion_report (time, doc) VALUES (?, ?)", (now, documents.text(report)))
 

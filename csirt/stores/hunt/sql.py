@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 # polars' SQL can read files by these functions, and nobody may through us.
 _OUTSIDE = re.compile(r"read_(csv|parquet|ipc|json|ndjson)|scan_(csv|parquet|ipc|json|ndjson)", re.IGNORECASE)
-MOST_ROWS = 20_000_000
+MOST_BYTES = 1 << 30
 
 
 def query(store: EmbeddedStore, question: Question, text: str) -> dict[str, Any]:
     """`{columns: [name], rows: [[value]]}`. Tables are named as the datasets, columns in double quotes as in
     `schema.md`; only those the text names are read. Raises Usage for SQL that cannot be run, and where more than
-    20 million rows would be loaded."""
+    a gigabyte of columns would be loaded."""
     if _OUTSIDE.search(text):
         raise Usage("the query reads a file; only the datasets can be queried: " + ", ".join(ecs.DATASETS))
     context = pl.SQLContext(eager=True)
@@ -53,13 +53,13 @@ def _table(store: EmbeddedStore, question: Question, dataset: str, text: str) ->
     """A dataset's rows with the columns the text names (all for `*`)."""
     everything = re.search(r"\*(?!\s*\))", text) is not None  # but count(*) names none
     made: list[pa.Table] = []
-    rows = 0
+    size = 0
     for batch in _batches(store, question, dataset):
         names = [name for name in all_names(batch) if everything or f'"{name}"' in text or name == "@timestamp"]
         made.append(columns(batch, names))
-        rows += batch.rows
-        if rows > MOST_ROWS:
-            raise Usage(f"more than {MOST_ROWS} rows of {dataset}: narrow it with --since, --until or --where")
+        size += made[-1].nbytes
+        if size > MOST_BYTES:
+            raise Usage(f"too much of {dataset}: name fewer columns, or narrow it with --since, --until or --where")
     if not made:
         wanted = [name for name in fields_of(dataset) if everything or f'"{name}"' in text]
         return pl.DataFrame({name: pl.Series(name, [], pl.String) for name in wanted or ["@timestamp"]})

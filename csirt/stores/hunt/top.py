@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 _SUMS = ("network.bytes", "network.packets")
 _MERGE_ROWS = 500_000  # partial sums beyond this are added up before more are made
+MOST_ITEMS = 1_000_000
 ORDERS = ("bytes", "packets", "events")
 
 
 def top(store: EmbeddedStore, question: Question, fields: list[str], order: str = "bytes") -> dict[str, Any]:
     """`{fields, items: [{<field>: value, …, events, packets, bytes}], count, truncated}`, sorted by `order`, then by
-    the values; `limit` of the question cuts items. Raises Usage for a field no dataset has, or an unknown order."""
+    the values; `limit` of the question cuts items. Raises Usage for a field no dataset has, an unknown order, and for
+    more than a million items."""
     if order not in ORDERS:
         raise Usage(f"cannot order by {order!r}; choose {', '.join(ORDERS)}")
     keys = [part for name in fields for part in ecs.physical(name)]
@@ -45,9 +47,16 @@ def top(store: EmbeddedStore, question: Question, fields: list[str], order: str 
             rows = partial[0].height
     _check(fields, seen)
     merged = _again(partial, keys) if partial else None
-    items = [] if merged is None else _items(merged, fields, order)
-    limit = question.limit if question.limit is not None else len(items)
-    return {"fields": fields, "items": items[:limit], "count": len(items[:limit]), "truncated": limit < len(items)}
+    if merged is None:
+        return {"fields": fields, "items": [], "count": 0, "truncated": False}
+    limit = question.limit if question.limit is not None else merged.height
+    if min(limit, merged.height) > MOST_ITEMS:
+        raise Usage(f"{merged.height} different values: name fewer fields, or add --limit")
+    by = {"bytes": "+network.bytes", "packets": "+network.packets", "events": "+events"}[order]
+    down = [by, "+events"]
+    ranked = merged.sort([*down, *keys], descending=[True] * 2 + [False] * len(keys)).head(limit)
+    items = _items(ranked, fields)
+    return {"fields": fields, "items": items, "count": len(items), "truncated": limit < merged.height}
 
 
 def _check(fields: list[str], seen: set[str]) -> None:
@@ -92,14 +101,13 @@ def _again(partial: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
     return whole.group_by(keys).agg(pl.col("+events").sum(), *(pl.col(f"+{name}").sum() for name in _SUMS))
 
 
-def _items(frame: pl.DataFrame, fields: list[str], order: str) -> list[dict[str, Any]]:
+def _items(frame: pl.DataFrame, fields: list[str]) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     for row in frame.iter_rows(named=True):
         item = {name: _value(row, name) for name in fields}
         item["bytes"], item["packets"] = row["+network.bytes"], row["+network.packets"]
         item["events"] = row["+events"]
         items.append(item)
-    items.sort(key=lambda item: (-item[order], -item["events"], [str(item[name]) for name in fields]))
     return items
 
 

@@ -74,9 +74,9 @@ def test_what_cannot_be_asked_is_refused(store: EmbeddedStore, text: str) -> Non
     assert query(store, Question(), "SELECT count(*) AS n FROM flow")["rows"] == [[3_100]]
 
 
-def test_too_many_rows_are_refused_before_memory_is_gone(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_is_refused_before_memory_is_gone(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound the sentence says how to narrow."""
-    monkeypatch.setattr(module, "MOST_ROWS", 3_000)
+    monkeypatch.setattr(module, "MOST_BYTES", 3_000)
     with pytest.raises(Usage, match="--since"):
         query(store, Question(), "SELECT count(*) AS n FROM flow")
     with pytest.raises(Usage, match="--dataset"):

@@ -81,3 +81,11 @@ def test_unknown_fields_and_orders_are_refused(store: EmbeddedStore) -> None:
     with pytest.raises(Usage, match="bytes, packets, events"):
         top(store, Question(), ["destination.port"], "size")
     assert top(store, Question(until=0), ["destination.port"])["items"] == []
+
+
+def test_too_many_values_want_a_limit(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound nothing is given out unless --limit says how much."""
+    monkeypatch.setattr(module, "MOST_ITEMS", 3)
+    with pytest.raises(Usage, match="--limit"):
+        top(store, Question(dataset="flow"), ["source.ip"])
+    assert top(store, Question(dataset="flow", limit=3), ["source.ip"])["count"] == 3

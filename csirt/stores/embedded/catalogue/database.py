@@ -65,11 +65,11 @@ class Database:
             connection.pragma("synchronous", "full")
             connection.pragma("secure_delete", "fast")
             connection.wal_autocheckpoint(2_000)
+            connection.pragma("journal_size_limit", 64 * 1024 * 1024)
         else:
             connection.pragma("query_only", True)
         connection.pragma("temp_store", "memory")
         connection.pragma("cache_size", -16_384)
-        connection.pragma("mmap_size", 256 * 1024 * 1024)
         return connection
 
     @property

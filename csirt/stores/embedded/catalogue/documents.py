@@ -227,8 +227,8 @@ def incidents_with(
     pairs = json_list(list(pair) for pair in entities)
     rows = connection.execute(
         """SELECT doc FROM incidents WHERE merged_into = '' AND last >= ? AND first <= ? AND id IN (
-             SELECT e.incident FROM json_each(?) AS j JOIN incident_entity AS e
-               ON e.kind = json_extract(j.value, '$[0]') AND e.value = json_extract(j.value, '$[1]'))
+             SELECT e.incident FROM json_each(?) AS j CROSS JOIN incident_entity AS e
+               WHERE e.kind = json_extract(j.value, '$[0]') AND e.value = json_extract(j.value, '$[1]'))
            ORDER BY id""",
         (since, until, pairs),
     )

@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
@@ -47,8 +48,27 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
 def to_parquet(table: pa.Table) -> pa.Buffer:
     """A table as the bytes of a Parquet file, in memory."""
     sink = pa.BufferOutputStream()
-    pq.write_table(one_dictionary(table), sink, row_group_size=ROW_GROUP, **parquet_options(table.schema))
+    pq.write_table(compact(table), sink, row_group_size=ROW_GROUP, **parquet_options(table.schema))
     return sink.getvalue()
+
+
+def compact(table: pa.Table) -> pa.Table:
+    """The same table without dictionary entries that no row uses, where they would weigh more than the rows: a few
+    rows cut from a large batch still carry all of its texts."""
+    table = one_dictionary(table)
+    for index, field in enumerate(table.schema):
+        if not pa.types.is_dictionary(field.type) or not table.num_rows:
+            continue
+        texts = table.column(index).chunk(0).dictionary
+        if len(texts) <= max(64, table.num_rows // 8):
+            continue
+        column = table.column(index).combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        used = np.bincount(np.asarray(column.indices.drop_null()), minlength=len(texts)) > 0
+        moved = pa.array((np.cumsum(used) - 1).astype(np.int32)).take(column.indices)
+        slim = pa.DictionaryArray.from_arrays(moved, texts.filter(pa.array(used)))
+        table = table.set_column(index, field, slim)
+    return table
 
 
 def one_dictionary(table: pa.Table) -> pa.Table:
@@ -63,7 +83,7 @@ def to_ipc(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     options = ipc.IpcWriteOptions(compression="zstd", unify_dictionaries=True)
     with ipc.new_stream(sink, table.schema, options=options) as writer:
-        writer.write_table(one_dictionary(table).combine_chunks())
+        writer.write_table(compact(table).combine_chunks())
     return bytes(sink.getvalue())
 
 
