@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 
 from csirt.safety import log as clean
 
@@ -16,6 +18,14 @@ class _OneLine(logging.Formatter):
             trace = self.formatException(record.exc_info)
             text += "\n" + "\n".join("    " + clean(line) for line in trace.split("\n"))
         return text
+
+
+def trace(error: BaseException) -> str:
+    """Where an exception was raised, innermost call last, and of which class it is; without its message, which may
+    quote what must not leave decode (decision 15)."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    calls = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"{type(error).__name__} at {calls}"
 
 
 def configure(level: int) -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,11 +16,13 @@ from csirt import config as settings
 from csirt.clock import Clock
 from csirt.decode.base import Decoder
 from csirt.errors import Conflict
+from csirt.logs import trace
 from csirt.metrics import Metrics, RateLimited
 from csirt.model.batch import Batch, Decoded
 from csirt.model.chunk import Chunk, Position
 from csirt.sources.base import Input, Source
 from csirt.stores.base import Commit, Store
+from csirt.tally import Tally, size
 from csirt.watermark import Watermark
 
 LOG = logging.getLogger("csirt.pipeline")
@@ -42,9 +44,20 @@ class Feed:
     decoder: Decoder
     vrf: str = ""
     limit: int = 4_096
-    # Rows, hits and units of packets whose flows are still open: committed together at the next cut.
+    # Rows, counts and positions of packets whose flows are still open: committed together at the next cut.
     batches: list[Batch] = field(default_factory=list)
     reading: dict[str, Position] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def tally(self, fingerprint: str) -> Tally:
+        """The counters of an input since its last commit."""
+        return self.tallies.setdefault(fingerprint, Tally(self.source.id))
+
+    def forget(self) -> None:
+        """Nothing of what was read since the last commit counts: it is read again."""
+        self.batches = []
+        self.reading.clear()
+        self.tallies.clear()
 
 
 class Pipeline:
@@ -110,7 +123,7 @@ class Pipeline:
         if decoded is None:
             return 1
         self._adapt(feed, chunk, decoded)
-        self._count(chunk, decoded)
+        self._count(feed, chunk, decoded)
         feed.batches += decoded.batches
         here = Position(item.source, item.fingerprint, chunk.end, chunk.end_of_input, dict(chunk.extra))
         if decoded.held and decoded.state is None and not chunk.end_of_input:
@@ -125,10 +138,13 @@ class Pipeline:
         if not decoded.batches and decoded.state is None:
             return
         self._problems(feed.source.id, decoded)
-        change = self._rows(feed, decoded.batches)
+        tally = Tally(feed.source.id)
+        tally.decoded(decoded)
+        change = self._rows(feed, decoded.batches, tally)
         change.states[f"decoder:{feed.source.id}"] = decoded.state
-        change.counts.update(_stage_counts(feed.source.id, None, decoded))
+        change.counts = tally.counts
         self.store.commit(change)
+        tally.publish(self.metrics)
 
     def advance(self, until: int | None) -> dict[str, int]:
         """Let the analysis consume what the watermark sets free."""
@@ -162,16 +178,18 @@ class Pipeline:
         """Decode; should a decoder fail on some bytes, close in on the one unit that does it, drop and count that."""
         try:
             return feed.decoder.decode(chunk)
-        except Exception:
-            LOG.exception("decoding %s failed at offset %d", feed.source.id, chunk.start)
+        except Exception as error:
+            # The message of an exception may quote the bytes it is about (decision 15): only where it was raised.
+            LOG.error("decoding %s failed at offset %d: %s", feed.source.id, chunk.start, trace(error))
+            held = feed.tally(item.fingerprint).held
             feed.decoder.load(self.store.state(f"decoder:{feed.source.id}"))
-            feed.batches.clear()
-            feed.reading.clear()
-            if chunk.units > 1:
-                feed.limit = max(1, chunk.units // 8)
+            feed.forget()
+            if size(chunk) > 1 and feed.limit > 1:
+                feed.limit = max(1, min(feed.limit, size(chunk)) // 8)
                 return None
-            skipped = Decoded(entered=chunk.units, dropped={"internal_error": chunk.units})
-            self._count(chunk, skipped)
+            # What the decoder still held of this input goes with it: the position moves past both.
+            skipped = Decoded(entered=size(chunk) + held, dropped={"internal_error": size(chunk) + held})
+            self._count(feed, chunk, skipped)
             position = Position(item.source, item.fingerprint, chunk.end, chunk.end_of_input, dict(chunk.extra))
             self._commit(feed, item, position, skipped)
             return None
@@ -184,7 +202,7 @@ class Pipeline:
         elif chunk.units >= feed.limit:
             feed.limit = min(feed.limit * 4, self.batch_rows)
 
-    def _rows(self, feed: Feed, batches: list[Batch]) -> Commit:
+    def _rows(self, feed: Feed, batches: list[Batch], tally: Tally) -> Commit:
         """Enrich and match the batches: a commit with rows, hits, and how far event time has come."""
         change = Commit()
         hits: list[pa.Table] = []
@@ -192,11 +210,9 @@ class Pipeline:
         for batch in batches:
             with self._timed("enrich"):
                 enriched = self.enrich(batch, feed.vrf)
-            self.metrics.stage("enrich", batch.rows, enriched.rows)
             with self._timed("detect"):
                 found = self.match(enriched)
-            self.metrics.stage("detect", enriched.rows, enriched.rows)
-            self.metrics.count("csirt_hits_total", found.num_rows)
+            tally.hits += found.num_rows
             if found.num_rows:
                 hits.append(found)
             seen = self.watermark.greatest_of(enriched, self.clock.now())
@@ -206,33 +222,34 @@ class Pipeline:
             change.hits = pa.concat_tables(hits)
             if self.watermark.mark is not None:
                 late = pc.sum(pc.less_equal(change.hits.column("time"), self.watermark.mark)).as_py()
-                self.metrics.count("csirt_late_hits_total", int(late or 0))
+                tally.late += int(late or 0)
+        tally.rows(change.batches)
         self.watermark.saw(feed.source.id, greatest, self.clock.monotonic())
         change.states.update(self.watermark.state(feed.source.id))
         return change
 
     def _commit(self, feed: Feed, item: Input, position: Position, decoded: Decoded) -> None:
-        committed = self.store.position(item.source, item.fingerprint)
-        change = self._rows(feed, feed.batches)
-        events = sum(batch.rows for batch in change.batches)
-        before = committed.extra.get("events", 0) if committed else 0
-        position.extra["events"] = before + events
-        change.position = position
-        change.previous = committed.offset if committed else 0
-        if decoded.state is not None:
-            change.states[f"decoder:{feed.source.id}"] = decoded.state
-        change.counts = _stage_counts(feed.source.id, decoded, decoded)
+        tally = feed.tally(item.fingerprint)
         try:
+            committed = self.store.position(item.source, item.fingerprint)
+            change = self._rows(feed, feed.batches, tally)
+            before = committed.extra.get("events", 0) if committed else 0
+            position.extra["events"] = before + sum(batch.rows for batch in change.batches)
+            change.position = position
+            change.previous = committed.offset if committed else 0
+            if decoded.state is not None:
+                change.states[f"decoder:{feed.source.id}"] = decoded.state
+            change.counts = tally.counts
             with self._timed("stores"):
                 self.store.commit(change)
         except BaseException:
             feed.decoder.load(self.store.state(f"decoder:{feed.source.id}"))
-            feed.reading.clear()
+            feed.forget()
             raise
-        finally:
-            feed.batches = []
+        feed.batches = []
         feed.reading.pop(item.fingerprint, None)
-        self.metrics.stage("stores", events, events)
+        feed.tallies.pop(item.fingerprint, None)
+        tally.publish(self.metrics)
         self._lag(change.batches)
 
     def _lag(self, batches: list[Batch]) -> None:
@@ -242,10 +259,10 @@ class Pipeline:
                 if received:
                     self.lag["stores"] = max(0.0, (self.clock.now() - received) / 1e6)
 
-    def _count(self, chunk: Chunk, decoded: Decoded) -> None:
-        lost = sum(chunk.lost.values())
-        self.metrics.stage("sources", chunk.units + lost, chunk.units, chunk.lost)
-        self.metrics.stage("decode", decoded.entered, decoded.left, decoded.dropped)
+    def _count(self, feed: Feed, chunk: Chunk, decoded: Decoded) -> None:
+        tally = feed.tally(chunk.fingerprint)
+        tally.read(chunk)
+        tally.decoded(decoded)
         for reason, number in chunk.lost.items():
             self.warn.warning(f"{chunk.source}:{reason}", f"source {chunk.source}: {number} lost: {reason}")
         self._problems(chunk.source, decoded)
@@ -253,22 +270,3 @@ class Pipeline:
     def _problems(self, source: str, decoded: Decoded) -> None:
         for problem in decoded.problems[:5]:
             self.warn.warning(f"{source}:{problem[:40]}", f"source {source}: {problem}")
-
-
-def _stage_counts(source: str, entered: Decoded | None, decoded: Decoded) -> dict[str, int]:
-    """The counters a commit accumulates, so that they survive restarts."""
-    counts: dict[str, Any] = {}
-    if entered is not None:
-        counts[f"decode.in.{source}"] = entered.entered
-        counts[f"decode.out.{source}"] = entered.left
-    for reason, number in decoded.dropped.items():
-        counts[f"decode.dropped.{source}.{reason}"] = number
-    for exporter in decoded.exporters:
-        where = f"{exporter.get('address')}|{exporter.get('version')}|{exporter.get('domain')}"
-        for key, value in exporter.items():
-            if key not in ("address", "version", "domain") and value:
-                counts[f"exporter.{where}.{key}"] = int(value)
-    for batch in decoded.batches:
-        key = f"events.{batch.dataset}"
-        counts[key] = counts.get(key, 0) + batch.rows
-    return counts

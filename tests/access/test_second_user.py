@@ -55,7 +55,7 @@ def waiting(client: SocketClient) -> list[dict[str, object]]:
 
 def refusals(client: SocketClient) -> list[dict[str, object]]:
     """Refused tries in the audit."""
-    items: list[dict[str, object]] = client.call("audit.list")["items"]
+    items = list(client.stream("audit.list"))
     return [item for item in items if item["category"] == "refused"]
 
 

@@ -6,7 +6,9 @@ from collections import defaultdict
 from typing import Any
 
 from csirt.clock import iso
+from csirt.collect.stats import read_all
 from csirt.control.verbs import Context, verb
+from csirt.metrics import STAGES
 
 EXPORTER = (
     "received",
@@ -16,6 +18,7 @@ EXPORTER = (
     "malformed",
     "held",
     "expired",
+    "dropped",
     "decoded",
     "stored",
 )
@@ -26,8 +29,8 @@ def show(context: Context) -> dict[str, Any]:
     """`csirt.status/1`: stages, exporters, receivers, warnings."""
     counts = context.store.counts()
     daemon = context.part("daemon")
-    receivers = [receiver.stats() for receiver in daemon.receivers] if daemon else []
-    stages = _stages(counts, daemon)
+    receivers = _receivers(context, daemon)
+    stages = _stages(counts, daemon, receivers)
     mark = context.store.state("watermark")
     document = {
         "schema": "csirt.status/1",
@@ -37,6 +40,7 @@ def show(context: Context) -> dict[str, Any]:
         "stages": stages,
         "exporters": _exporters(counts),
         "events": {name[7:]: value for name, value in sorted(counts.items()) if name.startswith("events.")},
+        "redacted": _redacted(counts),
         "receivers": receivers,
     }
     document["warnings"] = _warnings(context, document, daemon)
@@ -51,31 +55,64 @@ def reload(context: Context) -> dict[str, Any]:
     return {"schema": "csirt.reload/1", "problems": notes}
 
 
-def _stages(counts: dict[str, int], daemon: Any) -> list[dict[str, Any]]:
-    """Every stage with in, out and dropped; decoding is counted over restarts, the rest since the start."""
-    live = {stage["name"]: stage for stage in daemon.app.metrics.stages()} if daemon else {}
-    decode: dict[str, Any] = {"name": "decode", "in": 0, "out": 0, "dropped": defaultdict(int)}
-    for name, value in counts.items():
-        if name.startswith("decode.in."):
-            decode["in"] += value
-        elif name.startswith("decode.out."):
-            decode["out"] += value
-        elif name.startswith("decode.dropped."):
-            decode["dropped"][name.rpartition(".")[2]] += value
-    decode["dropped"] = dict(decode["dropped"])
-    events = sum(value for name, value in counts.items() if name.startswith("events."))
-    defaults = {
-        "decode": decode,
-        "stores": {"name": "stores", "in": events, "out": events, "dropped": {}},
-    }
-    from csirt.metrics import STAGES
+def _receivers(context: Context, daemon: Any) -> list[dict[str, Any]]:
+    """Counters of every receiver that fills this spool: the daemon's own as they are now, those of other processes as
+    they last wrote them."""
+    own = [receiver.stats() for receiver in daemon.receivers] if daemon else []
+    known = {(item["source"], item["kind"], *item["listen"]) for item in own}
+    others = read_all(context.config.path("spool")) if context.live else []
+    return own + [item for item in others if (item["source"], item["kind"], *item["listen"]) not in known]
 
-    empty: dict[str, Any] = {"in": 0, "out": 0, "dropped": {}}
+
+def _stages(counts: dict[str, int], daemon: Any, receivers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every stage with in, out and dropped, counted over restarts; correlate and later since the start."""
+    live = {str(stage["name"]): stage for stage in daemon.app.metrics.stages()} if daemon else {}
+    known: dict[str, dict[str, Any]] = {"collect": _collected(receivers)}
+    for name in ("sources", "decode"):
+        known[name] = _counted(counts, name)
+    for name in ("enrich", "detect", "stores"):
+        rows = sum(value for key, value in counts.items() if key.startswith("events."))
+        known[name] = {"in": rows, "out": rows, "dropped": {}}
     lag = daemon.pipeline.lag if daemon and daemon.pipeline else {}
     return [
-        {**(defaults.get(name) or live.get(name) or {"name": name, **empty}), "lag_s": round(lag.get(name, 0.0), 3)}
+        {
+            **(known.get(name) or live.get(name) or {"in": 0, "out": 0, "dropped": {}}),
+            "name": name,
+            "lag_s": round(lag.get(name, 0.0), 3),
+        }
         for name in STAGES
     ]
+
+
+def _collected(receivers: list[dict[str, Any]]) -> dict[str, Any]:
+    dropped: dict[str, int] = defaultdict(int)
+    for item in receivers:
+        for reason, number in item["spool_dropped"].items():
+            dropped[reason] += number
+    entered, left = (sum(item[key] for item in receivers) for key in ("received", "spooled"))
+    return {"in": entered, "out": left, "dropped": dict(dropped)}
+
+
+def _counted(counts: dict[str, int], stage: str) -> dict[str, Any]:
+    """A stage's commit counters over all sources (csirt.tally)."""
+    totals: dict[str, int] = {"in": 0, "out": 0}
+    dropped: dict[str, int] = defaultdict(int)
+    for name, value in counts.items():
+        kind = name.removeprefix(f"{stage}.").partition(".")[0] if name.startswith(f"{stage}.") else ""
+        if kind == "dropped":
+            dropped[name.rpartition(".")[2]] += value
+        elif kind:
+            totals[kind] += value
+    return {**totals, "dropped": dict(dropped)}
+
+
+def _redacted(counts: dict[str, int]) -> dict[str, int]:
+    """Values that held an identity number, by column, over all sources."""
+    found: dict[str, int] = defaultdict(int)
+    for name, value in counts.items():
+        if name.startswith("redacted."):
+            found[name.partition("|")[2]] += value
+    return dict(sorted(found.items()))
 
 
 def _exporters(counts: dict[str, int]) -> list[dict[str, Any]]:

@@ -304,6 +304,7 @@ class Intake:
         deltas.add("decoded", owner[ok & (outcome == "left")])
         deltas.add("expired", owner[ok & (outcome == "expired")])
         deltas.add("held", owner[ok & (outcome == "held")])
+        deltas.add("dropped", owner[ok & (outcome == "malformed")])
         deltas.add("malformed", self.m_exporter, self.m_bad)
         deltas.add("malformed", self.s_exporter, self.bad)
         for name, values in (
@@ -370,6 +371,7 @@ class Deltas:
             "malformed",
             "held",
             "expired",
+            "dropped",
             "decoded",
             "sequence_late",
             "sequence_resets",
