@@ -253,3 +253,26 @@ def test_texts_no_row_uses_are_not_written(store: EmbeddedStore) -> None:
     values = [batch.table.column("csirt.source.member.name").to_pylist() for batch in store.events()]
     assert [value[:3] for value in values] == [["member-049999", None, "member-000000"]] * 2
     assert fsck(store) == []
+
+
+def test_a_damaged_file_keeps_no_other_from_being_merged(
+    store: EmbeddedStore, clock: Frozen, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its group is left alone and said once; the files of another hour merge all the same."""
+    for hour in range(2):
+        for n in range(3):
+            store.commit(Commit(batches=[build.flows(2_100, name=str(hour), first=n * 2_100)]))
+        clock.time += HOUR
+    first, second = sorted({Path(name).parent for name in files(store)})
+    victim = next((store.lake / first).iterdir())
+    data = bytearray(victim.read_bytes())
+    data[10:2_000] = bytes(1_990)
+    victim.write_bytes(data)
+    clock.time += HOUR
+    store.maintain()
+    store.maintain()
+    clock.time += HOUR
+    store.maintain()
+    assert len(list((store.lake / first).iterdir())) == 3
+    assert len(list((store.lake / second).iterdir())) == 1
+    assert len(caplog.records) == 1

@@ -37,7 +37,7 @@ def fsck(store: EmbeddedStore, *, checksums: bool = True, fold: Fold | None = No
     wholly; existence, size and row counts are always checked. `fold` makes a case of its events and the stored case:
     with it, every case is compared with what its events say."""
     findings: list[Finding] = []
-    with store.keeper.care, store.keeper.lease(), store.database.reading() as connection:
+    with store.keeper.lease(), store.database.reading() as connection:
         checks: tuple[Iterator[Finding], ...] = (
             _sqlite(connection),
             _parts(store, connection, checksums),

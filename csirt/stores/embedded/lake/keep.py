@@ -5,6 +5,7 @@ Only one thread changes existing parts at a time (`care`); commits only add part
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -16,13 +17,17 @@ import pyarrow as pa
 
 from csirt import config as settings
 from csirt.clock import HOUR, Clock
+from csirt.errors import CsirtError
 from csirt.model.batch import Batch
+from csirt.safety import log as clean
 from csirt.stores.embedded.catalogue.database import Database
+from csirt.stores.embedded.faults import DiskFull
 from csirt.stores.embedded.lake import parts
 from csirt.stores.embedded.lake.files import checksum, from_ipc, new_name, place, to_ipc, to_parquet
 from csirt.stores.embedded.lake.merge import Merger, drop_unnamed, remove_empty, stack
 from csirt.stores.errors import FatalStoreError
 
+LOG = logging.getLogger("csirt.stores")
 SMALL_ROWS = 2_000  # fewer rows than this wait in the catalogue
 GATHER_ROWS = 20_000  # so many waiting rows of a dataset become a file with the next commit
 GRACE_S = 60.0  # a merged file stays at least this long, and as long as a reader that began before the merge
@@ -162,7 +167,14 @@ class Keeper:
         with self.care:
             self._gather()
             for group in self._merger.due()[:MERGES_AT_ONCE]:
-                self.trash(self._merger.merge(group))
+                try:
+                    self.trash(self._merger.merge(group))
+                except (DiskFull, FatalStoreError):
+                    raise
+                except (CsirtError, OSError, pa.ArrowException) as error:
+                    # One damaged file must not keep the others from being merged; reading it says so too.
+                    self._merger.leave(group)
+                    LOG.warning("merging event files: %s", clean(error))
         self.empty_trash()
 
     def _gather(self) -> None:
@@ -208,7 +220,8 @@ class Keeper:
 
     def strays(self) -> list[str]:
         """Files of ours that nobody names, and that neither a commit at work nor the trash accounts for."""
-        return self._unnamed()
+        with self.care:  # no merge is at work
+            return self._unnamed()
 
     def _unnamed(self) -> list[str]:
         # In this order: a file seen here is either still being written then, or named in the catalogue after that.

@@ -120,6 +120,10 @@ class Merger:
                 groups += _runs([part for part in ripe if part.tier == tier], FAN_IN)
         return sorted(groups, key=lambda group: group[0].received)
 
+    def leave(self, group: list[parts.Part]) -> None:
+        """Try these parts no more until the next start."""
+        self._alone.update(part.id for part in group)
+
     def merge(self, group: list[parts.Part]) -> list[str]:
         """Merge the longest leading run whose columns fit; returns the paths no longer named."""
         schema: pa.Schema | None = None
