@@ -33,7 +33,7 @@ def open_source(
             source.id,
             source.path,
             period=duration(config.decode.flow_period),
-            dissector=Dissector(list(config.decode.dissect), config.decode.tshark, clock),
+            dissector=Dissector(list(config.decode.dissect), config.decode.tshark, clock, config.path("spool")),
             settle=settle,
             clock=clock,
             patience=patience,

@@ -26,10 +26,15 @@ READ = 8 << 20
 
 
 class Dissector:
-    """What to ask tshark for; says once what is missing. The constructor looks nothing up."""
+    """What to ask tshark for; says once what is missing. The constructor looks nothing up.
 
-    def __init__(self, dissect: list[str], binary: str, clock: Clock) -> None:
+    `scratch`: the spool folder. What tshark prints holds what must not leave decode, such as the queries of URLs
+    (decision 15), so it lies there, without a name; in memory where there is no spool.
+    """
+
+    def __init__(self, dissect: list[str], binary: str, clock: Clock, scratch: Path | None = None) -> None:
         self._wanted = dissect
+        self._scratch = scratch
         self._binary = binary
         self._clock = clock
         self._fields: tshark.Fields | None = None
@@ -51,7 +56,7 @@ class Dissector:
         """Begin the pass over a file. Raises OSError when tshark cannot be started."""
         assert self._fields is not None
         arguments = tshark.tshark_arguments(self._fields, path, self._wanted, binary=self._binary)
-        started = Pass(arguments, path.stat().st_size, self._clock)
+        started = Pass(arguments, path.stat().st_size, self._clock, self._scratch)
         self._running.append(started)
         return started
 
@@ -83,12 +88,13 @@ class Dissector:
 
 
 class Pass:
-    """One running or finished tshark. Its output lies in a file without a name: nobody else can read it."""
+    """One running or finished tshark. Its output lies in a file without a name: nobody else can read it, and it is
+    gone with this process, however that ends."""
 
-    def __init__(self, arguments: list[str], size: int, clock: Clock) -> None:
+    def __init__(self, arguments: list[str], size: int, clock: Clock, scratch: Path | None) -> None:
         self._clock = clock
-        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 closed by `close`
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._output = _unnamed("csirt-dissection", scratch)
+        self._errors = _unnamed("csirt-tshark", None)
         self._process = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
@@ -175,3 +181,11 @@ class Pass:
         LOG.warning("tshark ended with %d: %s", code, clean(tail, 200))
         self._output.truncate(0)
         return {"tshark_failed": 1}
+
+
+def _unnamed(name: str, folder: Path | None) -> IO[bytes]:
+    """A file without a name in `folder` (mode 0600), or in memory when that is none, or cannot be written."""
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            return tempfile.TemporaryFile(dir=folder)
+    return os.fdopen(os.memfd_create(name, os.MFD_CLOEXEC), "w+b")

@@ -122,7 +122,7 @@ def _netflow(path: Path, head: bytes, source: str) -> FileSource:
 def _packets(path: Path, head: bytes, source: str, config: settings.Config) -> FileSource:
     if not pcap.is_capture(head):
         raise Usage(f"{path}: is no pcap or pcapng file; `file {path}` tells what it is")
-    dissector = Dissector(list(config.decode.dissect), config.decode.tshark, SYSTEM)
+    dissector = Dissector(list(config.decode.dissect), config.decode.tshark, SYSTEM, config.path("spool"))
     period = duration(config.decode.flow_period)
     item = CaptureInput(source, content(path), path, period=period, dissector=dissector, patience=float("inf"))
     return FileSource(source, "capture", item)

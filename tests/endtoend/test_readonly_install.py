@@ -33,7 +33,7 @@ def sealed(tmp_path: Path) -> Path:
 
 
 def test_the_daemon_works_from_a_read_only_install_without_home(sealed: Path, tmp_path: Path) -> None:
-    """Content is found inside the package; compiled kernels go to the cache folder; nothing is written to the install."""
+    """Content is found in the package, compiled kernels go to the cache folder, nothing is written to the install."""
     inputs = make(tmp_path / "inputs", flows=3_000)
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -57,9 +57,7 @@ def test_the_daemon_works_from_a_read_only_install_without_home(sealed: Path, tm
     socket = inputs.folder / "csirt.sock"
     log = tmp_path / "daemon.log"
     with daemon(inputs.config, socket, log=log, environment=environment) as client:
-        until(
-            lambda: client.call("status.show")["events"].get("flow", 0) > 1_000, 90, lambda: log.read_text()[-2_000:]
-        )
+        until(lambda: client.call("status.show")["events"].get("flow", 0) > 1_000, 90, lambda: log.read_text()[-2_000:])
     assert sorted(str(path) for path in sealed.rglob("*")) == before
 
 
