@@ -96,6 +96,7 @@ class App:
         for source in self.config.sources:
             problems += self._check_source(source)
         problems += [Problem("configuration", 1, text) for text in self._make_router().check()]
+        problems += [Problem("configuration", 1, text) for text in self._make_responder().guard.problems()]
         return problems
 
     def reload(self) -> list[str]:

@@ -55,6 +55,8 @@ class SocketClient:
         """Items until the end."""
         with self._send(verb, args) as answer:
             for line in answer:
+                if not line.endswith(b"\n"):
+                    break
                 message = json.loads(line)
                 if "item" in message:
                     yield message["item"]
@@ -77,8 +79,8 @@ def _raise(message: dict[str, Any]) -> None:
 
 
 def _value(line: bytes) -> Any:
-    if not line:
-        raise Unreachable("the daemon closed the connection without an answer")
+    if not line.endswith(b"\n"):
+        raise Unreachable("the daemon closed the connection before the end of its answer; try again")
     message = json.loads(line)
     if "error" in message:
         _raise(message)

@@ -204,7 +204,7 @@ class Notification(Record):
     id: str
     case: str
     route: str
-    channel: Literal["mail", "webhook"]
+    channel: Literal["mail", "webhook", "log"]
     recipient: str
     level: int = 0  # 0 first contact, 1 second contact, …
     subject: str = ""

@@ -18,6 +18,10 @@ from csirt.notify.mail import ADDRESS
 _ALERTS = 200
 
 
+# Where cases go while no route is configured.
+JOURNAL = Route(name="journal")
+
+
 class Router:
     """The configured routes. `name`: a member's name by its id; ids are shown when it is not given.
 
@@ -103,6 +107,8 @@ class Router:
         if case.state in ("closed", "merged"):
             return []
         priority = PRIORITY[case.severity]
+        if not self._config.notify.routes:  # nobody is configured: the daemon's log at least says so
+            return [self._intent(JOURNAL, incident, case, alerts, priority, at)]
         described = subject_of(case.model_dump(), [incident.model_dump()], self.name)
         return [self._intent(route, incident, case, alerts, priority, at) for route in self.routes_for(described)]
 
@@ -119,7 +125,7 @@ class Router:
             id=ids.digest("notification", case.id, route.name, priority, 0, turn),
             case=case.id,
             route=route.name,
-            channel=person.channel if person else "mail",
+            channel="log" if route is JOURNAL else person.channel if person else "mail",
             recipient=first,
             subject=text.subject(config, case, priority),
             body=text.body(config, incident, case, alerts, priority, self.name),

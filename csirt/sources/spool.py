@@ -104,6 +104,11 @@ class SpoolSource:
         """False while a capture file settles."""
         return not self._watch.waiting
 
+    def _fingerprint(self, path: Path, key: Key) -> str:
+        """A segment under another name is still that segment; any other file is known by its content."""
+        uuid = form.segment_uuid(form.read_head(path, form.PCAPNG_HEADER_SIZE))
+        return uuid or self._contents.fingerprint(path, key)
+
     def _segment(self, path: Path) -> FileInput | None:
         try:
             fingerprint = form.segment_uuid(form.read_head(path, form.PCAPNG_HEADER_SIZE))
@@ -124,7 +129,7 @@ class SpoolSource:
         for path, key in self._watch.complete(others):
             item = self._files.get((path, key))
             try:
-                item = item or datagram_input(self.id, path, self._contents.fingerprint(path, key))
+                item = item or datagram_input(self.id, path, self._fingerprint(path, key))
             except OSError:
                 continue
             files[path, key] = item

@@ -376,3 +376,12 @@ def test_on_the_embedded_store(server: SmtpServer, tmp_path: Path) -> None:
     assert len(server.mails) == 2
     assert [item.action for item in store.audit()][-1] == "notify.ack"
     store.close()
+
+
+def test_a_case_nobody_is_configured_for_is_written_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Without routes the log says once that nobody was told, and the notification is settled."""
+    room = Room(Config())
+    with caplog.at_level("WARNING"):
+        room.run(MINUTE)
+    assert caplog.text.count("nobody is told") == 1
+    assert [item["state"] for item in room.store.find("notification")] == ["sent"]

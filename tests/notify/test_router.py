@@ -173,3 +173,10 @@ def test_check_names_what_is_wrong(notify: dict[str, object], words: str) -> Non
 def test_a_good_configuration_has_no_problem() -> None:
     """The standard configuration of these tests is clean."""
     assert Router(fakes.config()).check() == []
+
+
+def test_without_a_route_the_daemons_log_is_told() -> None:
+    """A configuration that names nobody still leaves a notification, so that the log can say nobody was told."""
+    (only,) = intents(Config())
+    assert (only.channel, only.route, only.recipient) == ("log", "journal", "")
+    assert only.subject

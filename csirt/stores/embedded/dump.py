@@ -91,7 +91,8 @@ def _audit(connection: apsw.Connection) -> Iterator[bytes]:
 
 
 def _positions(connection: apsw.Connection) -> Iterator[bytes]:
-    rows = connection.execute("SELECT source, fingerprint, offset, done FROM position")
-    found = sorted((ids.digest(source, print_), offset, bool(done)) for source, print_, offset, done in rows)
-    for id, offset, done in found:
-        yield line("position", id, {"offset": offset, "done": done})
+    # `done` is left out: it says whether the input was expected to grow, not what was read of it.
+    rows = connection.execute("SELECT source, fingerprint, offset FROM position")
+    found = sorted((ids.digest(source, print_), offset) for source, print_, offset in rows)
+    for id, offset in found:
+        yield line("position", id, {"offset": offset})
