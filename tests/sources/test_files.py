@@ -71,7 +71,7 @@ def test_syslog_segments_and_logs(tmp_path: Path, drain: Callable[..., Any]) -> 
 @pytest.mark.parametrize(
     ("name", "raw", "options", "message"),
     [
-        ("a.pcap.gz", gzip.compress(b"x"), {}, "is compressed .gzip.; unpack it first: gunzip -k", mtime=0),
+        ("a.pcap.gz", gzip.compress(b"x", mtime=0), {}, "is compressed .gzip.; unpack it first: gunzip -k"),
         ("empty", b"", {}, "is empty"),
         ("binary", b"\x00\x01\x02\x03" * 9, {}, "no capture, no NetFlow datagram and no text"),
         ("text", b"hello\n", {"kind": "packets"}, "is no pcap or pcapng file"),
