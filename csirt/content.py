@@ -84,12 +84,24 @@ def read_bytes(path: Path, *, root: Path | None = None, max_bytes: int = MAX_BYT
 def parse_yaml(raw: bytes, name: str, *, max_nodes: int = MAX_NODES) -> list[Document]:
     """All documents of YAML text, safely. Raises BadContent with line and column.
 
-    Large documents (`max_nodes` above the default) are scanned by libyaml's event parser where it is installed: it is
-    iterative, so a deep nest cannot crash it, and twenty times as fast. Only its composer recurses; it is not used.
+    libyaml's event parser is used where it is installed: it is iterative, so a deep nest cannot crash it, and many
+    times as fast. Only its composer recurses; it is not used. What is wrong with a small text is said by PyYAML's own
+    parser, whose sentences are better.
     """
     import yaml
 
-    loader: Any = yaml.SafeLoader if max_nodes <= MAX_NODES else getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    if max_nodes > MAX_NODES:
+        return _parse(raw, name, fast, max_nodes)
+    try:
+        return _parse(raw, name, fast, max_nodes)
+    except BadContent:
+        return _parse(raw, name, yaml.SafeLoader, max_nodes)
+
+
+def _parse(raw: bytes, name: str, loader: Any, max_nodes: int) -> list[Document]:
+    """Documents of YAML text by one of PyYAML's event parsers. Raises BadContent."""
+    import yaml
 
     try:
         text = raw.decode("utf-8")
