@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from csirt import __version__
+from csirt.cli.command import Group
 
 # noun -> (module under csirt.cli, one-line help). The module has a click command or group named as the noun.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class Lazy(click.Group):
+class Lazy(Group):
     """A group that imports a command's module when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -60,27 +61,16 @@ class Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with the nearest name suggested."""
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            import difflib
 
-            near = difflib.get_close_matches(name, COMMANDS, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=Lazy, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Lazy, invoke_without_command=True)
 @click.option("--config", metavar="FILE", envvar="CSIRT_CONFIG", help="Configuration file (TOML).")
 @click.option("--socket", "socket_path", metavar="PATH", envvar="CSIRT_SOCKET", help="The daemon's command socket.")
 @click.option("--store", metavar="DIR", envvar="CSIRT_STORE", help="A store that no daemon owns, opened directly.")
 @click.option("--lang", type=click.Choice(["nb", "en"]), envvar="CSIRT_LANG", help="Language of what people read.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour on terminals.")
+@click.option("--utc", is_flag=True, help="Times for people in UTC.")
+@click.option("--iso", is_flag=True, help="Times for people as pipes get them: ISO 8601 in UTC.")
 @click.option(
     "--as", "as_user", metavar="USER", help="Act for USER; needs the right to delegate; the audit names both."
 )
@@ -89,7 +79,12 @@ class Lazy(click.Group):
 def main(ctx: click.Context, /, **options: Any) -> None:
     """Security monitoring for the CSIRT of a closed health network.
 
-    Without a command: the open cases, most urgent first.
+    Without a command: the open cases, most urgent first. The options below may also follow the verb.
+
+    \b
+    Examples:
+      csirt
+      csirt cases show C-2026-0412 --lang nb
     """
     from csirt.cli.common import Settings
 

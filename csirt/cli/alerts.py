@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 import click
 
-from csirt.cli.common import Settings, is_terminal, shared, write, write_json, write_rows
+from csirt.cli import complete
+from csirt.cli.command import group
+from csirt.cli.common import Settings, listing, shared, write, write_json, write_rows
 
 COLUMNS = ("id", "severity", "last", "count", "rule_name", "group", "members")
+SCREEN = ("id", "severity", "last", "count", "rule_name")
+MORE = ("first", "rsit", "techniques", "dataset", "incident", "rule_id", "rule_author", "rule_license")
 
 
-@click.group()
+@group()
 def alerts() -> None:
     """What rules found.
 
@@ -25,9 +28,10 @@ def alerts() -> None:
 
 
 @alerts.command("list")
-@click.argument("filter", required=False, default="")
+@click.argument("filter", required=False, default="", shell_complete=complete.filters)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the newest.")
 @click.option("--follow", is_flag=True, help="Stream alerts as JSON lines, as they open and grow.")
+@listing
 @shared
 def list_(settings: Settings, filter: str, limit: int | None, follow: bool) -> None:
     """Alerts, the newest first; FILTER picks among them.
@@ -43,17 +47,15 @@ def list_(settings: Settings, filter: str, limit: int | None, follow: bool) -> N
             write(json.dumps(item, sort_keys=True, ensure_ascii=False))
             sys.stdout.flush()
         return
+    from csirt.cli.lists import write_list
+
     document = client.call("alerts.list", filter=filter, limit=limit)
-    if settings.as_json:
-        write_json(document)
-        return
-    if is_terminal():
-        write_rows([[_text(settings, name) for name in COLUMNS]])
-    write_rows([[_cell(item, name) for name in COLUMNS] for item in document["items"]])
+    cells = {"id": lambda value: value[:12]}
+    write_list(settings, document, COLUMNS, noun="alerts", screen=SCREEN, cells=cells, empty="alerts.none")
 
 
 @alerts.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.alerts)
 @shared
 def show(settings: Settings, id: str) -> None:
     """One alert, by its id or the beginning of it.
@@ -67,33 +69,22 @@ def show(settings: Settings, id: str) -> None:
     if settings.as_json:
         write_json(document)
         return
-    alert = document["alert"]
-    for name in (
-        *COLUMNS,
-        "first",
-        "rsit",
-        "techniques",
-        "dataset",
-        "incident",
-        "rule_id",
-        "rule_author",
-        "rule_license",
-    ):
-        if alert.get(name):
-            write_rows([[_text(settings, name), _cell(alert, name)]])
+    from csirt.cli.lists import TIMES, label, plain, word
+    from csirt.cli.times import Times
+
+    alert, lang, times = document["alert"], settings.language(), Times(settings)
+    for name in (*COLUMNS, *MORE):
+        value = alert.get(name)
+        if not value:
+            continue
+        shown = times.both(value) if name in TIMES else word("alerts", name, value, lang)
+        write_rows([[label("alerts", name, lang), shown]])
     for name, values in alert["facts"].items():
         write_rows([[name, ", ".join(values)]])
     for entity in alert["entities"]:
         member = f" ({entity['member']})" if entity.get("member") else ""
-        write_rows([[_text(settings, entity["role"]), f"{entity['kind']} {entity['value']}{member}"]])
-    write_rows([[_text(settings, "event"), event] for event in alert["events"]])
-
-
-def _cell(item: dict[str, Any], name: str) -> str:
-    value = item[name]
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={part}" for key, part in sorted(value.items()))
-    return ", ".join(value) if isinstance(value, list) else str(value)
+        write_rows([[word("alerts", "role", entity["role"], lang), f"{entity['kind']} {entity['value']}{member}"]])
+    write_rows([[_text(settings, "event"), plain(event)] for event in alert["events"]])
 
 
 def _text(settings: Settings, key: str) -> str:

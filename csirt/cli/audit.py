@@ -7,10 +7,13 @@ from typing import Any
 
 import click
 
-from csirt.cli.common import Settings, is_terminal, say, shared, write, write_json, write_rows
+from csirt.cli.command import group
+from csirt.cli.common import Settings, is_terminal, listing, say, shared, write, write_json, write_rows
+
+COLUMNS = ("seq", "time", "actor", "category", "action", "subject", "detail", "on_behalf")
 
 
-@click.group()
+@group()
 def audit() -> None:
     """Who did what; verify the chain; seal its head.
 
@@ -27,9 +30,9 @@ def audit() -> None:
 @click.option("--until", default="", metavar="TIME", help="Up to, not including.")
 @click.option("--after", type=int, default=0, metavar="SEQ", help="Entries after this sequence number.")
 @click.option("--limit", type=click.IntRange(0), help="At most so many, oldest first.")
-@click.option("--jsonl", is_flag=True, help="One JSON object per line.")
+@listing
 @shared
-def list_(settings: Settings, where: str, since: str, until: str, after: int, limit: int | None, jsonl: bool) -> int:
+def list_(settings: Settings, where: str, since: str, until: str, after: int, limit: int | None) -> int:
     """The audit trail in order.
 
     \b
@@ -38,24 +41,24 @@ def list_(settings: Settings, where: str, since: str, until: str, after: int, li
       csirt audit list --json --after 1200
     """
     entries = settings.client().stream("audit.list", where=where, since=since, until=until, after=after, limit=limit)
-    if settings.as_json:
-        items = list(entries)
-        write_json({"schema": "csirt.audit/1", "count": len(items), "items": items})
-        return 0
-    if jsonl:
+    if settings.jsonl and not settings.fields:
         for entry in entries:
-            write(json.dumps(entry, sort_keys=True))
+            write(json.dumps(entry, sort_keys=True, ensure_ascii=False))
         return 0
-    if is_terminal():
-        write_rows([["SEQ", "TIME", "ACTOR", "CATEGORY", "ACTION", "SUBJECT", "DETAIL"]])
-    write_rows(_row(entry) for entry in entries)
+    if not (settings.as_json or settings.jsonl or settings.fields or settings.header or is_terminal()):
+        write_rows([entry[name] if name != "detail" else _detail(entry) for name in COLUMNS] for entry in entries)
+        return 0
+    from csirt.cli.lists import write_list
+
+    items = list(entries)
+    document = {"schema": "csirt.audit/1", "count": len(items), "items": items}
+    screen = ("seq", "time", "actor", "action", "subject")
+    write_list(settings, document, COLUMNS, noun="audit", screen=screen, cells={"subject": lambda value: value[:12]})
     return 0
 
 
-def _row(entry: dict[str, Any]) -> list[object]:
-    actor = f"{entry['actor']} ({entry['on_behalf']})" if entry["on_behalf"] else entry["actor"]
-    detail = json.dumps(entry["detail"], sort_keys=True, ensure_ascii=False) if entry["detail"] else ""
-    return [entry["seq"], entry["time"], actor, entry["category"], entry["action"], entry["subject"], detail]
+def _detail(entry: dict[str, Any]) -> str:
+    return json.dumps(entry["detail"], sort_keys=True, ensure_ascii=False) if entry["detail"] else ""
 
 
 @audit.command()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from csirt.cli.command import command
 from csirt.cli.common import Settings, shared, write, write_json
 
 
-@click.command()
+@command()
 @click.argument("name", type=click.Choice(["pipeline"]))
 @click.option("--seed", default=1, show_default=True, help="Seed of the generated corpus.")
 @click.option("--corpus", type=click.Path(path_type=Path, exists=True), help="Captures to use instead.")
@@ -46,9 +47,14 @@ def bench(
     if settings.as_json:
         write_json(document)
     else:
+        from csirt.messages import text
+
+        lang = settings.language()
         for result in results:
             shares = ", ".join(f"{stage} {share:.0%}" for stage, share in result["share"].items())
-            verdict = "pass" if result["pass"] else "FAIL"
-            write(f"{result['name']}: {result['ours']['median']:,} {result['unit']} (floor {result['floor']:,.0f})")
-            write(f"  {result['flows']:,} flows, {result['alerts']} alerts; {shares}; {verdict}")
+            verdict = text("bench.pass" if result["pass"] else "bench.fail", lang)
+            median, floor = f"{result['ours']['median']:,}", f"{result['floor']:,.0f}"
+            write(text("bench.result", lang, name=result["name"], unit=result["unit"], median=median, floor=floor))
+            counts = {"flows": f"{result['flows']:,}", "alerts": result["alerts"]}
+            write(text("bench.detail", lang, shares=shares, verdict=verdict, **counts))
     return 0 if all(result["pass"] for result in results) else 1

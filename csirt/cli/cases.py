@@ -8,58 +8,54 @@ from typing import Any
 
 import click
 
-from csirt.cli.common import Settings, is_terminal, say, shared, write_json
+from csirt.cli import complete
+from csirt.cli.command import group
+from csirt.cli.common import Settings, is_terminal, listing, say, shared, write_json
 
 Function = Callable[..., Any]
 LIMIT = 50
 
 
 def show_list(settings: Settings, where: str = "", everything: bool = False, limit: int | None = None) -> None:
-    """The queue, most urgent first. People see the first fifty unless they ask; `--json` gives all."""
-    asked = limit
-    if limit is None and not settings.as_json:
-        limit = LIMIT
-    document = settings.client().call("cases.list", where=where, everything=everything, limit=limit or None)
-    if settings.as_json:
-        write_json(document)
-        return
+    """The queue, most urgent first. A terminal shows the first fifty unless more are asked for."""
     from csirt.cli.casescreen import say_more, write_queue
 
-    write_queue(settings, document["items"])
-    if asked is None:
+    asked = limit
+    if limit is None and is_terminal() and not (settings.as_json or settings.jsonl):
+        limit = LIMIT
+    document = settings.client().call("cases.list", where=where, everything=everything, limit=limit or None)
+    write_queue(settings, document)
+    if asked is None and not settings.as_json:
         say_more(settings, document)
 
 
-def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-    """Case numbers with their titles, for the shell; silent when nobody answers."""
-    from click.shell_completion import CompletionItem
-
-    try:
-        root = ctx.find_root().params
-        given = {name: root.get(name) for name in ("config", "socket_path", "store", "lang")}
-        settings = Settings(given["config"], given["socket_path"], given["store"], given["lang"])
-        items = settings.client().call("cases.list", limit=200)["items"]
-    except Exception:
-        return []
-    wanted = incomplete.upper()
-    return [CompletionItem(item["number"], help=item["title"]) for item in items if item["number"].startswith(wanted)]
-
-
-@click.group()
+@group()
 def cases() -> None:
     """Triage: the open cases and what people do to them.
 
     \b
     A case is named by its number (C-2026-0412, or 412), a unique beginning of number or id,
     @last (the one you looked at last), @mine, or - for names on stdin.
+
+    \b
+    Examples:
+      csirt cases list
+      csirt cases show @last
     """
 
 
 @cases.command("list")
-@click.argument("filter", required=False, default="")
-@click.option("--where", default="", metavar="FILTER", help="Only cases that pass; see `csirt help filters`.")
+@click.argument("filter", required=False, default="", shell_complete=complete.filters)
+@click.option(
+    "--where",
+    default="",
+    metavar="FILTER",
+    help="Only cases that pass; see `csirt help filters`.",
+    shell_complete=complete.filters,
+)
 @click.option("--all", "everything", is_flag=True, help="Closed and merged cases too.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N; 0 for all.")
+@listing
 @shared
 def list_(settings: Settings, filter: str, where: str, everything: bool, limit: int | None) -> None:
     """Cases, most urgent first; FILTER (or --where FILTER) picks among them.
@@ -74,10 +70,9 @@ def list_(settings: Settings, filter: str, where: str, everything: bool, limit: 
 
 
 @cases.command()
-@click.argument("case", shell_complete=complete)
-@click.option("--utc", is_flag=True, help="Times in UTC.")
+@click.argument("case", shell_complete=complete.cases)
 @shared
-def show(settings: Settings, case: str, utc: bool) -> None:
+def show(settings: Settings, case: str) -> None:
     """One case on one screen: what, who, since when, why, what is done, who is on call, what next.
 
     \b
@@ -85,14 +80,15 @@ def show(settings: Settings, case: str, utc: bool) -> None:
       csirt cases show C-2026-0004
       csirt cases show @last --json
     """
-    _show(settings, settings.client().call("cases.show", case=_one(settings, case)), utc)
+    _show(settings, settings.client().call("cases.show", case=_one(settings, case)))
 
 
 @cases.command("next")
-@click.option("--where", default="", metavar="FILTER", help="Only among cases that pass.")
-@click.option("--utc", is_flag=True, help="Times in UTC.")
+@click.option(
+    "--where", default="", metavar="FILTER", help="Only among cases that pass.", shell_complete=complete.filters
+)
 @shared
-def next_(settings: Settings, where: str, utc: bool) -> None:
+def next_(settings: Settings, where: str) -> None:
     """The one case to look at now, and why.
 
     \b
@@ -100,10 +96,10 @@ def next_(settings: Settings, where: str, utc: bool) -> None:
       csirt cases next
       csirt cases next --where 'is:clinical'
     """
-    _show(settings, settings.client().call("cases.next", where=where), utc)
+    _show(settings, settings.client().call("cases.next", where=where))
 
 
-def _show(settings: Settings, document: dict[str, Any], utc: bool) -> None:
+def _show(settings: Settings, document: dict[str, Any]) -> None:
     from csirt.cli import caselast
 
     caselast.remember(settings, document["case"])
@@ -112,7 +108,7 @@ def _show(settings: Settings, document: dict[str, Any], utc: bool) -> None:
         return
     from csirt.cli.casescreen import write_case
 
-    write_case(settings, document, utc=utc)
+    write_case(settings, document)
 
 
 def changing(function: Function) -> Function:
@@ -121,8 +117,14 @@ def changing(function: Function) -> Function:
         click.option("--version", type=int, metavar="N", help="Refuse if people changed the case since version N."),
         click.option("--dry-run", is_flag=True, help="Say what would change, change nothing."),
         click.option("--yes", is_flag=True, help="Do not ask about several cases."),
-        click.option("--where", default="", metavar="FILTER", help="All open cases that pass, instead of names."),
-        click.argument("names", nargs=-1, metavar="[CASE]...", shell_complete=complete),
+        click.option(
+            "--where",
+            default="",
+            metavar="FILTER",
+            help="All open cases that pass, instead of names.",
+            shell_complete=complete.filters,
+        ),
+        click.argument("names", nargs=-1, metavar="[CASE]...", shell_complete=complete.cases),
     ):
         function = option(function)
     return function
@@ -238,7 +240,7 @@ def merge(settings: Settings, names: tuple[str, ...], into: str, reason: str, **
 
 
 @cases.command()
-@click.argument("case", shell_complete=complete)
+@click.argument("case", shell_complete=complete.cases)
 @click.argument("incident")
 @click.option("-m", "--message", "reason", default="", metavar="REASON", help="Why they do not belong together.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, change nothing.")
@@ -291,7 +293,7 @@ def handover(settings: Settings, since: str) -> None:
 
 
 @cases.command()
-@click.option("--where", default="", metavar="FILTER", help="Only cases that pass.")
+@click.option("--where", default="", metavar="FILTER", help="Only cases that pass.", shell_complete=complete.filters)
 @shared
 def watch(settings: Settings, where: str) -> None:
     """The queue, then every case as it changes; JSON lines with --json. Ends with Ctrl-C.
@@ -309,7 +311,7 @@ def watch(settings: Settings, where: str) -> None:
         if settings.as_json:
             write_json(item)
         else:
-            write_queue(settings, [item])
+            write_queue(settings, {"items": [item]})
         sys.stdout.flush()
 
 

@@ -7,86 +7,38 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from csirt.cli.common import Settings, colour, is_terminal, say, width, write, write_rows
-from csirt.clock import DAY, HOUR, MINUTE, SECOND, SYSTEM, parse_iso
+from csirt.cli.lists import PAINT, PLAIN, cut, word, write_list
+from csirt.cli.times import Times
 from csirt.messages import text
 from csirt.safety import terminal
 
 LABEL = 10
 EVIDENCE = 5  # alerts on the screen, two or three lines each; --json has all
-_RED, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[33m", "\x1b[0m"
 
 
-class Times:
-    """Times for people: absolute with the zone, and relative."""
-
-    def __init__(self, settings: Settings, utc: bool = False) -> None:
-        name = "UTC" if utc else str(settings.raw_config().get("timezone", "Europe/Oslo"))
-        self._zone = ZoneInfo(name)
-        self._lang = settings.language()
-        self._now = SYSTEM.now()
-
-    def absolute(self, value: str | None) -> str:
-        """`2026-11-23 03:12 CET`; the zone tells the doubled hour of autumn apart."""
-        return self._local(value).strftime("%Y-%m-%d %H:%M %Z") if value else "-"
-
-    def clock(self, value: str | None) -> str:
-        """`11-23 03:12:05`, for lines of evidence."""
-        return self._local(value).strftime("%m-%d %H:%M:%S") if value else "-"
-
-    def relative(self, value: str | None) -> str:
-        """`4 min ago`."""
-        if not value:
-            return "-"
-        gap = self._now - parse_iso(value)
-        if abs(gap) < SECOND:
-            return text("cases.now", self._lang)
-        key = "cases.ago" if gap > 0 else "cases.ahead"
-        return text(key, self._lang, amount=self.span(abs(gap)))
-
-    def both(self, value: str | None) -> str:
-        """`2026-11-23 03:12 CET, 4 min ago`."""
-        return f"{self.absolute(value)}, {self.relative(value)}"
-
-    def span(self, us: int) -> str:
-        """A length of time in its largest whole unit, rounded down."""
-        for unit, key in ((DAY, "days"), (HOUR, "hours"), (MINUTE, "minutes"), (SECOND, "seconds")):
-            if us >= (2 * unit if unit in (DAY, HOUR) else unit) or unit == SECOND:
-                return text(f"cases.unit_{key}", self._lang, n=us // unit)
-        raise AssertionError("unreachable")
-
-    def _local(self, value: str) -> datetime:
-        base = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC")) + timedelta(microseconds=parse_iso(value))
-        return base.astimezone(self._zone)
+COLUMNS = ("number", "state", "severity", "urgency.points", "first", "last", "owner", "members", "alerts", "title")
 
 
-def write_queue(settings: Settings, items: list[dict[str, Any]]) -> None:
+def write_queue(settings: Settings, document: dict[str, Any]) -> None:
     """Lines of the queue: aligned and cut on a terminal, tab-separated and whole elsewhere."""
-    if not is_terminal():
-        write_rows(
-            [item["number"], item["state"], item["severity"], item["urgency"]["points"], item["first"], item["last"],
-             item["owner"], ",".join(item["members"]), item["alerts"], item["title"]]
-            for item in items
-        )  # fmt: skip
+    if not is_terminal() or settings.as_json or settings.jsonl or settings.fields:
+        write_list(settings, document, COLUMNS, noun="cases")
         return
     lang, times, paint, columns = settings.language(), Times(settings), colour(settings), width()
-    if not items:
+    if not document["items"]:
         write(text("cases.none", lang))
-    for item in items:
+    for item in document["items"]:
         flags = ("+" if item["news"] else " ") + ("!" if item["clinical"] else " ")
-        state = text(f"cases.state_{item['state']}", lang)[:12]
+        state = word("cases", "state", item["state"], lang)[:12]
         age = times.relative(item["first"])
         owner = terminal(item["owner"] or "-")[:8]
-        head = f"{item['priority']} {item['number']:<11} {state:<12} {age:>10} {owner:<8}{flags} "
-        title = terminal(item["title"])
-        room = max(columns - len(head), 20)
-        line = head + (title if len(title) <= room else title[: room - 3] + "...")
-        mark = {"critical": _RED, "high": _YELLOW}.get(item["severity"], "") if paint else ""
-        write(f"{mark}{line}{_PLAIN}" if mark else line)
+        head = f"{item['priority']} {terminal(item['number']):<11} {state:<12} {age:>10} {owner:<8}{flags} "
+        line = head + cut(terminal(item["title"]), max(columns - len(head), 20))
+        mark = PAINT.get(item["severity"], "") if paint else ""
+        write(f"{mark}{line}{PLAIN}" if mark else line)
 
 
 def say_more(settings: Settings, document: dict[str, Any]) -> None:
@@ -95,16 +47,16 @@ def say_more(settings: Settings, document: dict[str, Any]) -> None:
         say(text("cases.more", settings.language(), shown=document["count"], total=document["total"]))
 
 
-def write_case(settings: Settings, document: dict[str, Any], *, utc: bool = False) -> None:
+def write_case(settings: Settings, document: dict[str, Any]) -> None:
     """The screen of one case; nothing is cut, long lines are folded at 80 columns."""
-    for line in _Screen(settings, document, utc).lines():
+    for line in _Screen(settings, document).lines():
         write(line)
 
 
 class _Screen:
-    def __init__(self, settings: Settings, document: dict[str, Any], utc: bool) -> None:
+    def __init__(self, settings: Settings, document: dict[str, Any]) -> None:
         self._lang = settings.language()
-        self._times = Times(settings, utc)
+        self._times = Times(settings)
         self._document = document
         self._case = document["case"]
 

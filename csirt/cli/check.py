@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
+from csirt.cli.command import command
 from csirt.cli.common import Settings, say, shared, write, write_json
 
 
-@click.command()
+@command()
 @shared
 def check(settings: Settings) -> int:
     """Read the configuration and all content, build everything, start nothing.
@@ -38,5 +37,7 @@ def check(settings: Settings) -> int:
         return 1 if errors else 0
     for problem in problems:
         say(str(problem))
-    write(f"{errors} errors, {len(problems) - errors} warnings")
+    from csirt.messages import text
+
+    write(text("check.done", settings.language(), errors=errors, warnings=len(problems) - errors))
     return 1 if errors else 0

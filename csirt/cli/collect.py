@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csirt.cli.command import group
 from csirt.cli.common import Settings, shared
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 FATAL_EXIT = 74  # EX_IOERR: the disk refused a write or sync
 
 
-@click.group()
+@group()
 def collect() -> None:
     """A receiver alone: what arrives goes to the spool, nothing is parsed.
 
     \b
-    csirt collect netflow --source edge --listen '[::]:2055'
-    csirt collect syslog --source relay --listen 127.0.0.1:5514 --transport tcp
+    Examples:
+      csirt collect netflow --source edge --listen '[::]:2055'
+      csirt collect syslog --source relay --listen 127.0.0.1:5514 --transport tcp
     """
 
 
@@ -36,8 +38,9 @@ def netflow(settings: Settings, source: str, listen: str | None) -> int:
     """NetFlow v5, v9 and IPFIX datagrams over UDP, until SIGTERM.
 
     \b
-    csirt collect netflow --source edge --listen '[::]:2055'
-    csirt collect netflow --source edge --config /etc/csirt/csirt.toml
+    Examples:
+      csirt collect netflow --source edge --listen '[::]:2055'
+      csirt collect netflow --source edge --config /etc/csirt/csirt.toml
     """
     return _collect(settings, "netflow", source, listen, None)
 
@@ -51,8 +54,9 @@ def syslog(settings: Settings, source: str, listen: str | None, transport: str |
     """Syslog messages (RFC 3164, RFC 5424) over UDP or TCP, until SIGTERM.
 
     \b
-    csirt collect syslog --source relay --listen 127.0.0.1:5514
-    csirt collect syslog --source relay --listen 127.0.0.1:5514 --transport tcp
+    Examples:
+      csirt collect syslog --source relay --listen 127.0.0.1:5514
+      csirt collect syslog --source relay --listen 127.0.0.1:5514 --transport tcp
     """
     return _collect(settings, "syslog", source, listen, transport)
 
@@ -109,13 +113,15 @@ def _status(receiver: Receiver) -> str:
 
 def _finish(settings: Settings, receiver: Receiver) -> int:
     from csirt.cli.common import say, write_json
+    from csirt.messages import text
 
     counts: dict[str, Any] = receiver.stats()
     if settings.as_json:
         write_json(counts)
     else:
         lost = counts["kernel_dropped"] + sum(counts["spool_dropped"].values())
-        say(f"{counts['source']}: {counts['received']} received, {counts['spooled']} spooled, {lost} lost")
+        known = {name: counts[name] for name in ("source", "received", "spooled")}
+        say(text("collect.done", settings.language(), lost=lost, **known))
     if receiver.failed is None:
         return 0
     say(receiver.failed.message)

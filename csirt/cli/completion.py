@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from csirt.cli.command import command
 from csirt.cli.common import write
 
 
-@click.command()
+@command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csirt.cli.command import command
 from csirt.cli.common import Settings, say, shared
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ FORMATS = ("ndjson", "csv", "parquet", "arrow")
 KINDS = ("auto", "netflow", "packets", "log", "syslog")
 
 
-@click.command()
+@command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--to", "form", type=click.Choice(FORMATS), default="ndjson", help="Form of the output.")
 @click.option("-o", "--output", metavar="FILE", help="Write here and not to standard output.")

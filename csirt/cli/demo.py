@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from csirt.cli.command import command
 from csirt.cli.common import Settings, say, shared, write, write_json
 
 
-@click.command()
+@command()
 @click.option("--keep", metavar="DIR", help="Build the network in DIR instead of a temporary folder.")
 @click.option("--seconds", default=20.0, show_default=True, help="How long the hour of traffic takes.")
 @shared
@@ -25,13 +26,15 @@ def demo(settings: Settings, keep: str | None, seconds: float) -> int:
 
     from csirt.clock import SYSTEM
     from csirt.demo.show import run
+    from csirt.messages import text
 
     if keep:
         folder = Path(keep).resolve()
         folder.mkdir(parents=True, exist_ok=True)
     else:
         folder = Path(tempfile.mkdtemp(prefix="csirt-demo-"))
-    result = run(folder, clock=SYSTEM, say=say, seconds=seconds, lang=settings.lang or "en")
+    lang = settings.lang or "en"
+    result = run(folder, clock=SYSTEM, say=say, seconds=seconds, lang=lang)
     screens = result.pop("screens")
     if settings.as_json:
         write_json(result)
@@ -39,10 +42,10 @@ def demo(settings: Settings, keep: str | None, seconds: float) -> int:
     for line in (screens["cases"] + "\n" + screens["case"]).split("\n"):
         write(line)  # already made safe by the command that printed it
     plan, store = result["plan"], result["store"]
-    write(f"Plan {plan['id']} of case {plan['case']} awaits approval by someone other than who asked for it.")
-    write(f"Report for the member: {result['report']}")
-    write(f"{result['pages']} pages went to the one on call. {result['seconds']} s.")
-    write("Try next:")
+    write(text("demo.plan", lang, plan=plan["id"], case=plan["case"]))
+    write(text("demo.report", lang, path=result["report"]))
+    write(text("demo.pages", lang, pages=result["pages"], seconds=result["seconds"]))
+    write(text("demo.next", lang))
     for words in (
         f"cases show {plan['case']}",
         f"playbooks runs --case {plan['case']}",
@@ -50,5 +53,5 @@ def demo(settings: Settings, keep: str | None, seconds: float) -> int:
         "messages pending",
     ):
         write(f"  csirt {words} --store {store}")
-    write(f"Everything is in {folder}; delete it when you are done.")
+    write(text("demo.kept", lang, folder=folder))
     return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csirt.cli.command import group
 from csirt.cli.common import Settings, is_terminal, say, shared, write, write_json, write_rows
 from csirt.errors import Usage
 
@@ -27,7 +28,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
 }
 
 
-@click.group()
+@group()
 def events() -> None:
     """Hunt in stored events.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from csirt.cli.command import command
 from csirt.cli.common import write
 from csirt.errors import EXIT_CODES, NotFound
 
@@ -42,7 +43,7 @@ CSIRT_CONFIG, ./csirt.toml or /etc/csirt/csirt.toml.""",
 }
 
 
-@click.command("help")
+@command("help")
 @click.argument("topic", required=False)
 @click.pass_context
 def help(ctx: click.Context, topic: str | None) -> None:

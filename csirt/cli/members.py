@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
-from csirt.cli.common import Settings, is_terminal, say, shared, write_json, write_rows
+from csirt.cli import complete
+from csirt.cli.command import group
+from csirt.cli.common import Settings, listing, say, shared, write_json, write_rows
 
 
-@click.group()
+@group()
 def members() -> None:
     """The address register: who is who in the network.
 
@@ -22,20 +23,9 @@ def members() -> None:
     """
 
 
-def complete_members(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Live member ids with their names; nothing when no daemon answers."""
-    from csirt.errors import CsirtError
-
-    settings = ctx.find_object(Settings) or Settings()
-    try:
-        items = settings.client().call("members.list")["items"]
-    except (CsirtError, OSError):
-        return []
-    return [CompletionItem(item["id"], help=item["name"]) for item in items if item["id"].startswith(incomplete)]
-
-
 @members.command("list")
-@click.argument("filter", required=False, default="")
+@click.argument("filter", required=False, default="", shell_complete=complete.member_filters)
+@listing
 @shared
 def list_(settings: Settings, filter: str) -> None:
     """Members, by id; FILTER picks among them (kind, name, operator, her, …).
@@ -45,25 +35,16 @@ def list_(settings: Settings, filter: str) -> None:
       csirt members list
       csirt members list 'kind:gp operator:ikt1'
     """
-    document = settings.client().call("members.list", filter=filter)
-    if settings.as_json:
-        write_json(document)
-        return
-    from csirt.messages import text
+    from csirt.cli.lists import write_list
 
-    names = ("id", "name", "kind", "prefixes", "her", "phone")
-    if is_terminal():
-        write_rows([[text(f"members.{name}", settings.language()) for name in names]])
-    write_rows(
-        [
-            [",".join(value) if isinstance(value := item[n], list) else value for n in names]
-            for item in document["items"]
-        ]
-    )
+    document = settings.client().call("members.list", filter=filter)
+    columns = ("id", "name", "kind", "prefixes", "her", "phone")
+    screen = ("id", "kind", "phone", "prefixes", "name")
+    write_list(settings, document, columns, noun="members", screen=screen, empty="members.none")
 
 
 @members.command()
-@click.argument("what", shell_complete=complete_members)
+@click.argument("what", shell_complete=complete.members)
 @click.option("--vrf", default="", help="The VRF an address lies in.")
 @shared
 def show(settings: Settings, what: str, vrf: str) -> None:
@@ -119,11 +100,11 @@ def _agreed(member: dict[str, Any], agreement: str, window: str) -> list[list[st
     rows = []
     for item in member["agreements"]:
         ports = ",".join(item["ports"])
-        parts = [item["id"], f"{item['source']} → {item['destination']}", item["service"], ports, item["until"] or ""]
+        parts = [item["id"], f"{item['source']} -> {item['destination']}", item["service"], ports, item["until"] or ""]
         rows.append([agreement, " ".join(part for part in parts if part)])
     for item in member["supplier_windows"]:
-        times = f"{item['since'] or ''} – {item['until'] or ''}" if item["since"] or item["until"] else ""
-        parts = [f"{item['supplier']} → {item['member']}", item["weekly"] or "", times]
+        times = f"{item['since'] or ''} - {item['until'] or ''}" if item["since"] or item["until"] else ""
+        parts = [f"{item['supplier']} -> {item['member']}", item["weekly"] or "", times]
         rows.append([window, " ".join(part for part in parts if part)])
     return rows
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from csirt.cli.command import group
 from csirt.cli.common import Settings, is_terminal, say, shared, write, write_json, write_rows
 
 
-@click.group()
+@group()
 def messages() -> None:
     """EDI messages hop by hop, and those that lack a receipt.
 

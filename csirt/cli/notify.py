@@ -6,10 +6,12 @@ from typing import Any
 
 import click
 
-from csirt.cli.common import Settings, say, shared, write_json, write_rows
+from csirt.cli import complete
+from csirt.cli.command import group
+from csirt.cli.common import Settings, listing, say, shared, write_json, write_rows
 
 
-@click.group()
+@group()
 def notify() -> None:
     """Routes, on call, acknowledgements, silences.
 
@@ -23,6 +25,7 @@ def notify() -> None:
 @notify.command()
 @click.option("--case", metavar="CASE", default="", help="Only the routes that take this case.")
 @click.option("--at", metavar="TIME", default="", help="As it would be then: 2h from now, or 2026-11-23T04:00Z.")
+@listing
 @shared
 def routes(settings: Settings, case: str, at: str) -> int:
     """Every route with its filter and who it tells, in order; problems of the routes on stderr.
@@ -32,22 +35,22 @@ def routes(settings: Settings, case: str, at: str) -> int:
       csirt notify routes
       csirt notify routes --case C-2026-0412 --at 2026-12-24T23:00+01:00
     """
+    from csirt.cli.lists import write_list
+
     document = settings.client().call("notify.routes", case=case, at=at)
-    if settings.as_json:
-        write_json(document)
-    else:
-        write_rows(
-            [item["id"], item["match"] or "*", ", ".join(item["contacts"]) or _nobody(settings)]
-            for item in document["items"]
-        )
+    columns = ("id", "match", "contacts")
+    cells = {"match": lambda value: value or "*", "contacts": lambda value: ", ".join(value) or _nobody(settings)}
+    write_list(settings, document, columns, noun="notify", cells=cells, empty="notify.none_routed")
+    if not settings.as_json and not settings.jsonl:
         for problem in document["problems"]:
             say(problem)
     return 1 if document["problems"] else 0
 
 
 @notify.command()
-@click.argument("route", default="")
+@click.argument("route", default="", shell_complete=complete.routes)
 @click.option("--at", metavar="TIME", default="", help="As it is then: 2h from now, or 2026-11-23T04:00Z.")
+@listing
 @shared
 def oncall(settings: Settings, route: str, at: str) -> None:
     """Who is on call, in the order of escalation, and who is next.
@@ -57,18 +60,17 @@ def oncall(settings: Settings, route: str, at: str) -> None:
       csirt notify oncall
       csirt notify oncall night --at 8h
     """
+    from csirt.cli.lists import write_list
+
     document = settings.client().call("notify.oncall", route=route, at=at)
-    if settings.as_json:
-        write_json(document)
-        return
-    write_rows(
-        [item["id"], ", ".join(item["contacts"]) or _nobody(settings), _next(settings, item["next"])]
-        for item in document["items"]
-    )
+    if not settings.as_json and not settings.jsonl:
+        people = [{**item, "contacts": item["contacts"] or [_nobody(settings)]} for item in document["items"]]
+        document["items"] = [{**item, "next": _next(settings, item["next"])} for item in people]
+    write_list(settings, document, ("id", "contacts", "next"), noun="notify", empty="notify.none_routed")
 
 
 @notify.command()
-@click.argument("target")
+@click.argument("target", shell_complete=complete.routes)
 @shared
 def test(settings: Settings, target: str) -> int:
     """Send a test to a contact, or to everybody on call for a route. Exit 6 when nobody could be told, 7 when some.
@@ -87,7 +89,7 @@ def test(settings: Settings, target: str) -> int:
 
 
 @notify.command()
-@click.argument("case")
+@click.argument("case", shell_complete=complete.cases)
 @shared
 def ack(settings: Settings, case: str) -> None:
     """Say that you have it: nobody else is woken for the case.
@@ -105,11 +107,11 @@ def ack(settings: Settings, case: str) -> None:
 
 
 @notify.command()
-@click.argument("filter_text", metavar="[FILTER]", default="")
+@click.argument("filter_text", metavar="[FILTER]", default="", shell_complete=complete.filters)
 @click.option("--until", metavar="TIME", default="", help="2h, or 2026-11-23T04:00Z; at most 31 days ahead.")
 @click.option("-m", "--message", metavar="REASON", default="", help="Why; required.")
 @click.option("--owner", metavar="NAME", default="", help="Who answers for it; default: you.")
-@click.option("--end", metavar="ID", default="", help="End this silence now.")
+@click.option("--end", metavar="ID", default="", help="End this silence now.", shell_complete=complete.silences)
 @click.option("--dry-run", is_flag=True, help="Only say what it would have hidden of the open cases.")
 @shared
 def silence(
@@ -134,6 +136,7 @@ def silence(
 
 @notify.command()
 @click.option("--all", "everything", is_flag=True, help="Ended ones too, with what they hid.")
+@listing
 @shared
 def silences(settings: Settings, everything: bool) -> None:
     """Silences that hold: id, until, owner, how many they have hidden, filter, reason.
@@ -143,13 +146,11 @@ def silences(settings: Settings, everything: bool) -> None:
       csirt notify silences
       csirt notify silences --all --json
     """
+    from csirt.cli.lists import write_list
+
     document = settings.client().call("notify.silences", everything=everything)
-    if settings.as_json:
-        write_json(document)
-        return
-    write_rows(
-        [item[key] for key in ("id", "until", "owner", "hidden", "filter", "reason")] for item in document["items"]
-    )
+    columns = ("id", "until", "owner", "hidden", "filter", "reason")
+    write_list(settings, document, columns, noun="notify", empty="notify.none_silenced")
 
 
 def _nobody(settings: Settings) -> str:

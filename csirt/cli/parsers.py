@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csirt.cli.common import Settings, is_terminal, say, shared, write_json, write_rows
+from csirt.cli.command import group
+from csirt.cli.common import Settings, listing, say, shared, write_json, write_rows
 
 if TYPE_CHECKING:
     from csirt.decode.parser import Parser
     from csirt.errors import Problem
 
 
-@click.group()
+@group()
 def parsers() -> None:
     """Log parsers: declarative YAML with examples beside it.
 
@@ -62,6 +63,7 @@ def _row(parser: Parser) -> dict[str, Any]:
 
 @parsers.command("list")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@listing
 @shared
 def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
     """Parsers by name: the shipped ones, or those in PATHS.
@@ -71,17 +73,15 @@ def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
       csirt parsers list
       csirt parsers list --json
     """
+    from csirt.cli.lists import write_list
+
     found, problems = _load(paths)
     items = [_row(parser) for parser in found]
     for problem in problems:
         say(str(problem))
-    if settings.as_json:
-        write_json({"schema": "csirt.parsers/1", "count": len(items), "items": items})
-    else:
-        names = ("name", "form", "dataset", "patterns", "title")
-        if is_terminal():
-            write_rows([names])
-        write_rows([item[name] for name in names] for item in items)
+    document = {"schema": "csirt.parsers/1", "count": len(items), "items": items}
+    columns = ("name", "form", "dataset", "patterns", "title")
+    write_list(settings, document, columns, noun="parsers", empty="parsers.none")
     return 7 if problems and items else 1 if problems else 0
 
 
@@ -134,6 +134,12 @@ def _report(settings: Settings, schema: str, count: int, problems: list[Problem]
     for problem in problems:
         say(str(problem))
     examples = more.get("examples", [])
-    write_rows([["passed" if item["passed"] else "failed", item["parser"], item["name"]] for item in examples])
-    say(f"{count} parsers, {errors} errors, {len(problems) - errors} warnings")
+    from csirt.messages import text
+
+    lang = settings.language()
+    write_rows(
+        [text("parsers.passed" if item["passed"] else "parsers.failed", lang), item["parser"], item["name"]]
+        for item in examples
+    )
+    say(text("parsers.said", lang, count=count, errors=errors, warnings=len(problems) - errors))
     return 1 if errors else 0

@@ -8,19 +8,27 @@ from typing import Any
 
 import click
 
-from csirt.cli.common import Settings, is_terminal, say, shared, write_json, write_rows
+from csirt.cli import complete
+from csirt.cli.command import group
+from csirt.cli.common import Settings, is_terminal, listing, say, shared, write_json, write_rows
 
 
-@click.group()
+@group()
 def playbooks() -> None:
     """Playbooks: plans, approvals, runs. Nothing here touches a network by itself.
 
     \b
     A run is named by its number (R-2026-0007, or 7) or a unique beginning of number or id.
+
+    \b
+    Examples:
+      csirt playbooks runs --state awaiting_approval
+      csirt playbooks show R-2026-0007
     """
 
 
 @playbooks.command("list")
+@listing
 @shared
 def list_(settings: Settings) -> None:
     """The playbooks there are.
@@ -30,12 +38,15 @@ def list_(settings: Settings) -> None:
       csirt playbooks list
       csirt playbooks list --json
     """
+    from csirt.cli.lists import write_list
+
     document = settings.client().call("playbooks.list")
-    if settings.as_json:
-        write_json(document)
-        return
     lang = settings.language()
-    write_rows([item["name"], item["title"][lang], item["steps"], item["containment"]] for item in document["items"])
+    columns = ("name", "title", "steps", "containment")
+    screen = ("name", "steps", "containment", "title")
+    if not settings.as_json and not settings.jsonl:
+        document["items"] = [{**item, "title": item["title"][lang]} for item in document["items"]]
+    write_list(settings, document, columns, noun="playbooks", screen=screen, empty="playbooks.none_loaded")
 
 
 @playbooks.command()
@@ -68,8 +79,8 @@ def check(settings: Settings, folders: tuple[Path, ...]) -> int:
 
 
 @playbooks.command()
-@click.argument("case")
-@click.argument("playbook", default="")
+@click.argument("case", shell_complete=complete.cases)
+@click.argument("playbook", default="", shell_complete=complete.playbooks)
 @shared
 def plan(settings: Settings, case: str, playbook: str) -> None:
     """What the playbooks of a case would do, or the one named; nothing is stored.
@@ -93,8 +104,8 @@ def plan(settings: Settings, case: str, playbook: str) -> None:
 
 
 @playbooks.command()
-@click.argument("playbook")
-@click.argument("case")
+@click.argument("playbook", shell_complete=complete.playbooks)
+@click.argument("case", shell_complete=complete.cases)
 @click.option("--incident", default="", metavar="ID", help="Which incident of the case; without it, the worst.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, store nothing.")
 @shared
@@ -113,8 +124,9 @@ def run(settings: Settings, playbook: str, case: str, incident: str, dry_run: bo
 
 
 @playbooks.command()
-@click.option("--case", default="", metavar="CASE", help="Only of this case.")
+@click.option("--case", default="", metavar="CASE", help="Only of this case.", shell_complete=complete.cases)
 @click.option("--state", default="", metavar="STATE", help="Only in this state, such as awaiting_approval.")
+@listing
 @shared
 def runs(settings: Settings, case: str, state: str) -> None:
     """Runs, newest first.
@@ -124,26 +136,23 @@ def runs(settings: Settings, case: str, state: str) -> None:
       csirt playbooks runs
       csirt playbooks runs --state awaiting_approval --json
     """
+    from csirt.cli.lists import write_list
+
     name = _case(settings, case) if case else ""
     document = settings.client().call("playbooks.runs", case=name, state=state)
-    if settings.as_json:
-        write_json(document)
-        return
-    write_rows(
-        [
-            item["number"],
-            item["state"],
-            item["playbook"],
-            item["case_number"],
-            item["requested_by"],
-            sum(bool(action["containment"] and not action["refused"]) for action in item["actions"]),
-        ]
-        for item in document["items"]
-    )
+    if not settings.as_json and not settings.jsonl:
+        document["items"] = [{**item, "containment": _containment(item)} for item in document["items"]]
+    columns = ("number", "state", "playbook", "case_number", "requested_by", "containment")
+    write_list(settings, document, columns, noun="playbooks", empty="playbooks.none")
+
+
+def _containment(run: dict[str, Any]) -> int:
+    """How many access lists a run would put in place."""
+    return sum(bool(action["containment"] and not action["refused"]) for action in run["actions"])
 
 
 @playbooks.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=complete.runs)
 @shared
 def show(settings: Settings, name: str) -> None:
     """One run: each action, what it will stop, its undo and its end; what came of it.
@@ -163,7 +172,7 @@ def show(settings: Settings, name: str) -> None:
 
 
 @playbooks.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=complete.runs)
 @click.option("--hash", "plan_hash", default="", metavar="HASH", help="The plan you read; another one is refused.")
 @click.option("--yes", is_flag=True, help="Do not ask; the plan as it is now.")
 @click.option("--dry-run", is_flag=True, help="Ask the guard, approve nothing.")
@@ -199,7 +208,7 @@ def _read_first(settings: Settings, document: dict[str, Any], yes: bool) -> str:
 
 
 @playbooks.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=complete.runs)
 @click.option("-m", "--message", "reason", required=True, metavar="REASON", help="Why not.")
 @click.option("--dry-run", is_flag=True, help="Change nothing.")
 @shared
@@ -215,7 +224,7 @@ def reject(settings: Settings, name: str, reason: str, dry_run: bool) -> None:
 
 
 @playbooks.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=complete.runs)
 @click.option("-m", "--message", "reason", default="", metavar="REASON", help="Why.")
 @click.option("--dry-run", is_flag=True, help="Change nothing.")
 @shared

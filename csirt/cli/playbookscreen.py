@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from csirt.cli.casescreen import Times, fold
+from csirt.cli.casescreen import fold
 from csirt.cli.common import Settings, say, write
+from csirt.cli.times import Times
 from csirt.messages import text
 from csirt.safety import terminal
 

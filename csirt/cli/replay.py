@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from csirt.cli.common import Settings, say, shared, write, write_json
+from csirt.cli.command import command
+from csirt.cli.common import Settings, say, shared, write_json, write_rows
 
 
-@click.command()
+@command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--parser", default="", help="Log files are in this parser's format; `csirt parsers list` names them.")
 @click.option(
@@ -53,10 +54,12 @@ def replay(settings: Settings, files: tuple[str, ...], parser: str, kind: str, b
     if settings.as_json:
         write_json(result)
     else:
+        from csirt.messages import text
+
+        lang = settings.language()
         for path, file in zip(files, result["files"], strict=True):
-            write(f"{path}\t{file['events']}\t{'already there' if file['already'] else 'read'}")
-        say(
-            f"{result['events']} events, {result['alerts']} alerts, {result['incidents']} incidents in "
-            f"{settings.store}; csirt cases list --store {settings.store}"
-        )
+            state = text("replay.already" if file["already"] else "replay.read", lang)
+            write_rows([[path, file["events"], state]])
+        counts = {name: result[name] for name in ("events", "alerts", "incidents")}
+        say(text("replay.done", lang, store=settings.store, **counts))
     return 0

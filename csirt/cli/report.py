@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
-from csirt.cli.common import Settings, say, shared, write, write_json, write_rows
+from csirt.cli import complete
+from csirt.cli.command import group
+from csirt.cli.common import Settings, listing, say, shared, write, write_json, write_rows
 
 
-@click.group()
+@group()
 def report() -> None:
     """What a member may read: its own traffic and messages of a case, and what to do.
 
@@ -21,18 +22,6 @@ def report() -> None:
       csirt report build C-2026-0412 --member m017 --lang nb
       csirt report list
     """
-
-
-def _complete_members(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from csirt.cli.members import complete_members
-
-    return complete_members(ctx, parameter, incomplete)
-
-
-def _complete_cases(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
-    from csirt.cli.cases import complete
-
-    return complete(ctx, parameter, incomplete)
 
 
 def _case(settings: Settings, name: str) -> str:
@@ -44,20 +33,9 @@ def _case(settings: Settings, name: str) -> str:
     return caselast.last(settings)
 
 
-def _complete_reports(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from csirt.errors import CsirtError
-
-    settings = ctx.find_object(Settings) or Settings()
-    try:
-        items = settings.client().call("report.list")["items"]
-    except (CsirtError, OSError):
-        return []
-    return [CompletionItem(item["id"], help=item["member"]) for item in items if item["id"].startswith(incomplete)]
-
-
 @report.command()
-@click.argument("case", shell_complete=_complete_cases)
-@click.option("--member", required=True, metavar="M", shell_complete=_complete_members, help="Whom it is for.")
+@click.argument("case", shell_complete=complete.cases)
+@click.option("--member", required=True, metavar="M", shell_complete=complete.members, help="Whom it is for.")
 @click.option("--release", multiple=True, metavar="NAME", help="Name this counterpart to the member (needs -m).")
 @click.option("-m", "reason", default="", metavar="REASON", help="Why names are released; it goes into the audit.")
 @click.option("--to", "recipient", default="", metavar="PERSON", help="Who gets it; needed for TLP:RED.")
@@ -126,8 +104,9 @@ def _copy(output: Path, page: Any) -> None:
 
 
 @report.command("list")
-@click.argument("case", required=False, default="", shell_complete=_complete_cases)
-@click.option("--member", default="", metavar="M", shell_complete=_complete_members, help="Only those to this member.")
+@click.argument("case", required=False, default="", shell_complete=complete.cases)
+@click.option("--member", default="", metavar="M", shell_complete=complete.members, help="Only those to this member.")
+@listing
 @shared
 def list_(settings: Settings, case: str, member: str) -> None:
     """The pages kept, the newest first.
@@ -137,20 +116,16 @@ def list_(settings: Settings, case: str, member: str) -> None:
       csirt report list
       csirt report list C-2026-0412 --json
     """
-    document = settings.client().call("report.list", case=_case(settings, case), member=member)
-    if settings.as_json:
-        write_json(document)
-        return
-    names = ("id", "case", "member", "lang", "tlp", "issued", "by", "path")
-    write_rows([[item[name] for name in names] for item in document["items"]])
-    if not document["items"]:
-        from csirt.messages import text
+    from csirt.cli.lists import write_list
 
-        say(text("report.none", settings.language()))
+    document = settings.client().call("report.list", case=_case(settings, case), member=member)
+    columns = ("id", "case", "member", "lang", "tlp", "issued", "by", "path")
+    screen = ("id", "tlp", "issued", "by")
+    write_list(settings, document, columns, noun="report", screen=screen, empty="report.none")
 
 
 @report.command()
-@click.argument("id", shell_complete=_complete_reports)
+@click.argument("id", shell_complete=complete.reports)
 @shared
 def show(settings: Settings, id: str) -> None:
     """A page as HTML on stdout.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csirt.cli.common import Settings, is_terminal, say, shared, write, write_json, write_rows
+from csirt.cli.command import group
+from csirt.cli.common import Settings, listing, say, shared, write, write_json, write_rows
 from csirt.errors import EXIT_CODES
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ PARTLY = 7
 assert EXIT_CODES[PARTLY] == "partly done"
 
 
-@click.group()
+@group()
 def rules() -> None:
     """Sigma rules: list, check, test, run.
 
@@ -52,6 +53,7 @@ def _problems(loaded: Ruleset) -> None:
 
 @rules.command("list")
 @PATHS
+@listing
 @shared
 def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
     """The rules that are loaded: id, level, datasets, title.
@@ -61,16 +63,15 @@ def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
       csirt rules list
       csirt rules list rules/net --json
     """
+    from csirt.cli.lists import write_list
     from csirt.detect.describe import items
 
     loaded, _ = _load(settings, paths)
     rows = items(loaded)
-    if settings.as_json:
-        write_json({"schema": "csirt.rules/1", "count": len(rows), "refused": loaded.refused, "items": rows})
-    else:
-        if is_terminal():
-            write_rows([[_text(settings, name) for name in ("id", "level", "kind", "datasets", "title")]])
-        write_rows([[r["id"], r["level"], r["kind"], ",".join(r["datasets"]) or "-", r["title"]] for r in rows])
+    document = {"schema": "csirt.rules/1", "count": len(rows), "refused": loaded.refused, "items": rows}
+    columns = ("id", "level", "kind", "datasets", "title")
+    cells = {"id": lambda value: value[:8]}
+    write_list(settings, document, columns, noun="rules", cells=cells, empty="rules.none")
     _problems(loaded)
     return PARTLY if loaded.refused else 0
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from csirt.cli.command import command
 from csirt.cli.common import Settings, say, shared
 
 
-@click.command()
+@command()
 @click.option("--once", is_flag=True, help="Drain what is there and exit.")
 @click.option("--verbose", "-v", is_flag=True, help="Log every step.")
 @shared

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from csirt.cli.command import command
 from csirt.cli.common import Settings, shared, write, write_json, write_rows
 
 
-@click.command()
+@command()
 @click.option("--check", "monitor", is_flag=True, help="Exit 1 when something is deaf, behind or dropping.")
 @shared
 def status(settings: Settings, monitor: bool) -> int:

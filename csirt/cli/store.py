@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from csirt.cli.command import group
 from csirt.cli.common import Settings, is_terminal, say, shared, write_json, write_rows
 
 KINDS = ("alert", "audit", "case", "event", "incident", "notification", "position", "receipt", "run")
 
 
-@click.group()
+@group()
 def store() -> None:
     """The store: what it holds, its dump, checks, backup, retention.
 

@@ -21,3 +21,11 @@ def _catalogue(noun: str) -> dict[str, dict[str, str]]:
 def text(key: str, lang: str, **fields: Any) -> str:
     """The sentence of that key in that language. Raises KeyError for a key or language that does not exist."""
     return _catalogue(key.partition(".")[0])[key][lang].format(**fields)
+
+
+def known(key: str) -> bool:
+    """Whether the catalogue has that key: for values that come from data and may be any."""
+    try:
+        return key in _catalogue(key.partition(".")[0])
+    except FileNotFoundError:
+        return False

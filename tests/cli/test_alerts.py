@@ -110,7 +110,7 @@ def test_the_filter_grammar_and_the_limit_pick(run: Run) -> None:
     code, out, _ = run("alerts", "list", "severity>=high member:m030", "--limit", "1")
     assert code == 0
     assert (
-        out == f"{'3f' * 16}\tcritical\t2026-01-01T00:00:03Z\t40\tSMB Worm Fan-Out\tsource.ip=10.31.0.77\tm020, m030\n"
+        out == f"{'3f' * 16}\tcritical\t2026-01-01T00:00:03Z\t40\tSMB Worm Fan-Out\tsource.ip=10.31.0.77\tm020,m030\n"
     )
     assert run("alerts", "list", "severity>=")[0] == 2
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csirt.cli import casescreen
+from csirt.cli import times
 from csirt.model.principal import Principal
 from tests.cli.desk import NOW, Room
 from tests.cli.test_cases import HOSTILE, check
@@ -17,7 +17,7 @@ from tests.cli.test_cases import HOSTILE, check
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
     """A worm's case with its plan."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(casescreen, "SYSTEM", type("Now", (), {"now": staticmethod(lambda: NOW)}))
+    monkeypatch.setattr(times, "SYSTEM", type("Now", (), {"now": staticmethod(lambda: NOW)}))
     monkeypatch.chdir(tmp_path)
     made = Room(tmp_path)
     made.alarm("a", severity="critical")
