@@ -29,6 +29,7 @@ def decoder_for(source: Source, config: Config, *, now: int = 0) -> Decoder:
             accept_unknown=config.decode.accept_unknown_exporters,
             hold_bytes=size(config.decode.hold_bytes),
             hold_age_us=duration(config.decode.hold_age),
+            key=secrets.key_file(config.path("pseudonym.key")),
         )
     if source.type == "capture":
         from csirt.decode.packets.decoder import PacketDecoder

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.decode import identity
-from csirt.decode.netflow import fill
+from csirt.decode.netflow import fill, private
 from csirt.decode.netflow.rows import Column, Rows
 from csirt.model import address, ecs
 from csirt.model.batch import Array
-
-_MAILBOX = r"[^\s@/:;,<>\"]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
-_MAILBOX_RE = re.compile(_MAILBOX)
-# RE2 writes code points differently from Python.
-_SUSPECT = f"{_MAILBOX}|" + re.sub(r"\\u([0-9a-f]{4})", r"\\x{\1}", identity.CANDIDATE)
 
 
 class Arrow:
@@ -51,8 +43,9 @@ class Arrow:
             for suffix, values, kind in zip(ecs.ADDRESS_PARTS, column.parts, kinds, strict=True)
         }
 
-    def own(self, column: Column, *, ecs_mac: bool = False) -> pa.Array:
-        """The column in its logical type. `ecs_mac`: as ECS writes them (`00-00-5E-…`) and not as `00:00:5e:…`."""
+    def own(self, column: Column, name: str, *, ecs_mac: bool = False) -> pa.Array:
+        """The column in its logical type, called `name`. `ecs_mac`: as ECS writes them (`00-00-5E-…`) and not as
+        `00:00:5e:…`."""
         mask, bitmap = self.valid(column)
         first = column.parts[0]
         storage = column.storage
@@ -68,9 +61,9 @@ class Arrow:
         if storage == "address":
             family = column.parts[0] if mask is None else np.where(mask, column.parts[0], 0)
             return address.texts(family, column.parts[1], column.parts[2])
-        return self._spans(column, mask, bitmap)
+        return self._spans(column, name, mask, bitmap)
 
-    def _spans(self, column: Column, mask: Array | None, bitmap: pa.Buffer | None) -> pa.Array:
+    def _spans(self, column: Column, name: str, mask: Array | None, bitmap: pa.Buffer | None) -> pa.Array:
         offset, length = column.parts[0], column.parts[1].astype(np.int64)
         if mask is not None:
             length[~mask] = 0
@@ -80,13 +73,26 @@ class Arrow:
         np.cumsum(length, out=ends[1:])
         data = np.empty(int(ends[-1]), np.uint8)
         fill.gather(self.buffer, offset, length, data)
-        if column.storage == "text":
+        if column.storage.startswith("text"):
             offsets = pa.py_buffer(ends.astype(np.int32))
             raw = pa.Array.from_buffers(pa.binary(), len(length), [bitmap, offsets, pa.py_buffer(data)])
-            return text(raw.dictionary_encode())
+            return self._clean(_decoded(raw.dictionary_encode()), name, private.TEXT[column.storage])
         digits = pa.py_buffer(data.tobytes().hex().encode())
         offsets = pa.py_buffer((ends * 2).astype(np.int32))
-        return pa.Array.from_buffers(pa.string(), len(length), [bitmap, offsets, digits]).dictionary_encode()
+        raw = pa.Array.from_buffers(pa.string(), len(length), [bitmap, offsets, digits])
+        return self._clean(raw.dictionary_encode(), name, private.HEX)
+
+    def _clean(self, array: pa.DictionaryArray, name: str, rule: private.Rule) -> pa.DictionaryArray:
+        """Without what must not leave decode; values that held an identity number are counted under `name`."""
+        values = array.dictionary
+        if not len(values) or not pc.any(pc.match_substring_regex(values, rule.suspect)).as_py():
+            return _distinct(array.indices, values)
+        pairs = [rule.clean(item) for item in values.to_pylist()]
+        hit = np.flatnonzero([removed for _, removed in pairs])
+        if len(hit):
+            number = pc.sum(pc.is_in(array.indices, pa.array(hit, array.indices.type))).as_py()
+            self.rows.redacted[name] = self.rows.redacted.get(name, 0) + int(number)
+        return _distinct(array.indices, pa.array([clean for clean, _ in pairs], pa.string()))
 
 
 def times(values: Array, mask: Array | None) -> pa.Array:
@@ -109,17 +115,18 @@ def macs(values: Array, mask: Array | None, ecs_form: bool) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
 
 
-def text(raw: pa.DictionaryArray) -> pa.DictionaryArray:
-    """Binary dictionary values as UTF-8; identity numbers and mailboxes are removed (decision 15)."""
+def _decoded(raw: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Binary dictionary values as UTF-8, what is none of it replaced."""
     try:
         values = raw.dictionary.cast(pa.string())
     except pa.ArrowInvalid:
         values = pa.array([item.decode("utf-8", "replace") for item in raw.dictionary.to_pylist()], pa.string())
-    if pc.any(pc.match_substring_regex(values, _SUSPECT)).as_py():
-        clean = [_MAILBOX_RE.sub("[mailbox removed]", identity.remove(item)[0]) for item in values.to_pylist()]
-        values = pa.array(clean, pa.string())
+    return pa.DictionaryArray.from_arrays(raw.indices, values)
+
+
+def _distinct(indices: pa.Array, values: pa.Array) -> pa.DictionaryArray:
+    """A dictionary array whose values differ from each other."""
     if len(values) and pc.count_distinct(values).as_py() != len(values):
         distinct = values.dictionary_encode()
-        indices = pc.take(distinct.indices, raw.indices)
-        return pa.DictionaryArray.from_arrays(indices, distinct.dictionary)
-    return pa.DictionaryArray.from_arrays(raw.indices, values)
+        return pa.DictionaryArray.from_arrays(pc.take(distinct.indices, indices), distinct.dictionary)
+    return pa.DictionaryArray.from_arrays(indices, values)

@@ -37,6 +37,7 @@ class NetflowDecoder:
 
     `exporters`: those that are believed, with names and forced sampling rates. `accept_unknown`: whether others are
     decoded too. `hold_bytes`, `hold_age_us`: how much, and how long by receive time, data waits for its template.
+    `key` seals such data in the state; without one the state must not be stored.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class NetflowDecoder:
         hold_bytes: int = 8 << 20,
         hold_age_us: int = 30 * 60 * 10**6,
         elements: ElementTable | None = None,
+        key: bytes = b"",
     ) -> None:
         self.source = source_id
+        self._key = key
         self._table = elements or shipped()
         self._configured = {address.from_text(item.address): item for item in exporters}
         self._accept_unknown = accept_unknown
@@ -61,28 +64,38 @@ class NetflowDecoder:
 
     def load(self, state: bytes | None) -> None:
         """Resume from a committed state, or start afresh. Raises ValueError for bytes that are no state."""
-        self._state = State.load(state)
+        self._state = State.load(state, self._key)
         self._index: dict[tuple[int, ...], int] = {item.key: n for n, item in enumerate(self._state.exporters)}
         self._forget_plans()
 
     def finish(self) -> Decoded:
         """End of input: what is still held expires, and is counted."""
+        result = Decoded()
         held = self._state.held
-        decoded = int(held.decoded.sum())
-        expired = held.datagrams - decoded
-        result = Decoded(left=decoded, dropped={"expired": expired} if expired else {})
-        if held.sets:
-            owner = np.empty(held.datagrams, np.int64)
-            owner[held.rows["datagram"]] = held.rows["exporter"]
-            deltas = Deltas(self._state)
-            deltas.add("held", owner, np.full(len(owner), -1, np.int64))
-            deltas.add("decoded", owner[held.decoded])
-            deltas.add("expired", owner[~held.decoded])
-            result.exporters = deltas.rows()
-            result.problems.append(f"{held.datagrams} datagrams waited for a template that never came")
-            self._state.held, self._state.segments = Held(), []
-            result.state = self._state.dump()
+        if held.sets or self._state.unreadable.sets:
+            self._expire(held, result)
+            if held.sets:
+                result.problems.append(f"{held.datagrams} datagrams waited for a template that never came")
+            self._expire(self._state.unreadable, result)
+            self._state.held, self._state.unreadable, self._state.segments = Held(), Held(), []
+            result.state = self._state.dump(self._key)
         return result
+
+    def _expire(self, held: Held, result: Decoded) -> None:
+        """Count held datagrams as decoded, where another set of theirs was, or as expired."""
+        if not held.sets:
+            return
+        decoded = int(held.decoded.sum())
+        result.left += decoded
+        if held.datagrams > decoded:
+            result.dropped["expired"] = result.dropped.get("expired", 0) + held.datagrams - decoded
+        owner = np.empty(held.datagrams, np.int64)
+        owner[held.rows["datagram"]] = held.rows["exporter"]
+        deltas = Deltas(self._state)
+        deltas.add("held", owner, np.full(len(owner), -1, np.int64))
+        deltas.add("decoded", owner[held.decoded])
+        deltas.add("expired", owner[~held.decoded])
+        result.exporters += deltas.rows()
 
     def decode(self, chunk: Chunk) -> Decoded:
         """The rows of one chunk and what became of every datagram in it."""
@@ -95,10 +108,14 @@ class NetflowDecoder:
         intake.read_templates()
         sets = intake.resolve(chunk.segment, *self._hold, self._compiled)
         result = Decoded(entered=len(data.offset))
-        result.batches = self._batches(sets, intake)
+        result.batches = self._batches(sets, intake, result.redacted)
         intake.account(result)
+        if self._state.unreadable.sets:
+            result.problems.append("datagrams that waited for a template were sealed with another key, and are lost")
+            self._expire(self._state.unreadable, result)
+            self._state.unreadable = Held()
         self.rejected = intake.rejected(chunk.segment)
-        result.state = self._state.dump()
+        result.state = self._state.dump(self._key)
         return result
 
     @property
@@ -122,7 +139,7 @@ class NetflowDecoder:
     def _allowed(self, family: int, high: int, low: int) -> bool:
         return self._accept_unknown or (family, high, low) in self._configured
 
-    def _batches(self, sets: Sets, intake: Intake) -> list[Batch]:
+    def _batches(self, sets: Sets, intake: Intake, redacted: dict[str, int]) -> list[Batch]:
         """Options first, for what they say about samplers counts for the flows beside them."""
         options = np.array([plan.signature.options for plan in self._compiled], bool)[sets.plan]
         numbers = np.unique(sets.exporter).tolist()
@@ -139,6 +156,7 @@ class NetflowDecoder:
                     self._state.exporters[number].boot = boot
             names = self._localise(rows, intake)
             batches.append(assemble("flow_options", normalise.options(rows, intake.buffer, names)))
+            _add(redacted, rows.redacted)
         changes = sampling.follow(live, sorted(changes, key=lambda change: change[0]))
         flows = sets.take(~options)
         normalise.apply_boots(flows, boots)
@@ -149,6 +167,7 @@ class NetflowDecoder:
             mine = {used[e]: table for e, table in before.items() if e in used}
             later = [(at, used[e], i, rate) for at, e, i, rate in changes if e in used]
             done.append(assemble("flow", normalise.flows(rows, intake.buffer, names, self._table.roles, mine, later)))
+            _add(redacted, rows.redacted)
         return done + batches
 
     def _parts(self, sets: Sets, buffer: Array) -> Iterator[Rows]:
@@ -185,3 +204,8 @@ class NetflowDecoder:
             domains=np.array([item.domain for item in exporters], np.uint32),
             rates=np.array([item.sampling_rate if item else 0 for item in known], np.int64),
         )
+
+
+def _add(totals: dict[str, int], more: dict[str, int]) -> None:
+    for name, number in more.items():
+        totals[name] = totals.get(name, 0) + number

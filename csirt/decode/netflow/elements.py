@@ -59,8 +59,17 @@ class ElementTable:
         self._nine = _elements(nine, ("elements",))
         self._scopes = _elements(nine, ("scopes",))
         self.padding = frozenset(iana.value.get("padding", ()))
-        self.private = frozenset([*iana.value.get("private", ()), *vendors.value.get("private", ())])
-        self.headers: dict[str, str] = dict(iana.value.get("headers", {}))
+        self.private = frozenset(both for name in _listed("private", iana, vendors, nine) for both in _ways(name))
+        self.headers: dict[str, str] = {
+            both: cut for name, cut in iana.value.get("headers", {}).items() for both in _ways(name)
+        }
+        # Strings of which only a part is kept: "url" without its query, "user" not at all (docs/privacy.md).
+        self.care: dict[str, str] = {
+            both: kind
+            for kind, key in (("url", "urls"), ("user", "users"))
+            for name in _listed(key, iana, vendors, nine)
+            for both in _ways(name)
+        }
         value = ecs.value
 
         def roles(key: str) -> dict[str, tuple[str, ...]]:
@@ -94,6 +103,15 @@ def unknown(pen: int, number: int) -> Element:
 def shipped() -> ElementTable:
     """The tables that come with the package, read once."""
     return ElementTable(folder("parsers") / "netflow")
+
+
+def _listed(key: str, *documents: Document) -> list[str]:
+    return [str(name) for document in documents for name in document.value.get(key, ())]
+
+
+def _ways(name: str) -> tuple[str, str]:
+    """An element and the same of the other direction (RFC 5103)."""
+    return name, f"reverse_{name}"
 
 
 def _one(path: Path) -> Document:

@@ -56,7 +56,7 @@ def options(rows: Rows, buffer: Array, names: Names) -> dict[str, object]:
     arrow = Arrow(rows, buffer)
     columns = common(rows, names)
     columns[END] = times(_export(rows), None)
-    columns |= {name: arrow.own(column) for name, column in rows.columns.items()}
+    columns |= {name: arrow.own(column, name) for name, column in rows.columns.items()}
     return columns
 
 
@@ -83,7 +83,7 @@ def flows(
         if column.storage == "address" and name in ecs.ADDRESSES:
             columns |= arrow.address(name, column)
         else:
-            columns[name] = arrow.own(column, ecs_mac=name in ("source.mac", "destination.mac"))
+            columns[name] = arrow.own(column, name, ecs_mac=name in ("source.mac", "destination.mac"))
     for name in _COUNTERS:
         if name in rows.columns:
             _counter(name, rows, arrow, rate, columns)

@@ -29,8 +29,8 @@ WIDTHS = {"uint": 0, "sint": 0, "float": 0, "bool": 1, "time": 8, "mac": 8}
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One column a plan fills. `storage`: uint, sint, float, bool, time, mac, address, text, hex, cut:ip,
-    cut:ethernet; `width` in octets for numbers. `field`, `second`, `third`: field numbers of the template."""
+    """One column a plan fills. `storage`: uint, sint, float, bool, time, mac, address, text, text:url, text:user, hex,
+    cut:ip, cut:ethernet; `width` in octets for numbers. `field`, `second`, `third`: field numbers of the template."""
 
     column: str
     storage: str
@@ -137,7 +137,8 @@ def _own(column: str, element: Element, number: int, length: int, table: Element
     if kind == "macAddress":
         return Output(column, "mac", 8, fill.UINT, number)
     if kind == "string":
-        return Output(column, "text", 0, fill.TEXT, number)
+        care = table.care.get(element.name)
+        return Output(column, f"text:{care}" if care else "text", 0, fill.TEXT, number)
     cut = table.headers.get(element.name)
     return Output(column, f"cut:{cut}" if cut else "hex", 0, fill.SPAN, number)
 

@@ -63,7 +63,8 @@ class Column:
 
 @dataclass(slots=True)
 class Rows:
-    """Raw rows of many plans. `plan`: the local plan of each row; `columns` by name."""
+    """Raw rows of many plans. `plan`: the local plan of each row; `columns` by name; `redacted`: values that held an
+    identity number, by column, once they are made text."""
 
     sets: Sets
     plans: list[Plan]
@@ -71,6 +72,7 @@ class Rows:
     first: Array
     plan: Array
     columns: dict[str, Column] = field(default_factory=dict)
+    redacted: dict[str, int] = field(default_factory=dict)
 
     def spread(self, values: Array) -> Array:
         """A value per set as a value per row."""

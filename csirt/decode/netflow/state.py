@@ -1,7 +1,8 @@
 """What must survive a restart: templates, samplers, sequence numbers, held sets, per (exporter, version, domain).
 
 The state is one JSON header and the raw bytes it points into, so that templates and held sets cost what they weigh.
-Templates are kept as they came and parsed again; plans are never stored.
+Templates are kept as they came and parsed again; plans are never stored. Held octets are sealed (csirt.decode.seal)
+when there is a key, for nobody knows yet what of them is text.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import orjson
 
+from csirt.decode import seal
 from csirt.decode.netflow.templates import Signature
 from csirt.model.address import to_text
 from csirt.model.batch import Array
 
-MAGIC = b"csirt-netflow/1\n"
+MAGIC = b"csirt-netflow/2\n"
 MAX_EXPORTERS = 16_384
 MAX_TEMPLATES = 4_096  # per exporter, version and domain
 MAX_TEMPLATE_FIELDS = 2_000_000  # in all
@@ -71,29 +73,33 @@ class Held:
 
 @dataclass(slots=True)
 class State:
-    """All of it. `clock`: the greatest receive time seen. `segments`: texts that held sets' segment numbers name."""
+    """All of it. `clock`: the greatest receive time seen. `segments`: texts that held sets' segment numbers name.
+    `unreadable`: what was held under another key; its octets are gone."""
 
     exporters: list[Exporter] = field(default_factory=list)
     held: Held = field(default_factory=Held)
     segments: list[str] = field(default_factory=list)
     clock: int = 0
     template_fields: int = 0  # of all templates together
+    unreadable: Held = field(default_factory=Held)
 
-    def dump(self) -> bytes:
-        """The state as bytes; equal states give equal bytes."""
+    def dump(self, key: bytes = b"") -> bytes:
+        """The state as bytes; equal states give equal bytes. `key` seals what is held."""
+        data = self.held.data.tobytes()
         header = {
             "clock": self.clock,
             "exporters": [_exporter(item) for item in self.exporters],
             "held": {name: self.held.rows[name].tolist() for name in HELD},
             "decoded": self.held.decoded.tolist(),
             "segments": self.segments,
+            "sealed": bool(key),
         }
         raw = orjson.dumps(header, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS)
-        return MAGIC + len(raw).to_bytes(8, "big") + raw + self.held.data.tobytes()
+        return MAGIC + len(raw).to_bytes(8, "big") + raw + (seal.seal(key, data) if key else data)
 
     @staticmethod
-    def load(raw: bytes | None) -> State:
-        """The state of `dump`. Raises ValueError for anything else."""
+    def load(raw: bytes | None, key: bytes = b"") -> State:
+        """The state of `dump` with the same key. Raises ValueError for anything else."""
         if not raw:
             return State()
         if not raw.startswith(MAGIC):
@@ -103,11 +109,15 @@ class State:
         header = orjson.loads(raw[at:end])
         held = Held(
             {name: np.array(header["held"][name], np.int64) for name in HELD},
-            np.frombuffer(raw[end:], np.uint8),
+            np.empty(0, np.uint8),
             np.array(header["decoded"], bool),
         )
+        data = seal.unseal(key, raw[end:]) if header["sealed"] else raw[end:]
         exporters = [_load_exporter(item) for item in header["exporters"]]
         fields = sum(len(item.fields) for exporter in exporters for item in exporter.templates.values())
+        if data is None:
+            return State(exporters, Held(), [], header["clock"], fields, unreadable=held)
+        held.data = np.frombuffer(data, np.uint8)
         return State(exporters, held, header["segments"], header["clock"], fields)
 
 

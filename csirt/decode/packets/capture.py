@@ -114,6 +114,8 @@ class Capture:
         for reason, number in (("malformed", rows.malformed), ("overflow", rows.overflow)):
             if number:
                 result.dropped[f"dissection_{reason}"] = number
+        for column, number in rows.redacted.items():
+            result.redacted[column] = result.redacted.get(column, 0) + number
         self._ready_units += rows.lines - rows.malformed - grown
         for name, frame in rows.frames.items():
             self._ready.append(dissection_batch(name, frame, self._segment, self._observer))

@@ -38,16 +38,19 @@ class Rows:
     lines: int = 0
     malformed: int = 0
     overflow: int = 0
+    redacted: dict[str, int] = field(default_factory=dict)
 
 
-def scrub(column: pl.Expr) -> pl.Expr:
-    """Text without identity numbers and without what stands before an `@`."""
-    suspect = column.str.contains(_SUSPECT)
-    return pl.when(suspect).then(column.map_elements(_scrubbed, return_dtype=pl.String)).otherwise(column)
-
-
-def _scrubbed(text: str) -> str:
-    return _MAILBOX.sub("*@", identity.remove(text)[0])
+def scrubbed(texts: pl.Series) -> tuple[pl.Series, int]:
+    """Text without identity numbers and without what stands before an `@`, worked out once per distinct value; how
+    many values held a number."""
+    old = texts.filter(texts.str.contains(_SUSPECT).fill_null(False)).unique(maintain_order=True)
+    if old.is_empty():
+        return texts, 0
+    pairs = [identity.remove(text) for text in old.to_list()]
+    new = pl.Series([_MAILBOX.sub("*@", text) for text, _ in pairs], dtype=pl.String)
+    held = old.filter(pl.Series([removed > 0 for _, removed in pairs]))
+    return texts.replace(old, new), int(texts.is_in(held.implode()).sum())
 
 
 def addresses(texts: pl.Series) -> tuple[Array, Array, Array]:
@@ -99,9 +102,33 @@ class Dissector:
             first, most = SHARE[name]
             rows.overflow += made.filter(pl.col("index") >= most).height
             made = made.filter(pl.col("index") < most).with_columns(pl.col("index") + first)
+            made = self._scrubbed(name, made, rows)
             if made.height:
                 rows.frames[name] = made.sort("frame", "index")
         return rows
+
+    def _scrubbed(self, name: str, made: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+        """A dataset's rows without what must not leave decode (decision 15)."""
+        for column in _TEXTS[name]:
+            clean, removed = scrubbed(made[column])
+            made = made.with_columns(clean.alias(column))
+            if removed:
+                rows.redacted[column] = removed
+        if name == "dns":
+            column = "dns.answers.data"
+            lists = made.select("frame", "index", column).explode(column)
+            flat = lists[column]
+            clean, removed = scrubbed(flat)
+            if clean is not flat:
+                again = lists.with_columns(clean.alias(column)).group_by("frame", "index", maintain_order=True)
+                kept = pl.when(pl.col(column).list.len() > 0).then(pl.col("clean")).otherwise(pl.col(column))
+                made = made.with_columns(again.agg(pl.col(column))[column].alias("clean")).with_columns(
+                    kept.alias(column)
+                )
+                made = made.drop("clean")
+            if removed:
+                rows.redacted[column] = removed
+        return made
 
     def _lines(self, text: bytes, rows: Rows) -> pl.DataFrame:
         """One row per good line: frame (from 0), time (us), client-neutral ends, and every asked field as a list."""
@@ -134,12 +161,12 @@ class Dissector:
         code = _number(pl.col("dns.flags.rcode"))
         messages = _exploded(base, "dns.id", ["dns.flags.response", "dns.qry.name", "dns.qry.type", "dns.flags.rcode"])
         answers = pl.concat_list([_many(name).fill_null(pl.lit([], pl.List(pl.String))) for name in data])
-        answers = answers.list.eval(scrub(pl.element().str.to_lowercase()))
+        answers = answers.list.eval(pl.element().str.to_lowercase())
         answer = pl.col("dns.flags.response").is_in(["1", "True"])
         return _client(messages, answer).with_columns(
             pl.col("dns.id").str.strip_prefix("0x").str.to_integer(base=16, strict=False).alias("dns.id"),
             pl.when(answer).then(pl.lit("answer")).otherwise(pl.lit("query")).alias("dns.type"),
-            scrub(pl.col("dns.qry.name").str.to_lowercase()).alias("dns.question.name"),
+            pl.col("dns.qry.name").str.to_lowercase().alias("dns.question.name"),
             self._values("dns.qry.type", kind, pl.format("TYPE{}", kind)).alias("dns.question.type"),
             pl.when(answer)
             .then(self._values("dns.flags.rcode", code, code.cast(pl.String)))
@@ -155,7 +182,7 @@ class Dissector:
         hellos = base.filter(types.list.contains("1")).with_columns(
             stream.alias("stream"),
             pl.lit(0, pl.Int64).alias("index"),
-            scrub(offered.str.to_lowercase()).alias("tls.client.server_name"),
+            offered.str.to_lowercase().alias("tls.client.server_name"),
             _many("tls.handshake.ja3").list.first().alias("tls.client.ja3"),
             pl.lit(None, pl.String).alias("tls.version"),
         )
@@ -194,9 +221,9 @@ class Dissector:
             *_KEPT,
             pl.col("many"),
             pl.col("http.request.method"),
-            scrub(domain).alias("url.domain"),
-            scrub(path).alias("url.path"),
-            scrub(pl.col("http.user_agent")).alias("user_agent.original"),
+            domain.alias("url.domain"),
+            path.alias("url.path"),
+            pl.col("http.user_agent").alias("user_agent.original"),
         )
         code = pl.col("http.response.code").cast(pl.UInt16, strict=False)
         given = _exploded(base, "http.response.code", ["http.content_type", "http.request_in"])
@@ -241,6 +268,11 @@ class Dissector:
         return joined.filter(settled).drop("answered")
 
 
+_TEXTS = {
+    "dns": ("dns.question.name",),
+    "tls": ("tls.client.server_name",),
+    "http": ("url.domain", "url.path", "user_agent.original"),
+}
 _KEPT = ("frame", "index", "time", "protocol", "source", "destination", "source.port", "destination.port")
 _TLS = ("tls.client.server_name", "tls.version", "tls.client.ja3")
 

@@ -347,7 +347,7 @@ def test_what_must_not_leave_decode() -> None:
     raw = ipfix(block(2, template(300, *fields)), block(300, bytes([len(user)]) + user + b"secret" + frame, pad=False))
     result = decode(raw)
     [event] = events(result)
-    assert event["netflow"]["user_name"] == "[mailbox removed] [id removed]"
+    assert event["netflow"]["user_name"] == "[user removed]"
     assert "ip_payload_packet_section" not in event["netflow"]
     assert event["netflow"]["data_link_frame_section"] == frame[:-6].hex()
     assert b"nordmann" not in (result.state or b"")
