@@ -13,10 +13,13 @@ from typing import Any
 from csirt import systemd
 from csirt.app import App
 from csirt.control.server import Server
+from csirt.control.trouble import counters
 from csirt.control.verbs import Context
+from csirt.control.verbs.status import overview
 from csirt.health import HealthServer
 from csirt.model.principal import Principal
 from csirt.model.records import AuditEntry
+from csirt.recent import Recent
 
 LOG = logging.getLogger("csirt.daemon")
 PAUSE = 0.2
@@ -33,6 +36,7 @@ class Daemon:
         self.receivers: list[Any] = []
         self.pipeline: Any = None
         self.exit_code = 0
+        self.recent = Recent()
         self._reload = threading.Event()
         self._turned = app.clock.monotonic()
         self._server: Server | None = None
@@ -75,12 +79,20 @@ class Daemon:
         language = lang or app.config.language
         return Context(app.store, app.config, principal, app.clock, app.part, language, live=True)
 
+    def sample(self) -> None:
+        """Keep the counters as they are now, for what `csirt status` calls now."""
+        document = overview(self.app.store, self.app.config, self, live=True)
+        self.recent.sample(self.app.clock.monotonic(), counters(document))
+
     def healthy(self) -> tuple[bool, str]:
         """Whether the pipeline has made a turn lately, and a sentence."""
+        age = self.stalled()
+        return (True, "ok") if age is None else (False, f"no turn of the pipeline for {age:.0f} s")
+
+    def stalled(self) -> float | None:
+        """Seconds without a turn of the pipeline, when they are too many."""
         age = self.app.clock.monotonic() - self._turned
-        if age > STALLED:
-            return False, f"no turn of the pipeline for {age:.0f} s"
-        return True, "ok"
+        return age if age > STALLED else None
 
     def _signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -102,6 +114,7 @@ class Daemon:
             )
             receiver.start()
             self.receivers.append(receiver)
+        self.sample()
         self._server = Server(config.control, self.context)
         threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
         if config.health.listen:

@@ -77,7 +77,8 @@ def apply_retention(app: App) -> None:
 
 
 def gauges(daemon: Daemon) -> None:
-    """Lag and receivers, for Prometheus."""
+    """Lag and receivers, for Prometheus; and a sample of every counter, for what `csirt status` calls now."""
+    daemon.sample()
     metrics = daemon.app.metrics
     for stage, seconds in daemon.pipeline.lag.items():
         metrics.gauge("csirt_lag_seconds", seconds, stage=stage)

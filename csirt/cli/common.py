@@ -208,8 +208,9 @@ def guarded(command: click.Command, args: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("CSIRT_DEBUG"):
             raise
-        said = f"internal error ({type(error).__name__}: {error}); CSIRT_DEBUG=1 shows where"
-        return _report(given, "internal", said, 1)
+        from csirt.logs import trace
+
+        return _report(given, "internal", f"internal error: {trace(error)}; CSIRT_DEBUG=1 shows all of it", 1)
 
 
 def _report(args: list[str], code: str, message: str, exit_code: int, details: dict[str, Any] | None = None) -> int:

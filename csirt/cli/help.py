@@ -35,6 +35,7 @@ CSIRT_STORE    a store opened directly (--store)
 CSIRT_LANG     nb or en (--lang)
 NO_COLOR       no colour, whatever the terminal
 TERM=dumb      the same
+CSIRT_DEBUG    any value: an internal error shows its whole traceback
 NUMBA_CACHE_DIR  where compiled kernels are kept; a read-only install needs it to start quickly
 
 An option beats the environment, the environment the configuration file. The configuration file is --config,

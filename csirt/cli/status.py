@@ -1,20 +1,23 @@
-"""`csirt status`: what the daemon sees, loses and does not see."""
+"""`csirt status`: what the daemon sees, loses and does not see; what is wrong now comes first."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from csirt.cli.command import command
-from csirt.cli.common import Settings, shared, write, write_json, write_rows
+from csirt.cli.common import Settings, colour, is_terminal, shared, width, write, write_json, write_rows
+
+EXPORTER = ("address", "version", "domain", "received", "decoded", "sequence_lost", "malformed", "held", "expired")
 
 
 @command()
-@click.option("--check", "monitor", is_flag=True, help="Exit 1 when something is deaf, behind or dropping.")
+@click.option("--check", "monitor", is_flag=True, help="Exit 1 when something is stopped, deaf, behind or dropping.")
 @shared
 def status(settings: Settings, monitor: bool) -> int:
-    """Stages, rates, backlog, losses by reason, blind spots.
+    """What is stopped, deaf, behind or dropping; then stages, rates, backlog and losses by reason.
 
     \b
     Examples:
@@ -24,35 +27,148 @@ def status(settings: Settings, monitor: bool) -> int:
     document = settings.client().call("status.show")
     if settings.as_json:
         write_json(document)
+    elif is_terminal():
+        _Screen(settings, document).write()
     else:
-        _show(document)
+        _records(document)
     return 1 if monitor and document["warnings"] else 0
 
 
-def _show(document: dict[str, Any]) -> None:
-    write(f"store\t{document['store']}")
-    write(f"watermark\t{document['watermark'] or '-'}")
-    rows = [["STAGE", "IN", "OUT", "DROPPED"]]
+def _records(document: dict[str, Any]) -> None:
+    """One record a line for pipes, the kind of record first."""
+    write_rows([["store", document["store"]], ["watermark", document["watermark"] or ""]])
+    write_rows(
+        ["warning", *(item[name] for name in ("kind", "what", "subject", "reason", "count", "recent", "seconds"))]
+        for item in document["warnings"]
+    )
     for stage in document["stages"]:
-        dropped = ", ".join(f"{reason} {number}" for reason, number in sorted(stage["dropped"].items())) or "0"
-        rows.append([stage["name"], str(stage["in"]), str(stage["out"]), dropped])
-    write_rows(rows)
-    if document["exporters"]:
-        write_rows([["EXPORTER", "VERSION", "DOMAIN", "RECEIVED", "DECODED", "LOST", "MALFORMED", "HELD", "EXPIRED"]])
-        for item in document["exporters"]:
-            names = (
-                "address",
-                "version",
-                "domain",
-                "received",
-                "decoded",
-                "sequence_lost",
-                "malformed",
-                "held",
-                "expired",
+        counts = (stage["name"], stage["in"], stage["out"], sum(stage["dropped"].values()))
+        write_rows([["stage", *counts, stage.get("rate", ""), stage["lag_s"]]])
+        write_rows(["dropped", stage["name"], reason, number] for reason, number in sorted(stage["dropped"].items()))
+    write_rows(["exporter", *(item[name] for name in EXPORTER)] for item in document["exporters"])
+    write_rows(["receiver", *_receiver(item, document)] for item in document["receivers"])
+
+
+def _receiver(item: dict[str, Any], document: dict[str, Any]) -> list[object]:
+    lost = sum(item["spool_dropped"].values())
+    waiting = document["backlog"].get(item["source"], 0)
+    return [
+        item["source"], ",".join(item["listen"]), item["received"], item["spooled"], item["kernel_dropped"], lost,
+        waiting,
+    ]  # fmt: skip
+
+
+class _Screen:
+    """The screen of 03:00: at most 80 columns, the worst first."""
+
+    def __init__(self, settings: Settings, document: dict[str, Any]) -> None:
+        from csirt.cli.times import Times
+
+        self._lang = settings.language()
+        self._times = Times(settings)
+        self._paint = colour(settings)
+        self._document = document
+
+    def write(self) -> None:
+        """Print it."""
+        document = self._document
+        self._head()
+        self._warnings()
+        write()
+        write(self._say("stages"))
+        heads = [self._say(name) for name in ("stage_name", "in", "out", "dropped", "rate", "lag")]
+        rows = [self._stage(stage) for stage in document["stages"]]
+        self._table(heads, rows)
+        for stage in document["stages"]:
+            for reason, number in sorted(stage["dropped"].items()):
+                self._line("dropped_by", stage=stage["name"], reason=reason, number=self._number(number))
+        if document["exporters"]:
+            write()
+            write(self._say("exporters"))
+            self._table(
+                [self._say(f"x_{name}") for name in EXPORTER], [self._exporter(x) for x in document["exporters"]]
             )
-            write_rows([[item[name] for name in names]])
-    for listener in document["receivers"]:
-        write_rows([["receiver", *[f"{key}={value}" for key, value in sorted(listener.items())]]])
-    for warning in document["warnings"]:
-        write_rows([["warning", warning]])
+        if document["receivers"]:
+            write()
+            write(self._say("receivers"))
+            names = ("r_source", "r_listen", "r_received", "r_spooled", "r_kernel", "r_spool", "r_waiting")
+            known = [[self._cell(part) for part in _receiver(item, document)] for item in document["receivers"]]
+            self._table([self._say(name) for name in names], known)
+
+    def _head(self) -> None:
+        document = self._document
+        state = self._say("live" if document["live"] else "not_live")
+        self._line("store", store=document["store"], state=state)
+        mark = document["watermark"]
+        self._line("watermark", time=self._times.both(mark) if mark else self._say("nothing_yet"))
+        kinds = [f"{name} {self._number(number)}" for name, number in document["events"].items()]
+        self._line("events", events=", ".join(kinds) or self._say("none"))
+
+    def _warnings(self) -> None:
+        from csirt.cli.lists import PLAIN, RED, YELLOW
+
+        write()
+        if not self._document["warnings"]:
+            write(self._say("all_well"))
+            return
+        for item in self._document["warnings"]:
+            fields = {**item, "count": self._number(item["count"]), "recent": self._number(item["recent"])}
+            span = self._times.span(item["seconds"] * 1_000_000)
+            said = self._say(item["what"], **{**fields, "span": span})
+            label = f"{self._say('kind_' + item['kind']):<10}"
+            mark = (RED if item["kind"] in ("stopped", "deaf") else YELLOW) if self._paint else ""
+            for line in self._fold(said, label):
+                write(f"{mark}{line}{PLAIN}" if mark else line)
+
+    def _stage(self, stage: dict[str, Any]) -> list[str]:
+        lag = self._times.span(int(stage["lag_s"] * 1_000_000)) if stage["lag_s"] else "-"
+        numbers = (stage["in"], stage["out"], sum(stage["dropped"].values()))
+        return [stage["name"], *(self._number(number) for number in numbers), self._cell(stage.get("rate", "-")), lag]
+
+    def _exporter(self, item: dict[str, Any]) -> list[str]:
+        return [self._cell(item[name]) if name != "version" else str(item[name]) for name in EXPORTER]
+
+    def _say(self, key: str, **fields: Any) -> str:
+        from csirt.messages import text
+        from csirt.safety import terminal
+
+        return text(f"status.{key}", self._lang, **{name: terminal(value) for name, value in fields.items()})
+
+    def _line(self, key: str, **fields: Any) -> None:
+        for line in self._fold(self._say(key, **fields), ""):
+            write(line)
+
+    def _fold(self, said: str, label: str) -> list[str]:
+        from csirt.cli.casescreen import fold
+
+        return fold(said, label, " " * (len(label) or 2))
+
+    def _number(self, number: float) -> str:
+        return f"{number:,}".replace(",", " " if self._lang == "nb" else ",")
+
+    def _cell(self, value: object) -> str:
+        from csirt.safety import terminal
+
+        return self._number(value) if isinstance(value, (int, float)) else terminal(value)
+
+    def _table(self, heads: Sequence[str], rows: list[list[str]]) -> None:
+        """Text to the left, numbers to the right; text is cut where the screen is too narrow."""
+        from csirt.cli.lists import cut
+
+        widths = [max(len(row[n]) for row in [list(heads), *rows]) for n in range(len(heads))]
+        left = [not all(_numeric(row[n]) for row in rows) or n == 0 for n in range(len(heads))]
+        while (
+            sum(widths) + 2 * len(widths) > width() and max(w for w, text in zip(widths, left, strict=True) if text) > 8
+        ):
+            widest = max((n for n in range(len(widths)) if left[n]), key=lambda n: widths[n])
+            widths[widest] -= 1
+        for row in [list(heads), *rows]:
+            cells = [
+                f"{cut(value, size):<{size}}" if first else f"{value:>{size}}"
+                for value, size, first in zip(row, widths, left, strict=True)
+            ]
+            write(("  " + "  ".join(cells)).rstrip())
+
+
+def _numeric(text: str) -> bool:
+    return text == "-" or text.replace(",", "").replace(" ", "").replace(".", "").isdigit()

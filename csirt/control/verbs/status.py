@@ -7,6 +7,8 @@ from typing import Any
 
 from csirt.clock import iso
 from csirt.collect.stats import read_all
+from csirt.config import Config
+from csirt.control import trouble
 from csirt.control.verbs import Context, verb
 from csirt.metrics import STAGES
 
@@ -26,25 +28,45 @@ EXPORTER = (
 
 @verb("status.show", right="status")
 def show(context: Context) -> dict[str, Any]:
-    """`csirt.status/1`: stages, exporters, receivers, warnings."""
-    counts = context.store.counts()
+    """`csirt.status/1`: stages, exporters, receivers, backlog, and what is wrong now (`warnings`)."""
     daemon = context.part("daemon")
-    receivers = _receivers(context, daemon)
-    stages = _stages(counts, daemon, receivers)
-    mark = context.store.state("watermark")
-    document = {
+    document = overview(context.store, context.config, daemon, live=context.live)
+    numbers, now = trouble.counters(document), context.clock.monotonic()
+    lately, stalled = numbers, None
+    if daemon:
+        lately, stalled = daemon.recent.since(now, numbers), daemon.stalled()
+        rates = daemon.recent.rates(now, numbers)
+        for stage in document["stages"]:
+            stage["rate"] = rates.get(f"stage.{stage['name']}.in", 0.0)
+    document["warnings"] = trouble.troubles(document, lately, context.config, context.store, context.clock, stalled)
+    return document
+
+
+def overview(store: Any, config: Config, daemon: Any, *, live: bool) -> dict[str, Any]:
+    """The counters of the document, without what needs earlier ones to compare."""
+    counts = store.counts()
+    receivers = _receivers(config, daemon, live=live)
+    mark = store.state("watermark")
+    return {
         "schema": "csirt.status/1",
-        "live": context.live,
-        "store": str(getattr(context.store, "directory", "")),
+        "live": live,
+        "store": str(getattr(store, "directory", "")),
         "watermark": iso(int(mark)) if mark else None,
-        "stages": stages,
+        "stages": _stages(counts, daemon, receivers),
         "exporters": _exporters(counts),
         "events": {name[7:]: value for name, value in sorted(counts.items()) if name.startswith("events.")},
         "redacted": _redacted(counts),
         "receivers": receivers,
+        "backlog": _backlog(counts, receivers),
     }
-    document["warnings"] = _warnings(context, document, daemon)
-    return document
+
+
+def _backlog(counts: dict[str, int], receivers: list[dict[str, Any]]) -> dict[str, int]:
+    """By source, units that are in the spool and not yet read."""
+    spooled: dict[str, int] = defaultdict(int)
+    for item in receivers:
+        spooled[item["source"]] += item["spooled"] - item["spool_dropped"].get("oldest", 0)
+    return {source: max(0, number - counts.get(f"sources.in.{source}", 0)) for source, number in spooled.items()}
 
 
 @verb("status.reload", right="operate")
@@ -55,12 +77,12 @@ def reload(context: Context) -> dict[str, Any]:
     return {"schema": "csirt.reload/1", "problems": notes}
 
 
-def _receivers(context: Context, daemon: Any) -> list[dict[str, Any]]:
+def _receivers(config: Config, daemon: Any, *, live: bool) -> list[dict[str, Any]]:
     """Counters of every receiver that fills this spool: the daemon's own as they are now, those of other processes as
     they last wrote them."""
     own = [receiver.stats() for receiver in daemon.receivers] if daemon else []
     known = {(item["source"], item["kind"], *item["listen"]) for item in own}
-    others = read_all(context.config.path("spool")) if context.live else []
+    others = read_all(config.path("spool")) if live else []
     return own + [item for item in others if (item["source"], item["kind"], *item["listen"]) not in known]
 
 
@@ -128,31 +150,3 @@ def _exporters(counts: dict[str, int]) -> list[dict[str, Any]]:
         )
         row[key] = row.get(key, 0) + value
     return list(found.values())
-
-
-def _warnings(context: Context, document: dict[str, Any], daemon: Any) -> list[str]:
-    warnings: list[str] = []
-    for stage in document["stages"]:
-        for reason, number in sorted(stage["dropped"].items()):
-            if reason not in ("ignored",):
-                warnings.append(f"{stage['name']}: {number} dropped: {reason}")
-    for exporter in document["exporters"]:
-        name = f"exporter {exporter['address']} domain {exporter['domain']}"
-        for key, sentence in (
-            ("sequence_lost", "lost on the way, by its sequence numbers"),
-            ("malformed", "malformed"),
-            ("expired", "never got their template"),
-        ):
-            if exporter[key]:
-                warnings.append(f"{name}: {exporter[key]} {sentence}")
-    for receiver in document["receivers"]:
-        for key in ("kernel_dropped", "spool_dropped"):
-            value = receiver.get(key)
-            total = sum(value.values()) if isinstance(value, dict) else int(value or 0)
-            if total:
-                warnings.append(f"receiver {receiver.get('source', '')}: {total} {key.replace('_', ' ')}")
-    if daemon:
-        good, sentence = daemon.healthy()
-        if not good:
-            warnings.append(sentence)
-    return warnings

@@ -1,0 +1,126 @@
+"""What is wrong now, worst first: stopped, deaf, behind, dropping (`csirt status`, `status --check`).
+
+Each is `{kind, what, subject, count, recent, reason, seconds}`; the sentence is the reader's language's
+(`status.<what>`). `recent` is how much was lost in the last quarter of an hour; without a daemon, which alone knows
+that, every loss there ever was counts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from csirt.clock import HOUR, MINUTE, SECOND, Clock
+from csirt.config import Config
+
+KINDS = ("stopped", "deaf", "behind", "dropping")
+HARMLESS = {"ignored"}  # lines a parser knows and does not want
+SILENT = 6 * HOUR  # since a source's last event
+STALE = 30 * SECOND  # since a receiver of another process last wrote its counters
+BEHIND = MINUTE  # from receipt to commit
+LOSSES = {"sequence_lost": "exporter_sequence", "malformed": "exporter_malformed", "expired": "exporter_expired"}
+
+
+def counters(document: dict[str, Any]) -> dict[str, int]:
+    """Every counter of a status document under one name, for `csirt.recent`."""
+    found: dict[str, int] = {}
+    for stage in document["stages"]:
+        found[f"stage.{stage['name']}.in"] = stage["in"]
+        for reason, number in stage["dropped"].items():
+            found[f"stage.{stage['name']}.dropped.{reason}"] = number
+    for item in document["exporters"]:
+        name = f"exporter.{item['address']}.{item['version']}.{item['domain']}"
+        found.update({f"{name}.{key}": item[key] for key in (*LOSSES, "received")})
+    for item in document["receivers"]:
+        name = f"receiver.{item['source']}.{','.join(item['listen'])}"
+        found[f"{name}.received"] = item["received"]
+        found[f"{name}.kernel_dropped"] = item["kernel_dropped"]
+        for reason, number in item["spool_dropped"].items():
+            found[f"{name}.spool_dropped.{reason}"] = number
+    return found
+
+
+def troubles(
+    document: dict[str, Any], lately: dict[str, int], config: Config, store: Any, clock: Clock, stalled: float | None
+) -> list[dict[str, Any]]:
+    """Everything that is wrong, worst first. `stalled`: seconds without a turn of the pipeline, when too many."""
+    found = []
+    if stalled is not None:
+        found.append(_trouble("stopped", "no_turn", "pipeline", seconds=stalled))
+    if document["live"]:
+        found += _receivers(document, clock) + _deaf(document, config, store, clock)
+    found += _behind(document) + _dropping(document, lately)
+    failed = int(store.count("notification", {"state": "failed"}))
+    if failed:
+        found.append(_trouble("dropping", "notifications", "notify", count=failed, recent=failed))
+    return sorted(found, key=lambda item: (KINDS.index(item["kind"]), item["what"], item["subject"], item["reason"]))
+
+
+def _trouble(
+    kind: str, what: str, subject: str, *, count: int = 0, recent: int = 0, reason: str = "", seconds: float = 0.0
+) -> dict[str, Any]:
+    fields = {"kind": kind, "what": what, "subject": subject, "count": count, "recent": recent}
+    return {**fields, "reason": reason, "seconds": round(seconds)}
+
+
+def _receivers(document: dict[str, Any], clock: Clock) -> list[dict[str, Any]]:
+    found = []
+    for item in document["receivers"]:
+        age = clock.now() - int(item["updated"] or item["started"])
+        if item["failed"]:
+            found.append(_trouble("stopped", "receiver_failed", item["source"], reason=item["failed"]))
+        elif age > STALE:
+            found.append(_trouble("stopped", "receiver_stale", item["source"], seconds=age / SECOND))
+    return found
+
+
+def _deaf(document: dict[str, Any], config: Config, store: Any, clock: Clock) -> list[dict[str, Any]]:
+    """Sources and exporters that are configured and from which nothing has come, ever or for long."""
+    found = []
+    heard = {item["address"] for item in document["exporters"]}
+    for exporter in config.decode.exporters:
+        if exporter.address not in heard:
+            subject = f"{exporter.address} {exporter.name}".strip()
+            found.append(_trouble("deaf", "exporter_never", subject))
+    for source in config.sources:
+        state = store.state(f"time:{source.id}")
+        if not state:
+            found.append(_trouble("deaf", "source_never", source.id))
+            continue
+        age = clock.now() - int(json.loads(state)["greatest"])
+        if age > SILENT:
+            found.append(_trouble("deaf", "source_silent", source.id, seconds=age / SECOND))
+    return found
+
+
+def _behind(document: dict[str, Any]) -> list[dict[str, Any]]:
+    lag = max((stage["lag_s"] for stage in document["stages"]), default=0.0)
+    if lag * SECOND < BEHIND:
+        return []
+    return [
+        _trouble("behind", "backlog", source, count=waiting, seconds=lag)
+        for source, waiting in sorted(document["backlog"].items())
+        if waiting > 0
+    ]
+
+
+def _dropping(document: dict[str, Any], lately: dict[str, int]) -> list[dict[str, Any]]:
+    found = []
+
+    def add(what: str, subject: str, counter: str, total: int, reason: str = "") -> None:
+        recent = lately.get(counter, 0)
+        if recent > 0:
+            found.append(_trouble("dropping", what, subject, count=total, recent=recent, reason=reason))
+
+    for stage in document["stages"]:
+        for reason, number in stage["dropped"].items():
+            if reason not in HARMLESS:
+                add("stage", stage["name"], f"stage.{stage['name']}.dropped.{reason}", number, reason)
+    for item in document["exporters"]:
+        name = f"exporter.{item['address']}.{item['version']}.{item['domain']}"
+        for key, what in LOSSES.items():
+            add(what, f"{item['address']} {item['domain']}", f"{name}.{key}", item[key])
+    for item in document["receivers"]:
+        name = f"receiver.{item['source']}.{','.join(item['listen'])}"
+        add("kernel", item["source"], f"{name}.kernel_dropped", item["kernel_dropped"])
+    return found
