@@ -29,7 +29,7 @@ NUMBERS = tuple(identity_number(date) for date in ("010190", "410190", "014190",
 SPACED = f"{NUMBERS[0][:6]} {NUMBERS[0][6:]}"
 DOTTED = f"{NUMBERS[1][:2]}.{NUMBERS[1][2:4]}.{NUMBERS[1][4:6]}-{NUMBERS[1][6:]}"
 SUBJECTS = ("Henvisning hofteplager Kari Hemmelig", "Epikrise psykiatri Per Taushet")
-FREE_TEXT = ("pasienten Anne Skjult er ukjent hos mottaker", "mailbox of Nils Gjemt is closed")
+FREE_TEXT = ("pasienten Annlaug Skjult er ukjent hos mottaker", "mailbox of Nils Gjemt is closed")
 PEOPLE = ("kari.hemmelig@legekontor.example", "per.taushet@sykehus.example", "nils.gjemt@kommune.example")
 USERS = ("anne.skjult", "nhemmelig")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from csirt.control import asked
 from csirt.errors import NotAllowed, Usage
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def call(context: Context, name: str, arguments: dict[str, Any]) -> Any:
             detail=detail,
         )
 
-    shown = {key: value for key, value in arguments.items() if key not in ("text", "message", "body")}
+    shown = asked.shown(context.config, name, arguments)
     if not who.may(found.right):
         context.store.append_audit([entry("refused", {"right": found.right, "role": who.role})])
         raise NotAllowed(f"{who.name} ({who.role}) may not do {name}: it needs the right {found.right!r}")

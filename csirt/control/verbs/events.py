@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from csirt.control.asked import shown as may_be_kept
 from csirt.control.verbs import Context, verb
 from csirt.control.verbs.store import note
 from csirt.errors import NotAllowed, NotFound, Usage
@@ -41,7 +42,8 @@ def _noted(
         yield from items
         yield {"count": outcome.count, "truncated": outcome.truncated}
     finally:
-        shown = {key: value for key, value in asked.items() if value is not None and key != "rule"}
+        told = {key: value for key, value in asked.items() if value is not None and key != "rule"}
+        shown = may_be_kept(context.config, "events.query", told)
         note(context, "access", "events.query", {"arguments": shown, "rows": outcome.count})
 
 
