@@ -7,6 +7,7 @@ Components are made on first use (`part`), so that a command which only lists ca
 from __future__ import annotations
 
 import math
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from csirt.pipeline import Feed, Pipeline
     from csirt.stores.base import Store
 
+LOG = logging.getLogger("csirt.app")
+
 
 class App:
     """Every component of one process, made when first asked for, replaced by `reload`."""
@@ -41,6 +44,7 @@ class App:
         self.metrics = metrics or Metrics()
         self.store_directory = store_directory or Path(config.state) / "store"
         self._parts: dict[str, Any] = {}
+        self._left_out: dict[str, list[Problem]] = {}  # content that is broken, by component
         self._lock = threading.RLock()
         self._makers: dict[str, Callable[[], Any]] = {
             "store": self._make_store,
@@ -100,7 +104,8 @@ class App:
         return problems
 
     def reload(self) -> list[str]:
-        """Read register, rules, playbooks and routes again; what is broken keeps its old version and is reported."""
+        """Read register, rules, playbooks and routes again. A broken register or route table keeps its old version; of
+        rules and playbooks the broken ones are left out. All of it is reported."""
         notes: list[str] = []
         for name, dependents in (
             ("register", ("enricher",)),
@@ -113,6 +118,7 @@ class App:
             except Usage as error:
                 notes.append(f"{name} not reloaded: {error.message}")
                 continue
+            notes += [str(problem) for problem in self._left_out.get(name, ())]
             with self._lock:
                 self._parts[name] = fresh
                 for dependent in (*dependents, *(("responder",) if name == "register" else ())):
@@ -239,7 +245,15 @@ class App:
     def _make_ruleset(self) -> Any:
         from csirt.detect.load import Ruleset
 
-        return Ruleset.load(self.rule_folders(), **self._rule_options())
+        ruleset = Ruleset.load(self.rule_folders(), **self._rule_options())
+        self._leave_out("ruleset", ruleset.problems)
+        return ruleset
+
+    def _leave_out(self, name: str, problems: list[Problem]) -> None:
+        """One broken rule or playbook stops no other, but nobody may miss that it does not run."""
+        self._left_out[name] = [problem for problem in problems if problem.level == "error"]
+        for problem in self._left_out[name]:
+            LOG.warning("left out: %s", problem)
 
     def _make_detector(self) -> Any:
         from csirt.detect.match import Detector
@@ -249,7 +263,9 @@ class App:
     def _make_playbooks(self) -> Any:
         from csirt.respond.playbook import load_playbooks
 
-        return load_playbooks(self.playbook_folders())[0]
+        playbooks, problems = load_playbooks(self.playbook_folders())
+        self._leave_out("playbooks", problems)
+        return playbooks
 
     def _make_responder(self) -> Any:
         from csirt.respond.plan import Responder
