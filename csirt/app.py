@@ -6,8 +6,8 @@ Components are made on first use (`part`), so that a command which only lists ca
 
 from __future__ import annotations
 
-import math
 import logging
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
