@@ -6,6 +6,7 @@ Nothing here imports numba, polars, pydantic or elasticsearch; a command's modul
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 from csirt import __version__
 from csirt.cli.command import Group
 
+COMPLETE = "_CSIRT_COMPLETE"  # set by the scripts of `csirt completion`
 # noun -> (module under csirt.cli, one-line help). The module has a click command or group named as the noun.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Build a small closed network, attack it, show the case."),
@@ -97,6 +99,10 @@ def main(ctx: click.Context, /, **options: Any) -> None:
 
 def run() -> None:
     """Entry point: run the group, turn expected failures into one sentence and their exit code."""
+    if COMPLETE in os.environ:
+        from csirt.cli.completion import answer
+
+        sys.exit(answer(main))
     from csirt.cli.common import guarded
 
     sys.exit(guarded(main))

@@ -50,7 +50,7 @@ def list_(settings: Settings, filter: str, limit: int | None, follow: bool) -> N
     from csirt.cli.lists import write_list
 
     document = client.call("alerts.list", filter=filter, limit=limit)
-    cells = {"id": lambda value: value[:12]}
+    cells = {"id": lambda value: value[:8]}
     write_list(settings, document, COLUMNS, noun="alerts", screen=SCREEN, cells=cells, empty="alerts.none")
 
 

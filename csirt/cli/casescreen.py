@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from csirt.cli.common import Settings, colour, is_terminal, say, width, write, write_rows
-from csirt.cli.lists import PAINT, PLAIN, cut, word, write_list
+from csirt.cli.common import Settings, colour, is_terminal, say, width, write
+from csirt.cli.lists import PAINT, PLAIN, cut, label, word, write_list
 from csirt.cli.times import Times
 from csirt.messages import text
 from csirt.safety import terminal
@@ -30,12 +30,15 @@ def write_queue(settings: Settings, document: dict[str, Any]) -> None:
     lang, times, paint, columns = settings.language(), Times(settings), colour(settings), width()
     if not document["items"]:
         write(text("cases.none", lang))
-    for item in document["items"]:
-        flags = ("+" if item["news"] else " ") + ("!" if item["clinical"] else " ")
-        state = word("cases", "state", item["state"], lang)[:12]
-        age = times.relative(item["first"])
-        owner = terminal(item["owner"] or "-")[:8]
-        head = f"{item['priority']} {terminal(item['number']):<11} {state:<12} {age:>10} {owner:<8}{flags} "
+    rows = [
+        [item["priority"], terminal(item["number"] or item["id"][:12]), word("cases", "state", item["state"], lang),
+         times.relative(item["first"]), cut(terminal(item["owner"] or "-"), 12),
+         ("+" if item["news"] else "") + ("!" if item["clinical"] else "")]
+        for item in document["items"]
+    ]  # fmt: skip
+    widths = [max((len(row[n]) for row in rows), default=0) for n in range(6)]
+    for item, row in zip(document["items"], rows, strict=True):
+        head = "".join(f"{cell:<{size}} " for cell, size in zip(row, widths, strict=True) if size)
         line = head + cut(terminal(item["title"]), max(columns - len(head), 20))
         mark = PAINT.get(item["severity"], "") if paint else ""
         write(f"{mark}{line}{PLAIN}" if mark else line)
@@ -172,7 +175,8 @@ class _Screen:
             line = f"{self._times.clock(event['time'])}  {terminal(event['actor'])} {self._event(event)}"
             lines.append(f"{line} {self._say('taken_back')}" if event["taken_back"] else line)
         for item in self._document["notifications"][:6]:
-            fields = {key: item[key] for key in ("channel", "recipient", "state")}
+            state = word("notify", "state", item["state"], self._lang)
+            fields = {"channel": item["channel"], "recipient": item["recipient"], "state": state}
             lines.append(f"{self._times.clock(item['created'])}  {self._say('told', **fields)}")
         return lines
 
@@ -248,7 +252,8 @@ def say_changes(settings: Settings, document: dict[str, Any]) -> None:
     lang = settings.language()
     for item in document["items"]:
         moved = "; ".join(
-            f"{key} {old or '-'} -> {new or '-'}"
+            f"{label('cases', key, lang).lower()} {word('cases', key, old or '-', lang)}"
+            f" -> {word('cases', key, new or '-', lang)}"
             for key, (old, new) in sorted(item["moved"].items())
             if key != "version"
         )
@@ -272,15 +277,21 @@ def say_changes(settings: Settings, document: dict[str, Any]) -> None:
 
 
 def write_handover(settings: Settings, document: dict[str, Any]) -> None:
-    """The hand-over of a shift, section by section."""
-    lang = settings.language()
+    """The hand-over of a shift, section by section, within 80 columns."""
+    lang, times = settings.language(), Times(settings)
+
+    def said(section: str, item: dict[str, Any]) -> str:
+        if section == "plans":
+            state = word("cases", "run", item["state"], lang)
+            return f"{item['number'] or item['id'][:12]}  {item['playbook']}: {state}, {times.both(item['updated'])}"
+        if section == "unsent":
+            return f"{item['recipient']}: {word('notify', 'state', item['state'], lang)}"
+        return "  ".join([item["priority"], item["number"] or item["id"][:12], item["owner"] or "-", item["title"]])
+
     for section in ("waiting", "in_work", "closed", "plans", "unsent"):
         write(text(f"cases.handover_{section}", lang))
         if not document[section]:
             write(f"  {text('cases.handover_none', lang)}")
         for item in document[section]:
-            if section in ("plans", "unsent"):
-                write_rows([["  " + " ".join(str(value) for key, value in item.items() if key not in ("id", "case"))]])
-                continue
-            parts = [item["number"], item["priority"], item["owner"] or "-", item["title"]]
-            write_rows([["  " + "  ".join(parts)]])
+            for line in fold(terminal(said(section, item)), "  ", "    "):
+                write(line)

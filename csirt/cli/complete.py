@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.5  # seconds; a shell that hangs on a key is worse than one that offers nothing
 MANY = 200
+DATASETS = ("flow", "flow_options", "dns", "tls", "http", "mail", "edi", "self")
 Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 CASE_FIELDS = ("severity>=", "state:", "member:", "rule:", "ip:", "owner:", "age<", "last<", "not:ack", "is:clinical")
 
@@ -95,8 +96,21 @@ def filters(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 
 def _rule_names(ctx: click.Context, begin: str) -> list[CompletionItem]:
-    """Rules' titles in double quotes where they hold spaces, as the filter grammar wants them."""
+    """Rules by the code their title begins with (`net-05`); titles without one in double quotes."""
+    import re
+
     from click.shell_completion import CompletionItem
 
-    found = _items(ctx, "rules.list", "title", "id", begin.lstrip('"'))
-    return [CompletionItem(f'"{item.value}"' if " " in item.value else item.value, help=item.help) for item in found]
+    found: dict[str, CompletionItem] = {}
+    for item in _items(ctx, "rules.list", "title", "id", begin.lstrip('"')):
+        code = re.match(r"[A-Z]+-\d+\b", item.value)
+        value = code.group().lower() if code else f'"{item.value}"'
+        found.setdefault(value, CompletionItem(value, help=item.value))
+    return list(found.values())
+
+
+def datasets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What events are of."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(name) for name in DATASETS if name.startswith(incomplete)]

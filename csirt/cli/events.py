@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csirt.cli import complete
 from csirt.cli.command import group
-from csirt.cli.common import Settings, is_terminal, say, shared, write, write_json, write_rows
+from csirt.cli.common import Settings, is_terminal, listing, say, shared, write, write_json, write_rows
 from csirt.errors import Usage
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def events() -> None:
 
 
 @events.command()
-@click.option("--dataset", metavar="NAME", help="flow, flow_options, dns, tls, http, mail, edi, self.")
+@click.option("--dataset", metavar="NAME", help=f"{', '.join(complete.DATASETS)}.", shell_complete=complete.datasets)
 @click.option("--since", metavar="TIME", help="Event time from: 2h, 2026-11-23T04:00Z, yesterday.")
 @click.option("--until", metavar="TIME", help="Event time up to, not including.")
 @click.option("--where", metavar="EXPR", help="The filter grammar: csirt help filters.")
@@ -51,10 +52,9 @@ def events() -> None:
     "--order", type=click.Choice(["bytes", "packets", "events"]), default="bytes", help="What --top sorts by."
 )
 @click.option("--limit", type=click.IntRange(0), help="At most so many events or rows.")
-@click.option("--fields", metavar="A,B", help="Only these fields.")
-@click.option("--jsonl", is_flag=True, help="One JSON object per line.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header line.")
 @click.option("--parquet", metavar="FILE", type=click.Path(), help="Write the events to a Parquet file.")
+@listing
 @shared
 def query(settings: Settings, **options: Any) -> int:
     """Events that pass all conditions, sorted by time and id; sums with --top, anything with --sql.
@@ -64,6 +64,7 @@ def query(settings: Settings, **options: Any) -> int:
       csirt events query --dataset flow --where 'source.ip:10.31.0.0/16' --top destination.port --limit 10
       csirt events query --sql 'SELECT "source.ip", count(*) AS n FROM flow GROUP BY 1 ORDER BY n DESC LIMIT 5'
     """
+    options = {**options, "fields": settings.fields, "jsonl": settings.jsonl}
     forms = [name for name in ("sql", "top", "jsonl", "as_csv", "parquet") if options[name]]
     written = [name for name in forms if name in ("jsonl", "as_csv")]
     if len(written) + (settings.as_json or bool(options["parquet"])) > 1:
@@ -111,7 +112,7 @@ def _events(settings: Settings, client: Client, asked: dict[str, Any], options: 
         found = found if fields is None else [_pick(event, fields) for event in found]
         write_json({"schema": "csirt.events/1", "count": len(found), "truncated": end["truncated"], "events": found})
     else:
-        _rows(blocks, fields, options)
+        _rows(settings, blocks, fields, options)
     if end.get("truncated") and not settings.as_json:
         _say(settings, "events.truncated", count=end["count"])
     return 0
@@ -131,14 +132,21 @@ def _split(blocks: Iterator[str]) -> Iterator[str]:
         yield from block.split("\n")[:-1]
 
 
-def _rows(blocks: Iterator[str], fields: list[str] | None, options: dict[str, Any]) -> None:
-    """Tab-separated records, or CSV with a header."""
+def _rows(settings: Settings, blocks: Iterator[str], fields: list[str] | None, options: dict[str, Any]) -> None:
+    """Tab-separated records, CSV with a header, or a screen for people."""
     dataset = options["dataset"]
+    if fields is None and is_terminal() and not options["as_csv"]:
+        from csirt.cli.eventscreen import EventScreen
+
+        screen = EventScreen(settings, dict(_SHOWN), ("event.action", "network.bytes", "observer.name"))
+        for line in _split(blocks):
+            screen.write(json.loads(line))
+        return
     if fields is None:
         more = _SHOWN.get(dataset, ()) if dataset else ("event.action", "network.bytes", "observer.name")
         fields = ["@timestamp", "event.dataset", "event.id", *(() if dataset in ("mail", "edi") else _ENDS), *more]
     rows = ([_cell(value(json.loads(line), name)) for name in fields or []] for line in _split(blocks))
-    _write(rows, fields, as_csv=options["as_csv"])
+    _write(settings, rows, fields, as_csv=options["as_csv"])
 
 
 def _table(settings: Settings, client: Client, asked: dict[str, Any], options: dict[str, Any]) -> int:
@@ -159,13 +167,14 @@ def _table(settings: Settings, client: Client, asked: dict[str, Any], options: d
         for row in rows:
             write(json.dumps(dict(zip(heads, row, strict=True)), sort_keys=True, ensure_ascii=False))
     else:
-        _write(([_cell(item) for item in row] for row in rows), heads, as_csv=options["as_csv"])
+        _write(settings, ([_cell(item) for item in row] for row in rows), heads, as_csv=options["as_csv"])
     if document["truncated"] and not settings.as_json:
         _say(settings, "events.truncated", count=document["count"])
     return 0
 
 
-def _write(rows: Iterator[list[object]], heads: list[str], *, as_csv: bool) -> None:
+def _write(settings: Settings, rows: Iterator[list[object]], heads: list[str], *, as_csv: bool) -> None:
+    """CSV, a table for people, or tab-separated records."""
     if as_csv:
         from csirt.safety import csv_line
 
@@ -174,7 +183,13 @@ def _write(rows: Iterator[list[object]], heads: list[str], *, as_csv: bool) -> N
             write(csv_line(row))
         return
     if is_terminal():
-        write_rows([[name.upper() for name in heads]])
+        from csirt.cli.lists import table
+
+        items = [dict(zip(heads, row, strict=True)) for row in rows]
+        table(settings, items, heads, "events", {name: lambda value: value for name in heads})
+        return
+    if settings.header:
+        write_rows([heads])
     write_rows(rows)
 
 

@@ -46,7 +46,7 @@ def write_list(
         return
     if is_terminal():
         if items:
-            _table(settings, items, chosen or list(screen or columns), noun, cells or {})
+            table(settings, items, chosen or list(screen or columns), noun, cells or {})
         elif empty:
             write(text(empty, settings.language()))
         return
@@ -102,14 +102,18 @@ def word(noun: str, name: str, value: Any, lang: str) -> str:
 
 def label(noun: str, name: str, lang: str) -> str:
     """A column's heading."""
-    for key in (f"{noun}.{name}", f"words.{name}"):
+    for key in (f"{noun}.column_{name}", f"words.column_{name}"):
         if known(key):
             return text(key, lang)
     return name.upper()
 
 
-def _table(
-    settings: Settings, items: list[Item], names: list[str], noun: str, cells: Mapping[str, Callable[[Any], object]]
+def table(
+    settings: Settings,
+    items: Sequence[Item],
+    names: Sequence[str],
+    noun: str,
+    cells: Mapping[str, Callable[[Any], object]],
 ) -> None:
     """Aligned columns under a heading, one line per item, cut to the width of the screen."""
     from csirt.cli.times import Times
@@ -121,7 +125,7 @@ def _table(
         if name in cells:
             value = cells[name](value)
         elif name in TIMES and isinstance(value, str):
-            value = times.both(value)
+            value = times.cell(value)
         elif isinstance(value, str):
             value = word(noun, name, value, lang)
         elif value is None or value == []:
@@ -134,7 +138,7 @@ def _table(
     heads = [label(noun, name, lang) for name in names]
     widths = [min(max(len(row[n]) for row in [heads, *rows]), LONG) for n in range(len(names))]
     room = width() - sum(widths[:-1]) - 2 * (len(names) - 1)
-    while room < 16 and max(widths[:-1], default=0) > 8:
+    while room < min(widths[-1], 16) and max(widths[:-1], default=0) > 8:
         widest = widths.index(max(widths[:-1]))
         widths[widest] -= 1
         room += 1

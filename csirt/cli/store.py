@@ -40,11 +40,13 @@ def info(settings: Settings) -> int:
     if settings.as_json:
         write_json(document)
         return 0
-    heads = ["DATASET", "ROWS", "WAITING", "FILES", "BYTES", "OLDEST", "NEWEST"]
     names = ("dataset", "rows", "rows_waiting", "files", "bytes", "oldest", "newest")
-    rows: list[list[Any]] = [heads] if is_terminal() else []
-    rows += [[item[name] for name in names] for item in document["datasets"]]
-    write_rows(rows)
+    if is_terminal():
+        from csirt.cli.lists import table
+
+        table(settings, document["datasets"], (*names[:5], "newest"), "store", {})
+    else:
+        write_rows([item[name] for name in names] for item in document["datasets"])
     write_rows([[kind, number] for kind, number in document["documents"].items()])
     audit = document["audit"]
     write_rows(

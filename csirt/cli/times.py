@@ -49,6 +49,21 @@ class Times:
         said = local.strftime("%H:%M %Z") if local.date() == today.date() else self.absolute(value)
         return f"{said}, {self.relative(value)}"
 
+    def cell(self, value: str | None) -> str:
+        """As `both`, for a column of a table: what is not of today has its date and no more."""
+        if not value or self._iso:
+            return value or "-"
+        said = self.both(value)
+        return self.absolute(value) if said.startswith(self.absolute(value)) else said
+
+    def day(self, value: str) -> str:
+        """`2026-11-23 CET`, a heading over times of that day; the zone changes within the night of the doubled hour."""
+        return value[:10] if self._iso else self.local(value).strftime("%Y-%m-%d %Z")
+
+    def second(self, value: str) -> str:
+        """`03:12:05`, below such a heading."""
+        return value if self._iso else self.local(value).strftime("%H:%M:%S")
+
     def span(self, us: int) -> str:
         """A length of time in its largest whole unit, rounded down."""
         for unit, key in ((DAY, "days"), (HOUR, "hours"), (MINUTE, "minutes"), (SECOND, "seconds")):

@@ -19,7 +19,9 @@ from csirt.control.client import SocketClient
 from csirt.demo.network import lay_out
 from csirt.demo.play import play, scenario_start
 from csirt.demo.scenario import PATIENT_ZERO, build
+from csirt.demo.terminal import on_terminal
 from csirt.errors import CsirtError, Unreachable
+from csirt.messages import text
 
 START_LIMIT = 60.0
 SETTLE_LIMIT = 30.0
@@ -38,7 +40,7 @@ def run(folder: Path, *, clock: Clock, say: Callable[[str], None], seconds: floa
         with _daemon(config, folder / "daemon.log") as process:
             _wait(lambda: _answers(client), START_LIMIT, clock, process, "the daemon did not start")
             begin = clock.monotonic()
-            say("daemon is up; playing an hour of traffic")
+            say(text("demo.up", lang))
             scenario = build(scenario_start(clock.now()))
             sent = play(
                 scenario,
@@ -48,8 +50,7 @@ def run(folder: Path, *, clock: Clock, say: Callable[[str], None], seconds: floa
                 watched=folder / "captures",
                 seconds=seconds,
             )
-            say(f"sent {sent['flows']} flows in {sent['datagrams']} datagrams, {sent['lines']} lines, "
-                f"{sent['packets']} packets; waiting for the cases")  # fmt: skip
+            say(text("demo.sent", lang, **sent))
             _wait(lambda: _complete(client), SETTLE_LIMIT, clock, process, "the expected cases did not come about")
             cases = _cases(client)
             top = _case_of(client, cases, PATIENT_ZERO.id)
@@ -65,24 +66,19 @@ def run(folder: Path, *, clock: Clock, say: Callable[[str], None], seconds: floa
                 "sent": sent,
                 "pages": len(pages),
             }
-            result["screens"] = _screens(config, top["number"])
+            result["screens"] = _screens(config, top["number"], lang)
     return result
 
 
-def _screens(config: Path, case: str) -> dict[str, str]:
-    """What a user would see: the commands run as a user runs them."""
+def _screens(config: Path, case: str, lang: str) -> dict[str, str]:
+    """What a user would see: the commands run as a user runs them, on a terminal of 80 columns."""
     screens = {}
     for name, words in {"cases": ["cases", "list"], "case": ["cases", "show", case]}.items():
-        done = subprocess.run(
-            [sys.executable, "-m", "csirt", "--config", str(config), *words],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        if done.returncode:
-            raise DemoFailed(f"csirt {' '.join(words)} failed: {done.stderr.strip()}")
-        screens[name] = done.stdout
+        command = [sys.executable, "-m", "csirt", "--config", str(config), "--lang", lang, *words]
+        code, shown = on_terminal(command, {**os.environ, "NO_COLOR": "1"}, limit=30.0)
+        if code:
+            raise DemoFailed(f"csirt {' '.join(words)} failed: {shown.strip()}")
+        screens[name] = shown
     return screens
 
 
