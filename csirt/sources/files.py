@@ -99,7 +99,9 @@ def sniff(path: Path, head: bytes, size: int, parser: str = "") -> str:
     if head.startswith(form.FRAMES_MAGIC):
         return "syslog"
     if pcap.is_capture(head):
-        return "netflow" if _carries_netflow(path) else "packets"
+        # A segment of the spool holds what came to a NetFlow port, whatever it was.
+        spooled = form.segment_uuid(head) is not None
+        return "netflow" if spooled or _carries_netflow(path) else "packets"
     if not parser and size <= MAX_DATAGRAM and plausible(path.read_bytes()):
         return "netflow"
     if b"\0" in head and not parser:
