@@ -51,8 +51,8 @@ def _kind(form: str) -> type[Output]:
 
 
 class Output:
-    """Takes batches in order. `records` by dataset, and the raw `octets` and `packets` of all flows, are counted
-    before `--dataset` chooses."""
+    """Takes batches in order. `records` by dataset, and the raw `octets` and `packets` of all flows, both directions
+    of those that have two, are counted before `--dataset` chooses."""
 
     def __init__(self, handle: IO[bytes], dataset: str) -> None:
         self.handle = handle
@@ -66,8 +66,9 @@ class Output:
         for batch in batches:
             self.records[batch.dataset] = self.records.get(batch.dataset, 0) + batch.rows
             if batch.dataset == "flow":
-                self.octets += _raw_sum(batch.table, "network.bytes")
-                self.packets += _raw_sum(batch.table, "network.packets")
+                for direction in ("network", "csirt.flow.reverse"):
+                    self.octets += _raw_sum(batch.table, f"{direction}.bytes")
+                    self.packets += _raw_sum(batch.table, f"{direction}.packets")
         chosen = [batch for batch in batches if batch.rows and self.dataset in ("", batch.dataset)]
         self.put(chosen, settled)
 

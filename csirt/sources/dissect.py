@@ -22,6 +22,7 @@ MEMORY = 4 << 30
 OUTPUT = 8 << 30
 TIMEOUT = 60.0  # seconds, and one more for each PACE bytes of the capture
 PACE = 500_000
+DAMAGE = (b"cut short", b"damaged or corrupt")  # tshark's words for a capture that is whole up to some packet
 READ = 8 << 20
 
 
@@ -55,7 +56,8 @@ class Dissector:
     def start(self, path: Path) -> Pass:
         """Begin the pass over a file. Raises OSError when tshark cannot be started."""
         assert self._fields is not None
-        arguments = tshark.tshark_arguments(self._fields, path, self._wanted, binary=self._binary)
+        # tshark works in /, so a path as the user typed it would name another file, or none.
+        arguments = tshark.tshark_arguments(self._fields, path.absolute(), self._wanted, binary=self._binary)
         started = Pass(arguments, path.stat().st_size, self._clock, self._scratch)
         self._running.append(started)
         return started
@@ -173,11 +175,13 @@ class Pass:
                 resource.prlimit(number, kind, (value, value))
 
     def _judge(self, code: int) -> dict[str, int]:
-        """0: done. 2: the capture is damaged, and everything before the damage was printed. Anything else: nothing
-        of it is used, for where it stopped depends on more than the file."""
-        if code in (0, 2):
+        """0: done. 2 with one of the sentences of DAMAGE: everything before the damage was printed. Anything else, such
+        as a 2 for a file it could not open: nothing of it is used, for where it stopped depends on more than the
+        file."""
+        said = os.pread(self._errors.fileno(), 65_536, 0)
+        if code == 0 or (code == 2 and any(words in said for words in DAMAGE)):
             return {}
-        tail = os.pread(self._errors.fileno(), 4096, 0).decode("utf-8", "replace").strip().split("\n")[-1]
+        tail = said.decode("utf-8", "replace").strip().split("\n")[-1]
         LOG.warning("tshark ended with %d: %s", code, clean(tail, 200))
         self._output.truncate(0)
         return {"tshark_failed": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from csirt.cli import main
 from csirt.cli.common import guarded
 from tests.decode.netflow.datagrams import block, ipfix, template, v5, v5_record, v9, v9_options, word
 
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
 FIELDS = block(2, template(300, (8, 4), (1, 4), (2, 4)))
 
 
@@ -87,6 +89,9 @@ def test_exit_codes(tmp_path: Path, capfd: Any) -> None:
     assert run(capfd, good)[0] == 0
     assert run(capfd, good, held)[0] == 7
     assert run(capfd, held)[0] == 1
+    [part] = write(tmp_path, part=v9(block(0, template(300, (1, 4))), block(300, word(7)), block(999, word(1))))
+    code, out, _ = run(capfd, part)
+    assert code == 7 and len(out.splitlines()) == 1  # one set waits for its template, the other gave a record
     assert run(capfd, str(tmp_path / "missing.pcap"))[0] == 3
     both = write(tmp_path, both=v9(block(0, template(300, (1, 4))), block(1, v9_options(301, [(1, 4)], [(34, 4)])),
                                    block(300, word(7)), block(301, word(0, 10))))  # fmt: skip
@@ -121,3 +126,15 @@ def test_the_same_bytes_give_the_same_text_under_any_name(tmp_path: Path, capfd:
     other = tmp_path / "elsewhere" / "b.bin"
     other.write_bytes(Path(one).read_bytes())
     assert run(capfd, one)[1] == run(capfd, str(other))[1]
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared fixtures are not here")
+def test_a_capture_counts_its_packets_once_and_in_both_directions(tmp_path: Path, capfd: Any) -> None:
+    """`datagrams` is the number of packets although tshark looks at them a second time; `packets` is the sum of both
+    directions of the flows."""
+    stats = tmp_path / "stats.json"
+    code, out, _ = run(capfd, str(DATA / "pcaps/zeek/dns_long-connection.pcap"), "--stats", str(stats))
+    document = json.loads(stats.read_text())
+    assert code == 0 and document["records"]["dns"] == 22 and len(out.splitlines()) == 28
+    assert document["datagrams"] == document["decoded"] == document["packets"] == 22

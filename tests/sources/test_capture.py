@@ -113,6 +113,17 @@ def test_dissection_follows_the_packets(data: Path, drain: Callable[..., Any], l
 
 
 @needs_tshark
+def test_a_path_as_the_user_typed_it_is_dissected(
+    data: Path, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path names the same file for tshark, wherever that works: the same lines, nothing lost."""
+    path = data / "pcaps/zeek/dns_long-connection.pcap"
+    monkeypatch.chdir(path.parent)
+    texts = [drain(_source(name, dissect=("dns",)).inputs()[0]) for name in (path, Path(path.name))]
+    assert texts[1].text == texts[0].text != b"" and not texts[1].lost
+
+
+@needs_tshark
 def test_a_damaged_capture_is_dissected_up_to_the_damage(data: Path, tmp_path: Path, drain: Callable[..., Any]) -> None:
     """The torn tail is counted once; packets and lines before it are there."""
     raw = (data / "pcaps/zeek/dns_long-connection.pcap").read_bytes()
@@ -150,6 +161,7 @@ def _script(tmp_path: Path, body: str) -> str:
     [
         ("echo 1; kill -9 $$", {"tshark_failed": 1}),
         ("echo 1; exit 1", {"tshark_failed": 1}),
+        ("echo 'tshark: The file \"a.pcap\" does not exist.' >&2; exit 2", {"tshark_failed": 1}),
         ("echo 1; exec sleep 30", {"tshark_timeout": 1}),
     ],
 )
