@@ -60,7 +60,7 @@ fuzz: setup
 	CSIRT_FUZZ=full $(BIN)/python -m pytest -q --timeout 3600 tests/fuzz
 
 soak: setup
-	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.soak 60
 
 format: setup
 	$(BIN)/ruff check --fix csirt tests

@@ -36,7 +36,9 @@ def make(folder: Path, *, flows: int = 200_000, seed: int = 5) -> Inputs:
     files += [_segment(folder, number, rows) for number, rows in enumerate(scenario.flows)]
     capture = folder / "gp-office.pcap"
     order = json.dumps({**scenario.capture, "path": str(capture)})
-    subprocess.run([sys.executable, "-m", "csirt.demo.capture"], input=order, text=True, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "csirt.demo.capture"], input=order, text=True, check=True, capture_output=True
+    )
     files.append(capture)
     for name in ("mail.log", "msh.ndjson"):
         path = folder / name

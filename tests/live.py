@@ -16,7 +16,9 @@ from csirt.errors import Unreachable
 
 
 @contextlib.contextmanager
-def daemon(config: Path, socket: Path, *, log: Path, environment: dict[str, str] | None = None) -> Iterator[SocketClient]:
+def daemon(
+    config: Path, socket: Path, *, log: Path, environment: dict[str, str] | None = None
+) -> Iterator[SocketClient]:
     """Run `csirt run --config`; a client once it answers."""
     with log.open("ab") as output:
         process = subprocess.Popen(

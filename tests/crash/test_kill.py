@@ -28,7 +28,9 @@ def csirt(*words: str) -> list[str]:
 
 def replay(inputs: Inputs, store: Path, *more: str) -> dict[str, object]:
     """Replay everything into the store; the document it prints."""
-    words = csirt("replay", *map(str, inputs.files), "--config", str(inputs.config), "--store", str(store), "--json", *more)
+    words = csirt(
+        "replay", *map(str, inputs.files), "--config", str(inputs.config), "--store", str(store), "--json", *more
+    )
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     document: dict[str, object] = json.loads(done.stdout)
@@ -104,7 +106,6 @@ def test_killed_and_restarted_runs_end_in_the_same_store(
         assert dump(inputs, store) == expected, f"seed {SEED}, kill {number}"
         shutil.rmtree(store)
     assert inside >= KILLS * 4 // 5, f"only {inside} of {KILLS} kills fell inside the work"
-
 
 
 def test_replaying_again_changes_nothing(inputs: Inputs, undisturbed: tuple[Path, dict[str, object], float]) -> None:

@@ -1,0 +1,116 @@
+"""Mutated datagrams among valid ones: only counted errors, bounded time, and the valid flows as without them.
+
+Quick in `make test`; `make fuzz` (CSIRT_FUZZ=full) runs a million. A failure prints its seed.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from csirt.clock import HOUR, SYSTEM
+from csirt.decode.netflow.decoder import NetflowDecoder
+from csirt.demo.exporter import Exporter
+from csirt.demo.scenario import build
+from csirt.model.batch import Batch, event_ids
+from tests.decode.netflow.datagrams import chunk
+
+MUTANTS = 1_000_000 if os.environ.get("CSIRT_FUZZ") == "full" else 6_000
+SEED = int(os.environ.get("CSIRT_SEED", "11"))
+START = 1_764_000_000_000_000
+VALID, HOSTILE = "192.0.2.1", "198.51.100.9"
+AT_ONCE = 2_000
+
+
+@pytest.fixture(scope="module")
+def valid() -> list[bytes]:
+    """A router's export, v9 and IPFIX."""
+    flows = build(START, background=1_500).flows
+    payloads: list[bytes] = []
+    for version, rows in zip((9, 10), flows, strict=True):
+        exporter = Exporter(version, domain=version, boot=START - 24 * HOUR)
+        payloads += [payload for _, payload in exporter.datagrams(rows)]
+    return payloads
+
+
+def mutant(rng: np.random.Generator, corpus: list[bytes]) -> bytes:
+    """A valid datagram with flipped bits, a splice, a lying length, a flood of templates, or noise."""
+    kind = rng.integers(6)
+    raw = bytearray(corpus[rng.integers(len(corpus))])
+    if kind == 0:
+        for _ in range(rng.integers(1, 9)):
+            raw[rng.integers(len(raw))] ^= 1 << rng.integers(8)
+    elif kind == 1:
+        other = corpus[rng.integers(len(corpus))]
+        raw = raw[: rng.integers(len(raw))] + bytearray(other[rng.integers(len(other)) :])
+    elif kind == 2:
+        at = int(rng.integers(2, max(len(raw) - 2, 3)))
+        raw[at : at + 2] = rng.integers(0, 65536, dtype=np.uint16).tobytes()
+    elif kind == 3:
+        raw = raw[: rng.integers(1, len(raw))]
+    elif kind == 4:
+        body = rng.integers(0, 65536, 160, dtype=np.uint16).astype(">u2").tobytes()
+        raw = raw[:20] + bytearray((0).to_bytes(2, "big") + (len(body) + 4).to_bytes(2, "big") + body)
+    else:
+        raw = bytearray(rng.bytes(int(rng.integers(1, 1_400))))
+    return bytes(raw)
+
+
+def ids_of(batches: list[Batch], exporter: str) -> list[tuple[str, int]]:
+    """(payload-independent record number, bytes) of every flow an exporter sent, in order."""
+    found: list[tuple[str, int]] = []
+    for batch in batches:
+        if batch.dataset == "flow":
+            senders = batch.table.column("observer.ip").to_pylist()
+            octets = batch.table.column("network.bytes").to_pylist()
+            names = event_ids(batch.table).to_pylist()
+            found += [
+                (name[-4:], size)
+                for name, size, sender in zip(names, octets, senders, strict=True)
+                if sender == exporter
+            ]
+    return found
+
+
+@pytest.mark.timeout(7200)
+def test_hostile_datagrams_cost_the_valid_ones_nothing(valid: list[bytes]) -> None:
+    """Nothing raises, every datagram is accounted for, a mutant costs at most 50 ms, and the listed exporter's flows
+    equal those of a run without the mutants."""
+    rng = np.random.default_rng(SEED)
+    clean = NetflowDecoder("edge").decode(chunk(valid, exporters=[VALID] * len(valid)))
+    expected = ids_of(clean.batches, VALID)
+    decoder = NetflowDecoder("edge")
+    decoder.decode(chunk([valid[0]], exporters=["192.0.2.77"]))  # compiles the kernels, outside the time
+    kept: list[tuple[str, int]] = []
+    frame, done, position = 1, 0, 0
+    while done < MUTANTS:
+        count = min(AT_ONCE, MUTANTS - done)
+        mutants = [mutant(rng, valid) for _ in range(count)]
+        share = valid[position : position + max(len(valid) * count // MUTANTS + 1, 1)]
+        position += len(share)
+        payloads, senders = [], []
+        step = max(count // max(len(share), 1), 1)
+        for index, payload in enumerate(mutants):
+            if index % step == 0 and index // step < len(share):
+                payloads.append(share[index // step])
+                senders.append(VALID)
+            payloads.append(payload)
+            senders.append(HOSTILE)
+        sent = senders.count(VALID)
+        for extra in share[sent:]:
+            payloads.append(extra)
+            senders.append(VALID)
+        begin = SYSTEM.cpu()
+        decoded = decoder.decode(chunk(payloads, exporters=senders, first=frame))
+        spent = SYSTEM.cpu() - begin
+        assert spent <= 0.050 * len(payloads), f"seed {SEED}: {spent:.1f} s for {len(payloads)} datagrams"
+        assert decoded.entered == len(payloads)
+        kept += ids_of(decoded.batches, VALID)
+        frame += len(payloads)
+        done += count
+    if position < len(valid):
+        rest = valid[position:]
+        kept += ids_of(decoder.decode(chunk(rest, exporters=[VALID] * len(rest), first=frame)).batches, VALID)
+    assert kept == expected, f"seed {SEED}"
