@@ -29,7 +29,7 @@ class Inputs:
 
 
 def make(folder: Path, *, flows: int = 200_000, seed: int = 5) -> Inputs:
-    """Write the inputs below `folder`: about `flows` flow records, plus an hour of the demo's attack in every source."""
+    """Write the inputs below `folder`: about `flows` flow records, plus an hour of the demo's attack everywhere."""
     folder.mkdir(parents=True, exist_ok=True)
     files = exports.write(folder / "exports", seed=seed, records=flows)
     scenario = build(START, seed=seed, background=4_000)
