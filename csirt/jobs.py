@@ -24,7 +24,7 @@ def jobs(daemon: Daemon) -> list[tuple[str, float, Callable[[], None]]]:
     return [
         ("deliver", 1, lambda: app.part("deliverer").tick()),
         ("maintain", 5, lambda: app.store.maintain()),
-        ("spool", 30, lambda: clean_spool(app)),
+        ("spool", 2, lambda: clean_spool(app)),
         ("expire", 30, lambda: expire_actions(app)),
         ("retention", 3600, lambda: apply_retention(app)),
         ("gauges", 5, lambda: gauges(daemon)),

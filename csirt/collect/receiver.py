@@ -70,13 +70,15 @@ class Receiver:
             raise Usage(f"collect.listeners {self.listener.source}: netflow is received over udp only")
         own = self._handed or [sockets.open_socket(self.listener.listen, self.listener.transport)]
         self._sockets = own
+        stats.carry_over(self._stats, self._stats_path)
+        self._writer.transports = frozenset(6 if item.type == socket.SOCK_STREAM else 17 for item in own)
+        self._told = self._totals()
         try:
             self._writer.start()
         except CsirtError:
             self._close_sockets()
             raise
         now = self._clock.now()
-        stats.carry_over(self._stats, self._stats_path)
         self._stats.since = self._stats.since or now
         self._stats.started, self._stats.pid, self._stats.failed = now, os.getpid(), ""
         self._stats.listen = [sockets.name_of(item) for item in own]

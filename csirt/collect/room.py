@@ -38,24 +38,25 @@ def sealed(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names) if not name.endswith(form.OPEN)]
 
 
-def count_records(path: Path) -> int:
-    """Datagrams or messages in a segment, up to any damage; 0 when it cannot be read."""
+def count_records(path: Path, transports: frozenset[int] = frozenset((6, 17))) -> int:
+    """Datagrams or messages in a segment, up to any damage; 0 when it cannot be read. Of messages, those that came by
+    one of the `transports` (IP protocol numbers)."""
     try:
         with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[:8] == form.FRAMES_MAGIC:
-                return _count(data, form.FRAMES_HEADER.size, form.RECORD_MAGIC, form.RECORD.size)
-            return _count(data, form.PCAPNG_HEADER_SIZE, 6, 0)
+                return _count(data, form.FRAMES_HEADER.size, form.RECORD_MAGIC, form.RECORD.size, transports)
+            return _count(data, form.PCAPNG_HEADER_SIZE, 6, 0, None)
     except (OSError, ValueError):
         return 0
 
 
-def _count(data: mmap.mmap, at: int, kind: int, overhead: int) -> int:
+def _count(data: mmap.mmap, at: int, kind: int, overhead: int, transports: frozenset[int] | None) -> int:
     size, number = len(data), 0
     header = struct.Struct("<II")
     while at + 8 <= size:
         found, length = header.unpack_from(data, at)
-        at += length + overhead
+        begin, at = at, at + length + overhead
         if found != kind or length + overhead < 8 or at > size:
             break
-        number += 1
+        number += transports is None or data[begin + form.RECORD_TRANSPORT] in transports
     return number

@@ -88,6 +88,7 @@ class SegmentWriter:
     stats: Stats
     clock: Clock
     each_second: Callable[[], None] = lambda: None
+    transports: frozenset[int] = frozenset((6, 17))  # by which this writer's messages come
     failed: SpoolFailed | None = None
     ticked: float = 0.0
     _current: _Segment | None = None
@@ -104,6 +105,7 @@ class SegmentWriter:
             make_folder(self.folder)
             for path in seal_leftovers(self.folder):
                 LOG.info("sealed %s, left open by a collector that did not end cleanly", path.name)
+            self._recount()
             self._measure()
         except OSError as error:
             raise SpoolFailed(f"{self.folder}: {error.strerror}; check that the collector's user owns it") from error
@@ -154,6 +156,20 @@ class SegmentWriter:
         if self.failed is not None:
             raise self.failed
 
+    def _recount(self) -> None:
+        """The counters are written each second; what a kill took from them is in the segments begun since."""
+        name, spooled = self.stats.opened or ("", 0)
+        written = room.sealed(self.folder)
+        spooled += sum(room.count_records(path, self.transports) for path in written if path.name >= name)
+        stats = self.stats
+        stats.spooled = max(stats.spooled, spooled)
+        left = stats.spooled + sum(stats.spool_dropped.values())
+        if stats.received > left:  # taken from the kernel, and not written when the process was killed
+            stats.drop("killed", stats.received - left)
+        stats.received = max(stats.received, left)
+        # No name that is there is greater; the next one will be.
+        stats.opened = [f"{written[-1].name}~" if written else "", stats.spooled]
+
     def _open(self) -> _Segment:
         """Create a segment under a name no reader looks at, lock it, then give it its name: nobody sees half a header
         or takes a living segment for a dead writer's."""
@@ -175,6 +191,7 @@ class SegmentWriter:
             hidden.unlink(missing_ok=True)
             raise
         self.stats.segments += 1
+        self.stats.opened = [path.name, self.stats.spooled]
         self._appended += len(header)
         return _Segment(handle, mark, path, now, len(header))
 
@@ -219,6 +236,8 @@ class SegmentWriter:
         if lost:
             self.stats.drop("oldest", lost)
             self.stats.spooled -= lost
+            name, before = self.stats.opened or ("", 0)
+            self.stats.opened = [name, before - lost]
         LOG.warning("spool full: deleted %s, %d units that were not committed", path.name, lost)
         return freed
 

@@ -48,32 +48,38 @@ class Spool:
         """Delete sealed segments whose whole content was committed `keep_us` ago or more, oldest first.
 
         `committed(source, fingerprint)` asks the store. When it was first seen to say yes is kept beside the segment,
-        so that a restart does not start the time anew. Segments that cannot be read are left alone.
+        so that a restart does not start the time anew, and a receiver that must make room knows what costs nothing.
+        The store is asked again before a deletion: it may be an older one that was restored. Segments that cannot be
+        read are left alone. Cheap enough for every few seconds.
         """
         gone: list[Deletion] = []
-        waiting: list[tuple[int, Path, str]] = []
+        waiting: list[tuple[int, Path]] = []
         for path in self._segments():
-            head = _head(path)
-            fingerprint = form.segment_uuid(head) if head else None
-            if fingerprint is None or not committed(path.parent.name, fingerprint):
-                continue
-            marker = form.beside(path, form.COMMITTED)
-            since = form.read_mark(marker)
-            if since is None or since > now_us:
-                since = now_us
-                _mark(marker, now_us)
-            if now_us - since >= keep_us:
-                gone.append(_delete(path, fingerprint, since, "kept"))
-            else:
-                waiting.append((since, path, fingerprint))
+            since = self._since(path, committed, now_us)
+            if since is not None and now_us - since >= keep_us:
+                gone += _delete_committed(path, committed, since, "kept")
+            elif since is not None:
+                waiting.append((since, path))
         used = self.size()
-        for since, path, fingerprint in sorted(waiting):
+        for since, path in sorted(waiting):
             if used <= self._limit * PRESSURE:
                 break
-            deletion = _delete(path, fingerprint, since, "limit")
-            used -= deletion.size
-            gone.append(deletion)
+            for deletion in _delete_committed(path, committed, since, "limit"):
+                used -= deletion.size
+                gone.append(deletion)
         return gone
+
+    def _since(self, path: Path, committed: Callable[[str, str], bool], now_us: int) -> int | None:
+        """When a segment was first seen to be committed; marked now when it is seen for the first time."""
+        marker = form.beside(path, form.COMMITTED)
+        since = form.read_mark(marker)
+        if since is not None and since <= now_us:
+            return since
+        fingerprint = _fingerprint(path)
+        if fingerprint is None or not committed(path.parent.name, fingerprint):
+            return None
+        _mark(marker, now_us)
+        return now_us
 
     def _segments(self) -> list[Path]:
         if not self._directory.is_dir():
@@ -82,11 +88,22 @@ class Spool:
         return [path for folder in folders for path in room.sealed(folder)]
 
 
-def _head(path: Path) -> bytes:
+def _fingerprint(path: Path) -> str | None:
     try:
-        return form.read_head(path, form.PCAPNG_HEADER_SIZE)
+        return form.segment_uuid(form.read_head(path, form.PCAPNG_HEADER_SIZE))
     except OSError:
-        return b""
+        return None
+
+
+def _delete_committed(path: Path, committed: Callable[[str, str], bool], since: int, reason: str) -> list[Deletion]:
+    """Delete one marked segment; of one that the store does not have (any more) only the mark goes."""
+    fingerprint = _fingerprint(path)
+    if fingerprint is None:
+        return []
+    if not committed(path.parent.name, fingerprint):
+        form.beside(path, form.COMMITTED).unlink(missing_ok=True)
+        return []
+    return [_delete(path, fingerprint, since, reason)]
 
 
 def _mark(marker: Path, now_us: int) -> None:

@@ -47,6 +47,9 @@ class Stats:
     receive_buffer: dict[str, int] = field(default_factory=lambda: {"asked": 0, "granted": 0})
     sockets: dict[str, dict[str, int]] = field(default_factory=dict)
     failed: str = ""
+    # The newest segment's name, and `spooled` when it was begun: what SIGKILL took from these counters is counted again
+    # from the segments at the next start.
+    opened: list[Any] = field(default_factory=list)
 
     @property
     def kernel_dropped(self) -> int:
@@ -75,11 +78,12 @@ def carry_over(stats: Stats, path: Path) -> None:
         dropped = {str(reason): int(number) for reason, number in before["spool_dropped"].items()}
         sockets = {str(name): {k: int(v) for k, v in item.items()} for name, item in before["sockets"].items()}
         since = int(before["since"])
+        opened = [str(before["opened"][0]), int(before["opened"][1])] if before.get("opened") else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     for name, number in numbers.items():
         setattr(stats, name, number)
-    stats.spool_dropped, stats.sockets, stats.since = dropped, sockets, since
+    stats.spool_dropped, stats.sockets, stats.since, stats.opened = dropped, sockets, since, opened
 
 
 def write(stats: Stats, path: Path) -> None:

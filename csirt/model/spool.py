@@ -34,6 +34,7 @@ RECORD_MAGIC = 0x4D524653  # "SFRM"
 # flags, CRC-32 of the 36 bytes before it and the payload
 RECORD = struct.Struct("<IIQ16sBBHI")
 RECORD_HEAD = struct.Struct("<IIQ16sBBH")
+RECORD_TRANSPORT = 33  # where the transport is in a record
 FLAG_CUT = 1  # the message was longer than the limit: its end is missing
 FLAG_PARTIAL = 2  # the connection ended inside the message
 MAX_MESSAGE = 64 * 1024

@@ -46,7 +46,8 @@ def test_a_killed_collector_loses_nothing_that_was_written(
     tmp_path: Path, read_blocks: Callable[[bytes], list[bytes]]
 ) -> None:
     """After SIGKILL while receiving, everything up to the synced length is whole datagrams in order; the next start
-    seals the segment, opens a new one, and goes on counting."""
+    seals the segment, opens a new one, and goes on counting: the second that the counters on disk lag behind is counted
+    again from the segment, so that received = spooled + dropped = what the analysis will read."""
     process, port = _start(tmp_path)
     folder = tmp_path / "spool/edge"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -76,7 +77,9 @@ def test_a_killed_collector_loses_nothing_that_was_written(
     assert form.segment_uuid(first.read_bytes()[:200]) != form.segment_uuid(second.read_bytes()[:200])
     assert not list(folder.glob("*.open")) and not list(folder.glob("*.synced"))
     (document,) = stats.read_all(tmp_path / "spool")
-    assert document["segments"] >= 1 and document["received"] >= 1 and document["failed"] == ""
+    assert document["segments"] >= 1 and document["failed"] == ""
+    assert document["spooled"] == len(read_blocks(first.read_bytes())) + 1
+    assert document["received"] == document["spooled"] + sum(document["spool_dropped"].values())
 
 
 def test_counters_go_on_over_restarts(receiver: Callable[..., Receiver], tmp_path: Path) -> None:
@@ -95,6 +98,32 @@ def test_counters_go_on_over_restarts(receiver: Callable[..., Receiver], tmp_pat
     assert after["since"] == before["since"] < after["started"]
     document = json.loads((tmp_path / "spool/s/stats.json").read_bytes())
     assert document == after and document["schema"] == stats.SCHEMA
+
+
+def test_a_kill_is_counted_once_for_each_of_two_receivers(receiver: Callable[..., Receiver], tmp_path: Path) -> None:
+    """UDP and TCP share a folder: what the lagging counters miss goes to the receiver it came by, and only once."""
+    folder = tmp_path / "spool/s"
+    datagrams = receiver("syslog")
+    streams = receiver("syslog", transport="tcp")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(3):
+            sender.sendto(b"<13>one %d" % number, datagrams.address)
+    with socket.create_connection(streams.address) as sender:
+        sender.sendall(b"<13>two\n" * 5)
+    while streams.stats()["received"] < 5:
+        time.sleep(0.02)
+    datagrams.stop()
+    streams.stop()
+    for name in ("stats.json", "stats-tcp.json"):  # as if both had been killed before they wrote the last second
+        document = json.loads((folder / name).read_bytes())
+        document["received"] = document["spooled"] = 1
+        document["opened"][1] = 0
+        (folder / name).write_text(json.dumps(document))
+    for _ in range(2):
+        again = [receiver("syslog"), receiver("syslog", transport="tcp")]
+        for item in again:
+            item.stop()
+        assert [(item.stats()["received"], item.stats()["spooled"]) for item in again] == [(3, 3), (5, 5)]
 
 
 def test_in_is_out_and_dropped(tmp_path: Path) -> None:

@@ -55,6 +55,18 @@ def test_a_clock_that_was_ahead_does_not_keep_segments_for_ever(tmp_path: Path) 
     assert len(spool.delete_committed(lambda *_: True, NOW + HOUR, HOUR)) == 1
 
 
+def test_a_restored_store_still_gets_what_it_lacks(tmp_path: Path) -> None:
+    """A segment marked as committed stays, and loses its mark, when the store, restored from an older backup, does not
+    have it."""
+    _segment(tmp_path, "edge", 1)
+    spool = Spool(config.Spool(limit=1000), tmp_path)
+    assert spool.delete_committed(lambda *_: False, NOW, HOUR) == []
+    form.beside(next((tmp_path / "edge").iterdir()), form.COMMITTED).write_bytes(NOW.to_bytes(8, "little"))
+    assert spool.delete_committed(lambda *_: False, NOW + 2 * HOUR, HOUR) == []
+    assert len(_names(tmp_path)) == 1
+    assert len(spool.delete_committed(lambda *_: True, NOW + 2 * HOUR, 0)) == 1
+
+
 def test_near_the_limit_committed_segments_go_early(tmp_path: Path) -> None:
     """Before new data is refused, what is committed gives way, oldest commit first, and no more than needed."""
     prints = [_segment(tmp_path, "edge", number) for number in range(5)]
