@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import polars as pl
@@ -42,13 +43,12 @@ def read(frame: pl.DataFrame, parser: Parser, headers: Headers, host: str | None
 
 def parse(lines: pl.Series, kind: pl.Struct) -> tuple[pl.Series, pl.Series]:
     """(values of the good lines, which lines are good). A line is judged alone, whatever stands beside it."""
-    whole = pl.Struct({"i": pl.Int64, "o": kind})
     good: list[bool] = []
     parts: list[pl.Series] = [pl.Series([], dtype=kind)]
 
     def visit(first: int, last: int) -> None:
         # Depth is log2 of the number of lines; a clean chunk is one call.
-        values = _try(lines[first:last], whole)
+        values = _try(lines[first:last], kind)
         if values is not None:
             parts.append(values)
             good.extend([True] * (last - first))
@@ -64,24 +64,28 @@ def parse(lines: pl.Series, kind: pl.Struct) -> tuple[pl.Series, pl.Series]:
     return pl.concat(parts), pl.Series(good, dtype=pl.Boolean)
 
 
-def _try(lines: pl.Series, whole: pl.Struct) -> pl.Series | None:
+def _try(lines: pl.Series, kind: pl.Struct) -> pl.Series | None:
     """The values of lines that are all good, or None.
 
     The engine reads lines as one array, in which a line could pass for two: each is wrapped with its number, and the
-    numbers must come out as they went in.
+    numbers must come out as they went in. The keys of the wrapping come from a digest of the lines, so that no line can
+    close its object and write another under the same key; a value beside its object makes a line bad.
     """
-    numbers = pl.Series(range(len(lines)), dtype=pl.String)
-    frame = pl.DataFrame({"n": numbers, "line": lines})
+    digest = hashlib.blake2b("\n".join(lines.to_list()).encode("utf-8", "replace"), digest_size=16).hexdigest()
+    number, value = f"n{digest}", f"v{digest}"
+    frame = pl.DataFrame({"n": pl.Series(range(len(lines)), dtype=pl.String), "line": lines})
     wrapped = frame.select(
-        pl.concat_str(pl.lit('{"i":'), "n", pl.lit(',"o":'), "line", pl.lit("}"), separator="")
+        pl.concat_str(pl.lit(f'{{"{number}":'), "n", pl.lit(f',"{value}":['), "line", pl.lit("]}"), separator="")
     ).to_series()
     try:
-        values = wrapped.str.json_decode(whole)
+        values = wrapped.str.json_decode(pl.Struct({number: pl.Int64, value: pl.List(kind)}))
     except pl.exceptions.ComputeError:
         return None
     if len(values) != len(lines) or values.null_count():
         return None
     unnested = values.struct.unnest()
-    if unnested["i"].to_list() != list(range(len(lines))) or unnested["o"].null_count():
+    lists = unnested[value]
+    if unnested[number].to_list() != list(range(len(lines))) or not (lists.list.len() == 1).fill_null(False).all():
         return None
-    return unnested["o"]
+    found = lists.list.first()
+    return None if found.null_count() else found
