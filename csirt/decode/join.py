@@ -31,6 +31,7 @@ BASE: dict[str, Any] = {
     "position": pl.Int64,
     "host": pl.String,
     "path": pl.String,
+    "origin": pl.String,
     "had": pl.Boolean,
 }
 _ROLES = ("open", "context", "outcome", "close")
@@ -173,7 +174,7 @@ class Transactions:
             lines.sort("n")
             .group_by("key", "part", *self._join.outcome, maintain_order=True)
             .agg(
-                pl.col("role", "segment", "position", "host", "path").first(),
+                pl.col("role", "segment", "position", "host", "path", "origin").first(),
                 pl.col("clock", "time", "received").last(),
                 pl.lit(True).alias("had"),
                 *(pl.col(f"context:{name}").first().alias(name) for name in self._join.context),
@@ -192,7 +193,7 @@ class Transactions:
         context = self._join.context
         rows = lost.group_by("key", "tx", maintain_order=True).agg(
             pl.lit("lost").first().alias("role"),
-            pl.col("segment", "position", "host", "path", "clock", "time", "received").first(),
+            pl.col("segment", "position", "host", "path", "origin", "clock", "time", "received").first(),
             pl.lit(False).alias("had"),
             *(pl.col(f"context:{name}").last().alias(name) for name in context),
             *(pl.col(name).drop_nulls().first() for name in self._plain),
@@ -209,7 +210,7 @@ class Transactions:
             .agg(
                 pl.lit("context").first().alias("role"),
                 pl.col("last_clock").first().alias("clock"),
-                pl.col("time", "received", "segment", "position", "host", "path").first(),
+                pl.col("time", "received", "segment", "position", "host", "path", "origin").first(),
                 pl.col("settled").first().alias("had"),
                 *(pl.col(f"context:{name}").last().alias(name) for name in self._join.context),
                 *(pl.col(name).filter(pl.col("role") != "outcome").drop_nulls().first() for name in self._plain),

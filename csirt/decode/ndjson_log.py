@@ -12,7 +12,7 @@ from csirt.decode.parser import Parser
 from csirt.model.batch import Decoded
 
 
-def read(frame: pl.DataFrame, parser: Parser, headers: Headers, host: str | None, decoded: Decoded) -> pl.DataFrame:
+def read(frame: pl.DataFrame, parser: Parser, headers: Headers, decoded: Decoded) -> pl.DataFrame:
     """Lines (columns `line`, `received`, `position`) with time, host, role and raw fields.
 
     Counted in `decoded.dropped`: `malformed` (not one JSON object, a declared key of another type, no valid time).
@@ -35,7 +35,7 @@ def read(frame: pl.DataFrame, parser: Parser, headers: Headers, host: str | None
         pl.col("@time").alias("time"),
         "received",
         "position",
-        pl.coalesce(sender, pl.lit(host, pl.String)).alias("host"),
+        sender.alias("host"),
         pl.lit("event").alias("role"),
         *(pl.col(field.key).alias(field.name) for field in parser.fields.values()),
     )

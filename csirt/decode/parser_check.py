@@ -20,7 +20,7 @@ _TOP = {
 _FIELD = {"kind", "column", "domain", "match", "classes", "key"}
 _PATTERN = {"name", "role", "match", "program", "set"}
 _JOIN = {"key", "context", "outcome", "collect", "settle", "age", "limit"}
-_RESERVED = {"time", "host", "role", "clock", "segment", "position", "received", "key"}
+_RESERVED = {"time", "host", "role", "clock", "segment", "position", "received", "key", "path", "origin", "had"}
 # kind -> Arrow types of columns it can fill
 _FITS: dict[str, tuple[Any, ...]] = {
     "text": (ecs.TEXT, ecs.FREE, ecs.LIST),

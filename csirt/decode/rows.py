@@ -25,7 +25,7 @@ def field_types(parser: Parser) -> dict[str, Any]:
 def batch(parser: Parser, rows: pl.DataFrame, observer: str) -> Batch:
     """The dataset's table, in (segment, ordinal) order.
 
-    `rows`: `segment`, `position`, `time`, `received`, `host`, `path` and every field of the parser. A line
+    `rows`: `segment`, `position`, `time`, `received`, `host`, `path`, `origin` and every field of the parser. A line
     makes one row at most, so the ordinal is its byte offset << 8.
     """
     rows = rows.sort("segment", "position", maintain_order=True)
@@ -41,6 +41,8 @@ def batch(parser: Parser, rows: pl.DataFrame, observer: str) -> Batch:
     }
     name = pl.Series([observer] * count, dtype=pl.String) if observer else rows["host"]
     columns["observer.name"] = _text(name)
+    if rows["origin"].is_not_null().any():
+        columns["observer.ip"] = _text(rows["origin"])
     schema = ecs.DATASETS[parser.dataset]
     for field in parser.fields.values():
         _fill(columns, field, rows[field.name], schema)

@@ -27,7 +27,7 @@ from csirt.model.batch import Decoded
 from csirt.model.chunk import Chunk, Lines
 
 VERSION = 1
-_BASE = ("time", "received", "segment", "position", "host", "path")
+_BASE = ("time", "received", "segment", "position", "host", "path", "origin")
 
 
 class LogDecoder:
@@ -72,7 +72,7 @@ class LogDecoder:
         data = chunk.data
         text = raw.text(data)
         decoded = Decoded(entered=len(text))
-        frame = self._read(text, data, decoded)
+        frame = _with_sender(self._read(text, data, decoded), data)
         frame = frame.with_columns(
             pl.lit(chunk.segment).alias("segment"), pl.lit(data.path or None, pl.String).alias("path")
         )
@@ -131,11 +131,9 @@ class LogDecoder:
         if self._parser.form == "ndjson":
             from csirt.decode.ndjson_log import read
 
-            return read(frame, self._parser, self._headers, data.host, decoded)
+            return read(frame, self._parser, self._headers, decoded)
         head = self._headers.split(frame["line"], frame["received"].to_numpy())
-        frame = pl.concat([frame.drop("line"), head], how="horizontal").with_columns(
-            pl.col("host").fill_null(pl.lit(data.host, pl.String))
-        )
+        frame = pl.concat([frame.drop("line"), head], how="horizontal")
         _drop(decoded, "malformed", int((~frame["known"]).sum()))
         frame = frame.filter("known")
         service = frame["tag"].str.extract(self._parser.program or "^(.*)$", 1)
@@ -191,6 +189,17 @@ class LogDecoder:
                     for name, value in pattern.values
                 )
         return frame
+
+
+def _with_sender(frame: pl.DataFrame, data: Lines) -> pl.DataFrame:
+    """Who sent each line: `origin`, the address a syslog message came from; `host`, the name in the line, else what is
+    known of the sender."""
+    if data.origin is None:
+        sender = pl.Series("origin", [], pl.String).extend_constant(None, len(frame))
+        return frame.with_columns(sender, pl.col("host").fill_null(pl.lit(data.host, pl.String)))
+    place = np.searchsorted(data.position, frame["position"].to_numpy())
+    sender = pl.Series("origin", data.hosts, pl.String).gather(data.origin[place].astype(np.uint32))
+    return frame.with_columns(sender, pl.col("host").fill_null(sender))
 
 
 def _drop(decoded: Decoded, reason: str, count: int) -> None:

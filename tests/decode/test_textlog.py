@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from csirt.clock import iso
 from csirt.errors import CsirtError
 from csirt.model.batch import Decoded
+from csirt.model.chunk import Lines
 from tests.decode.logs import SEGMENT, balanced, chunk, decoder, rows, run
 
 FAIL2BAN = Path(__file__).parents[3] / "shared" / "data" / "relay-logs" / "fail2ban" / "postfix.log"
@@ -313,3 +315,35 @@ def test_real_lines_are_all_known() -> None:
     decoded = decoder().decode(chunk(list(log)))
     assert set(decoded.dropped) == {"ignored"} and balanced(decoded)
     assert all("source.ip:f" in row for row in rows(decoded))
+
+
+def test_a_line_of_the_network_keeps_who_sent_it() -> None:
+    """Syslog: the sender's address is the observer's, through the join and in any chunking; also the name where the
+    line has none (RFC 5424 nil), so that two nameless relays with the same queue id stay two messages."""
+    named = [(text, "192.0.2.1") for text in message(0, "7EE668039")]
+    nil = [
+        (f"<22>1 {iso(1773129600_000000)} - postfix/{text.split('postfix/')[1].split('[')[0]} 7 - - {body}", sender)
+        for sender in ("192.0.2.2", "2001:db8::3")
+        for text in message(0, "ABC123DEF")
+        for body in [text.split("]: ", 1)[1]]
+    ]
+    both = [pair for pairs in zip(named, nil[:5], nil[5:], strict=True) for pair in pairs]
+    texts: list[str | bytes] = [text for text, _ in both]
+    hosts = sorted({sender for _, sender in both})
+    for size in (1, 4, len(texts)):
+        decode, found, start = decoder(), [], 0
+        for first in range(0, len(texts), size):
+            piece = chunk(texts[first : first + size], start=start)
+            assert isinstance(piece.data, Lines)
+            start = piece.end
+            piece.data.hosts = hosts
+            piece.data.origin = np.array([hosts.index(sender) for _, sender in both[first : first + size]], np.int32)
+            found.append(decode.decode(piece))
+            decode.load(found[-1].state)
+        result = rows(*found, decode.finish())
+        assert {(row["observer.name"], row["observer.ip"]) for row in result} == {
+            ("edi-relay01", "192.0.2.1"),
+            ("192.0.2.2", "192.0.2.2"),
+            ("2001:db8::3", "2001:db8::3"),
+        }
+        assert len(result) == 3 and {row["event.action"] for row in result} == {"delivered"}
