@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CHUNK = 20_000  # datagrams, packets or lines at a time; changes no result
 FORMATS = ("ndjson", "csv", "parquet", "arrow")
+# Lines a parser declares to make no row are no failure: the ends of connections, other programs' lines, empty lines.
+DECLARED = {"ignored", "foreign", "empty"}
 KINDS = ("auto", "netflow", "packets", "log", "syslog")
 
 
@@ -201,4 +203,6 @@ class Run:
         """0 all decoded, 7 some refused or held, 1 nothing decodable."""
         if not self.left and not any(self._records.values()):  # a datagram held for one set gave its other records
             return 1
-        return 7 if self.dropped or any(self._held.values()) else 0
+        refused = any(reason not in DECLARED for reason in self.dropped)
+        broken = any(error["reason"] != "trailing_octets" for error in self.errors)
+        return 7 if refused or broken or any(self._held.values()) else 0

@@ -21,6 +21,7 @@ from csirt.sources.watch import content
 
 KINDS = ("auto", "netflow", "packets", "log", "syslog")
 SNIFF = 2_000  # packets looked at
+_VERSIONS = (b"\0\5", b"\0\7", b"\0\x09", b"\0\x0a")
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip -k"),
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
@@ -105,6 +106,8 @@ def sniff(path: Path, head: bytes, size: int, parser: str = "") -> str:
     if not parser and size <= MAX_DATAGRAM and plausible(path.read_bytes()):
         return "netflow"
     if b"\0" in head and not parser:
+        if size <= MAX_DATAGRAM and head[:2] in _VERSIONS:
+            return "netflow"  # cut short or broken: what is wrong with it is the decoder's to say
         raise Usage(
             f"{path}: is no capture, no NetFlow datagram and no text; if it is a log all the same, name its parser "
             "(`csirt parsers list`)"

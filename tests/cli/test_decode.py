@@ -93,6 +93,9 @@ def test_exit_codes(tmp_path: Path, capfd: Any) -> None:
     code, out, _ = run(capfd, part)
     assert code == 7 and len(out.splitlines()) == 1  # one set waits for its template, the other gave a record
     assert run(capfd, str(tmp_path / "missing.pcap"))[0] == 3
+    behind, short = write(tmp_path, behind=v5([v5_record()]) + b"\1", short=v5([v5_record(), v5_record()])[:-1])
+    assert run(capfd, behind)[0] == 0  # every announced record is there
+    assert run(capfd, short)[0] == 7  # a record is not
     both = write(tmp_path, both=v9(block(0, template(300, (1, 4))), block(1, v9_options(301, [(1, 4)], [(34, 4)])),
                                    block(300, word(7)), block(301, word(0, 10))))  # fmt: skip
     code, _, err = run(capfd, *both, "--to", "parquet", "-o", str(tmp_path / "x.parquet"))
@@ -126,6 +129,29 @@ def test_the_same_bytes_give_the_same_text_under_any_name(tmp_path: Path, capfd:
     other = tmp_path / "elsewhere" / "b.bin"
     other.write_bytes(Path(one).read_bytes())
     assert run(capfd, one)[1] == run(capfd, str(other))[1]
+
+
+def test_an_ordinary_log_is_decoded_whole(tmp_path: Path, capfd: Any) -> None:
+    """Lines a parser ignores and other programs' lines are counted and no failure; a line that is none is one."""
+    line = "2024-05-01T10:00:0{}+02:00 mx {}"
+    lines = [
+        line.format(0, "postfix/smtpd[7]: connect from a.example[192.0.2.1]"),
+        line.format(1, "dovecot: imap-login: Login"),
+        line.format(2, "postfix/smtpd[7]: 3F2A1C0D: client=a.example[192.0.2.1]"),
+        line.format(3, "postfix/qmgr[8]: 3F2A1C0D: from=<post@a.example>, size=9, nrcpt=1 (queue active)"),
+        line.format(
+            4,
+            "postfix/smtp[9]: 3F2A1C0D: to=<post@b.example>, relay=b.example[192.0.2.2]:25, delay=1, "
+            "delays=1/0/0/0, dsn=2.0.0, status=sent (250 ok)",
+        ),
+        line.format(5, "postfix/qmgr[8]: 3F2A1C0D: removed"),
+    ]
+    path = tmp_path / "mail.log"
+    path.write_text("\n".join(lines) + "\n")
+    code, out, _ = run(capfd, str(path), "--parser", "postfix")
+    assert code == 0 and len(out.splitlines()) == 1
+    path.write_text("\n".join([*lines, "what is this"]) + "\n")
+    assert run(capfd, str(path), "--parser", "postfix")[0] == 7
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")

@@ -104,3 +104,12 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 def test_what_only_looks_like_netflow(raw: bytes) -> None:
     """A version alone is not enough."""
     assert not plausible(raw)
+
+
+def test_a_broken_datagram_is_for_the_decoder_to_judge(tmp_path: Path) -> None:
+    """A raw datagram that was cut short, or has nonsense behind its version, is NetFlow all the same: its decoder
+    counts what is wrong."""
+    for number, head in enumerate((b"\0\5\0\x02", b"\0\x09\xff\xff", b"\0\x0a\0\x01")):
+        path = tmp_path / f"{number}.dat"
+        path.write_bytes(head + b"\xfe\0\1" * 30)
+        assert open_file(path).kind == "netflow"

@@ -57,6 +57,8 @@ class Intake:
         columns = np.ascontiguousarray(messages.T)
         self.m_datagram, self.m_version, self.m_export, self.m_uptime = columns[:4]
         self.m_sequence, self.m_domain, self.m_sampling, self.m_bad = columns[4:]
+        self.m_behind = self.m_bad // scan.BEHIND  # whole messages with octets behind them that are not theirs
+        self.m_bad = self.m_bad % scan.BEHIND + self.m_behind
         self.s_message, self.s_id, self.s_offset, self.s_length = np.ascontiguousarray(sets.T)
         self.s_datagram = self.m_datagram[self.s_message]
         self.s_version = self.m_version[self.s_message]
@@ -329,7 +331,8 @@ class Intake:
         refused = np.flatnonzero(~np.isin(self._outcome_of, ("left", "held")))[:REJECTED].tolist()
         found = [(int(self._frame[i]), 0, str(self._outcome_of[i])) for i in refused]
         for m in np.flatnonzero(self.m_bad)[:REJECTED].tolist():
-            found.append((int(self._frame[self.m_datagram[m]]), 0, "malformed_set"))
+            whole = self.m_bad[m] == self.m_behind[m]
+            found.append((int(self._frame[self.m_datagram[m]]), 0, "trailing_octets" if whole else "malformed_set"))
         start = np.asarray(self._data.offset)
         for s in np.flatnonzero(self.bad)[:REJECTED].tolist():
             datagram = int(self.s_datagram[s])
@@ -340,9 +343,12 @@ class Intake:
         """A sentence for each thing somebody should look at."""
         for reason, number in sorted(result.dropped.items()):
             result.problems.append(f"{number} datagrams dropped: {reason}")
-        broken = int(self.bad.sum() + self.m_bad.sum())
+        behind = int(self.m_behind.sum())
+        broken = int(self.bad.sum() + self.m_bad.sum()) - behind
         if broken:
             result.problems.append(f"{broken} sets or messages were malformed")
+        if behind:
+            result.problems.append(f"{behind} datagrams had octets behind their message, which were not read")
 
 
 class Deltas:

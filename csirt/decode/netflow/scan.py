@@ -19,6 +19,7 @@ M_DATAGRAM, M_VERSION, M_EXPORT, M_UPTIME, M_SEQUENCE, M_DOMAIN, M_SAMPLING, M_B
 S_MESSAGE, S_ID, S_OFFSET, S_LENGTH, S_WIDTH = 0, 1, 2, 3, 4
 # What became of a datagram's frame.
 OK, MALFORMED, UNKNOWN_VERSION = 0, 1, 2
+BEHIND = 1 << 20  # added to M_BAD of a whole message with octets behind it: more than a datagram can have broken sets
 NONE, NO_TEMPLATE = -2, -1
 MASK32 = 0xFFFFFFFF
 
@@ -132,9 +133,11 @@ def scan(
             if n < 24 or (count > fit and (count > 30 or fit == 0)):
                 state = 1
             else:
-                if count > fit or _trailing(b, q + 24 + count * size, q + n):
+                if count > fit:
                     bad = 1
-                    count = min(count, fit)
+                    count = fit
+                elif _trailing(b, q + 24 + count * size, q + n):
+                    bad = BEHIND
                 if fill:
                     _message(
                         m_t,
@@ -180,8 +183,10 @@ def scan(
             else:
                 end = q + min(size, n)
                 s, bad = _sets(b, q + 16, end, m, s, fill, s_t)
-                if size > n or _trailing(b, end, q + n):
+                if size > n:
                     bad += 1
+                elif _trailing(b, end, q + n):
+                    bad += BEHIND
                 if fill:
                     _message(m_t, m, i, 10, be32(b, q + 4) * 1_000_000, -1, be32(b, q + 8), be32(b, q + 12), 0, bad)
                 m += 1

@@ -378,6 +378,23 @@ def test_zero_filled_tails_are_padding() -> None:
     assert len(events(result)) == 1 and not result.exporters[0]["malformed"]
 
 
+def test_octets_behind_a_whole_message_are_told_apart_from_broken_sets() -> None:
+    """What lies behind the records a header announces is not read, counted and named as such; a set cut short is
+    malformed."""
+    good = ipfix(block(2, template(300, (1, 4))), block(300, word(1)))
+    cases = {
+        good + b"\0\1\2\3": "trailing_octets",
+        v5([v5_record()]) + bytes(10) + b"\1": "trailing_octets",
+        good[:-1]: "malformed_set",
+        v5([v5_record(), v5_record()])[:-1]: "malformed_set",
+    }
+    for payload, reason in cases.items():
+        decoder = NetflowDecoder("s")
+        result = decoder.decode(chunk([payload]))
+        assert [item[3] for item in decoder.rejected] == [reason]
+        assert result.exporters[0]["malformed"] and len(result.problems) == 1
+
+
 def test_a_state_of_another_kind_is_refused() -> None:
     """Bytes that are no state raise ValueError, so that nobody goes on without templates unknowingly."""
     import pytest
