@@ -161,6 +161,9 @@ class Pipeline:
         self.watermark.mark = max(until, self.watermark.mark or until)
         for name, value in counts.items():
             self.metrics.count(f"csirt_{name}_total", value)
+        if counts:  # every alert is linked into an incident, every incident gets its answer
+            self.metrics.stage("correlate", counts["alerts"], counts["alerts"])
+            self.metrics.stage("respond", counts["incidents"], counts["incidents"])
         return counts
 
     @contextmanager

@@ -46,7 +46,8 @@ def overview(store: Any, config: Config, daemon: Any, *, live: bool) -> dict[str
     """The counters of the document, without what needs earlier ones to compare."""
     counts = store.counts()
     receivers = _receivers(config, daemon, live=live)
-    mark = store.state("watermark")
+    # The store's is of the last step that changed something; the daemon's may have come further.
+    mark = (daemon.pipeline.watermark.mark if daemon and daemon.pipeline else None) or store.state("watermark")
     return {
         "schema": "csirt.status/1",
         "live": live,
