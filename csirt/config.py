@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing import Annotated, Literal
 
 from csirt.errors import Usage
+from csirt.model.principal import ROLES
+from csirt.section import Section, between, nearest, read
 
 _UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
@@ -35,33 +34,59 @@ def size(text: str | int) -> int:
     return int(float(match.group(1)) * 1024 ** ("B", "KiB", "MiB", "GiB", "TiB").index(match.group(2)))
 
 
-class Section(BaseModel):
-    """Base of every section: unknown keys are refused."""
+def zone(name: str) -> str:
+    """A time zone by its name. Raises ValueError."""
+    from zoneinfo import ZoneInfo
 
-    model_config = ConfigDict(extra="forbid")
+    try:
+        ZoneInfo(name)
+    except Exception as error:
+        raise ValueError(f"{name!r} is not a time zone: write one such as 'Europe/Oslo'") from error
+    return name
 
 
+def role(name: str) -> str:
+    """A role of `csirt.model.principal`. Raises ValueError."""
+    if name not in ROLES:
+        raise ValueError(f"unknown role {name!r}{nearest(name, ROLES)}")
+    return name
+
+
+def source_id(text: str) -> str:
+    """The id of a source. Raises ValueError."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", text):
+        raise ValueError(f"{text!r} is no source id: lower-case letters, digits and _ . - only, 64 at most")
+    return text
+
+
+Duration = Annotated[str | int, duration]
+Size = Annotated[str | int, size]
+
+
+@dataclass(kw_only=True)
 class Control(Section):
     """The command socket and who may use it."""
 
     socket: str = "/run/csirt/csirt.sock"
     group: str = ""  # the socket's group; empty leaves it as it is
     # Unix user name -> role (csirt.model.principal.ROLES). Users not named have no role.
-    users: dict[str, str] = Field(default_factory=dict)
+    users: dict[str, Annotated[str, role]] = field(default_factory=dict)
 
 
+@dataclass(kw_only=True)
 class Spool(Section):
     """Where received bytes rest until they are committed and `keep` has passed."""
 
     directory: str = ""  # default: <state>/spool
-    segment_size: str | int = "64MiB"
-    segment_age: str | int = "60s"
-    limit: str | int = "20GiB"
+    segment_size: Size = "64MiB"
+    segment_age: Duration = "60s"
+    limit: Size = "20GiB"
     at_limit: Literal["drop_newest", "drop_oldest"] = "drop_newest"
-    keep: str | int = "24h"
-    sync: str | int = "200ms"
+    keep: Duration = "24h"
+    sync: Duration = "200ms"
 
 
+@dataclass(kw_only=True)
 class Listener(Section):
     """One receiver the daemon starts itself."""
 
@@ -69,95 +94,103 @@ class Listener(Section):
     kind: Literal["netflow", "syslog"]
     listen: str  # "127.0.0.1:2055", "[::]:514"
     transport: Literal["udp", "tcp"] = "udp"
-    receive_buffer: str | int = "32MiB"
+    receive_buffer: Size = "32MiB"
 
 
+@dataclass(kw_only=True)
 class Collect(Section):
     """Receivers."""
 
-    spool: Spool = Field(default_factory=Spool)
-    listeners: list[Listener] = Field(default_factory=list)
+    spool: Spool = field(default_factory=Spool)
+    listeners: list[Listener] = field(default_factory=list)
 
 
+@dataclass(kw_only=True)
 class Source(Section):
     """One input. `path`: a spool folder, a file, a glob, or a watched folder."""
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+    id: Annotated[str, source_id]
     type: Literal["netflow", "capture", "log", "syslog"]
     path: str = ""  # default for a listener's source: its spool folder
     parser: str = ""  # log, syslog: the parser's name in parsers/
     vrf: str = ""
     observer: str = ""  # the capture point's or relay's name
     timezone: str = ""  # of lines without a zone; default: the configuration's
-    settle: str | int = "2s"  # a file in a watched folder is complete when its size has not changed this long
+    settle: Duration = "2s"  # a file in a watched folder is complete when its size has not changed this long
 
 
+@dataclass(kw_only=True)
 class Exporter(Section):
     """An edge router that is believed. `clock_offset`: how far its clock is known to be from ours."""
 
     address: str
     name: str = ""
     vrf: str = ""
-    clock_offset: str | int = 0
+    clock_offset: Duration = 0
     sampling_rate: int = 0  # forces the rate when not 0
 
 
+@dataclass(kw_only=True)
 class Decode(Section):
     """Bytes to columns."""
 
-    exporters: list[Exporter] = Field(default_factory=list)
+    exporters: list[Exporter] = field(default_factory=list)
     accept_unknown_exporters: bool = True
-    hold_bytes: str | int = "8MiB"
-    hold_age: str | int = "30m"
-    netflow_ports: list[int] = Field(default_factory=lambda: [2055, 2056, 4739, 9995, 9996, 6343])
-    flow_period: str | int = "5m"  # flows metered from packets are cut at these boundaries of packet time
-    idle_timeout: str | int = "15s"
+    hold_bytes: Size = "8MiB"
+    hold_age: Duration = "30m"
+    netflow_ports: list[int] = field(default_factory=lambda: [2055, 2056, 4739, 9995, 9996, 6343])
+    flow_period: Duration = "5m"  # flows metered from packets are cut at these boundaries of packet time
+    idle_timeout: Duration = "15s"
     tshark: str = "tshark"
-    dissect: list[str] = Field(default_factory=lambda: ["dns", "tls", "http"])
+    dissect: list[str] = field(default_factory=lambda: ["dns", "tls", "http"])
     # Mailbox local parts that name a function; everything else is taken for a person and becomes a pseudonym.
-    organisation_mailboxes: list[str] = Field(default_factory=list)
+    organisation_mailboxes: list[str] = field(default_factory=list)
     # Domains of the message network: all their mailboxes belong to organisations.
-    organisation_domains: list[str] = Field(default_factory=list)
+    organisation_domains: list[str] = field(default_factory=list)
     pseudonym_key_file: str = ""  # default: <state>/pseudonym.key, made on first use
 
 
+@dataclass(kw_only=True)
 class Enrich(Section):
     """The address register."""
 
-    register_file: str = Field(default="", alias="register")
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    register_file: str = field(default="", metadata={"key": "register"})
 
 
+@dataclass(kw_only=True)
 class Detect(Section):
     """Rules. `rules`: more folders beside the shipped ones; `lateness`: how late an event may come."""
 
     shipped: bool = True
-    rules: list[str] = Field(default_factory=list)
-    disabled: list[str] = Field(default_factory=list)  # rule ids
-    placeholders: dict[str, list[str]] = Field(default_factory=dict)
-    lateness: str | int = "5m"
-    idle_after: str | int = "30s"  # a source without input this long no longer holds the watermark back
-    regex_budget: str | int = "2s"
+    rules: list[str] = field(default_factory=list)
+    disabled: list[str] = field(default_factory=list)  # rule ids
+    placeholders: dict[str, list[str]] = field(default_factory=dict)
+    lateness: Duration = "5m"
+    idle_after: Duration = "30s"  # a source without input this long no longer holds the watermark back
+    regex_budget: Duration = "2s"
 
 
+@dataclass(kw_only=True)
 class Correlate(Section):
     """Alerts to incidents."""
 
-    window: str | int = "24h"
+    window: Duration = "24h"
 
 
+@dataclass(kw_only=True)
 class Respond(Section):
     """Playbooks. `never_touch`: addresses, prefixes and member ids that no containment may name."""
 
     shipped: bool = True
-    playbooks: list[str] = Field(default_factory=list)
-    never_touch: list[str] = Field(default_factory=list)
-    never_touch_kinds: list[str] = Field(default_factory=lambda: ["amk", "legevakt", "laboratory", "hospital"])
+    playbooks: list[str] = field(default_factory=list)
+    never_touch: list[str] = field(default_factory=list)
+    never_touch_kinds: list[str] = field(default_factory=lambda: ["amk", "legevakt", "laboratory", "hospital"])
     members_per_hour: int = 3
     outbox: str = ""  # default: <state>/outbox
-    expiry: str | int = "4h"
+    expiry: Duration = "4h"
 
 
+@dataclass(kw_only=True)
 class Contact(Section):
     """A person or desk. `channel`: mail (an address) or webhook (a URL)."""
 
@@ -167,38 +200,42 @@ class Contact(Section):
     user: str = ""  # the Unix user who may acknowledge as this contact
 
 
+@dataclass(kw_only=True)
 class Shift(Section):
     """Who is on call: contacts in order of escalation, for these hours (`"00:00-24:00"`) and days."""
 
     route: str
     contacts: list[str]
-    days: list[str] = Field(default_factory=lambda: ["mon", "tue", "wed", "thu", "fri", "sat", "sun"])
+    days: list[str] = field(default_factory=lambda: ["mon", "tue", "wed", "thu", "fri", "sat", "sun"])
     hours: str = "00:00-24:00"
 
 
+@dataclass(kw_only=True)
 class Route(Section):
     """Which incidents go where. `match`: the filter grammar; the first matching route takes it unless `proceed`."""
 
     name: str
     match: str = ""
-    contacts: list[str] = Field(default_factory=list)  # used when no shift covers the time
-    group_wait: str | int = "10s"
-    repeat: str | int = "4h"
-    escalate: str | int = "10m"  # a P1 not acknowledged in this time goes to the next contact
+    contacts: list[str] = field(default_factory=list)  # used when no shift covers the time
+    group_wait: Duration = "10s"
+    repeat: Duration = "4h"
+    escalate: Duration = "10m"  # a P1 not acknowledged in this time goes to the next contact
     proceed: bool = False
 
 
+@dataclass(kw_only=True)
 class Notify(Section):
     """People."""
 
     smtp: str = ""  # host:port
     sender: str = "csirt@localhost"
-    contacts: list[Contact] = Field(default_factory=list)
-    shifts: list[Shift] = Field(default_factory=list)
-    routes: list[Route] = Field(default_factory=list)
-    timeout: str | int = "10s"
+    contacts: list[Contact] = field(default_factory=list)
+    shifts: list[Shift] = field(default_factory=list)
+    routes: list[Route] = field(default_factory=list)
+    timeout: Duration = "10s"
 
 
+@dataclass(kw_only=True)
 class Report(Section):
     """Reports to members."""
 
@@ -207,68 +244,60 @@ class Report(Section):
     phone: str = ""
 
 
+@dataclass(kw_only=True)
 class Stores(Section):
     """The store. `batch_rows`: how many rows one commit takes at most."""
 
     kind: Literal["embedded"] = "embedded"
-    batch_rows: int = Field(default=100_000, ge=100, le=2_000_000)
-    gather: str | int = "10s"
-    compact_after: str | int = "60s"
+    batch_rows: Annotated[int, between(100, 2_000_000)] = 100_000
+    gather: Duration = "10s"
+    compact_after: Duration = "60s"
 
 
+@dataclass(kw_only=True)
 class Retention(Section):
     """How long each kind of data is kept; see docs/privacy.md."""
 
-    flow: str | int = "90d"
-    packets: str | int = "7d"
-    dns: str | int = "90d"
-    tls: str | int = "90d"
-    http: str | int = "90d"
-    mail: str | int = "180d"
-    edi: str | int = "180d"
-    self_: str | int = Field(default="90d", alias="self")
-    cases: str | int = "1095d"
-    reports: str | int = "1095d"
-    audit: str | int = "1826d"
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    flow: Duration = "90d"
+    packets: Duration = "7d"
+    dns: Duration = "90d"
+    tls: Duration = "90d"
+    http: Duration = "90d"
+    mail: Duration = "180d"
+    edi: Duration = "180d"
+    self_: Duration = field(default="90d", metadata={"key": "self"})
+    cases: Duration = "1095d"
+    reports: Duration = "1095d"
+    audit: Duration = "1826d"
 
 
+@dataclass(kw_only=True)
 class Health(Section):
     """Metrics and health on loopback; empty turns them off."""
 
     listen: str = "127.0.0.1:9466"
 
 
+@dataclass(kw_only=True)
 class Config(Section):
     """The whole configuration."""
 
     language: Literal["nb", "en"] = "en"
-    timezone: str = "Europe/Oslo"
+    timezone: Annotated[str, zone] = "Europe/Oslo"
     state: str = "/var/lib/csirt"
-    control: Control = Field(default_factory=Control)
-    collect: Collect = Field(default_factory=Collect)
-    sources: list[Source] = Field(default_factory=list)
-    decode: Decode = Field(default_factory=Decode)
-    enrich: Enrich = Field(default_factory=Enrich)
-    detect: Detect = Field(default_factory=Detect)
-    correlate: Correlate = Field(default_factory=Correlate)
-    respond: Respond = Field(default_factory=Respond)
-    notify: Notify = Field(default_factory=Notify)
-    report: Report = Field(default_factory=Report)
-    stores: Stores = Field(default_factory=Stores)
-    retention: Retention = Field(default_factory=Retention)
-    health: Health = Field(default_factory=Health)
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str) -> str:
-        from zoneinfo import ZoneInfo
-
-        try:
-            ZoneInfo(value)
-        except Exception as error:
-            raise ValueError(f"{value!r} is not a time zone: write one such as 'Europe/Oslo'") from error
-        return value
+    control: Control = field(default_factory=Control)
+    collect: Collect = field(default_factory=Collect)
+    sources: list[Source] = field(default_factory=list)
+    decode: Decode = field(default_factory=Decode)
+    enrich: Enrich = field(default_factory=Enrich)
+    detect: Detect = field(default_factory=Detect)
+    correlate: Correlate = field(default_factory=Correlate)
+    respond: Respond = field(default_factory=Respond)
+    notify: Notify = field(default_factory=Notify)
+    report: Report = field(default_factory=Report)
+    stores: Stores = field(default_factory=Stores)
+    retention: Retention = field(default_factory=Retention)
+    health: Health = field(default_factory=Health)
 
     def path(self, name: str) -> Path:
         """A folder or file below the state folder: store, spool, outbox, reports, pseudonym.key."""
@@ -288,55 +317,26 @@ def load(path: str | Path | None) -> Config:
     """
     if path is None:
         return Config()
+    import tomllib
+
     name = str(path)
     try:
-        raw = Path(path).read_bytes()
+        text = Path(path).read_bytes().decode("utf-8")
+        data = tomllib.loads(text)
     except OSError as error:
         raise Usage(f"{name}: cannot be read: {error.strerror}") from error
-    try:
-        data = tomllib.loads(raw.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Usage(f"{name}: {error}; correct the TOML") from error
-    try:
-        config = Config.model_validate(data)
-    except ValidationError as error:
-        text = raw.decode("utf-8")
-        lines = [_sentence(name, text, problem) for problem in error.errors(include_url=False, include_input=False)]
-        raise Usage("\n".join(lines)) from error
-    problems = _check_values(config)
+    config, faults = read(Config, data)
+    if config is None:
+        raise Usage("\n".join(f"{name}:{_line_of(text, fault.path)}: {fault}" for fault in faults))
+    problems = _references(config)
     if problems:
         raise Usage("\n".join(f"{name}: {problem}" for problem in problems))
     return config
 
 
-def _sentence(name: str, text: str, problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
-    where = ".".join(path)
-    line = _line_of(text, path)
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], _known(path[:-1]), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(sorted(_known(path[:-1])))}"
-        return f"{name}:{line}: unknown key {where!r}{hint}"
-    return f"{name}:{line}: {where}: {problem['msg']}"
-
-
-def _known(path: list[str]) -> list[str]:
-    model: Any = Config
-    for part in path:
-        if part.isdigit():
-            continue
-        fields = {(info.alias or key): info for key, info in model.model_fields.items()}
-        if part not in fields:
-            return []
-        annotation = fields[part].annotation
-        inner = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        model = inner[0] if inner else annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return []
-    return [info.alias or key for key, info in model.model_fields.items()]
-
-
-def _line_of(text: str, path: list[str]) -> int:
+def _line_of(text: str, path: tuple[str, ...]) -> int:
     """The line of a dotted key in TOML text: the last part, below its table header and array index; 1 when unsure."""
     names = [part for part in path if not part.isdigit()]
     indices = [int(part) for part in path if part.isdigit()]
@@ -358,53 +358,9 @@ def _line_of(text: str, path: list[str]) -> int:
     return best
 
 
-def _check_values(config: Config) -> list[str]:
-    """Durations, sizes, references between sections."""
-    from csirt.model.principal import ROLES
-
+def _references(config: Config) -> list[str]:
+    """References between sections, and what a section needs beside another value in it."""
     problems: list[str] = []
-    durations = {
-        "collect.spool": (config.collect.spool, ("segment_age", "keep", "sync")),
-        "decode": (config.decode, ("hold_age", "flow_period", "idle_timeout")),
-        "detect": (config.detect, ("lateness", "idle_after", "regex_budget")),
-        "correlate": (config.correlate, ("window",)),
-        "respond": (config.respond, ("expiry",)),
-        "notify": (config.notify, ("timeout",)),
-        "stores": (config.stores, ("gather", "compact_after")),
-        "retention": (config.retention, tuple(Retention.model_fields)),
-    }
-    for route in config.notify.routes:
-        durations[f"notify.routes {route.name}"] = (route, ("group_wait", "repeat", "escalate"))
-    for source in config.sources:
-        durations[f"sources {source.id}"] = (source, ("settle",))
-    for exporter in config.decode.exporters:
-        durations[f"decode.exporters {exporter.address}"] = (exporter, ("clock_offset",))
-    for where, (section, keys) in durations.items():
-        for key in keys:
-            try:
-                duration(getattr(section, key))
-            except ValueError as error:
-                problems.append(f"{where}.{key}: {error}")
-    sizes: list[tuple[str, str | int]] = [
-        ("collect.spool.segment_size", config.collect.spool.segment_size),
-        ("collect.spool.limit", config.collect.spool.limit),
-        ("decode.hold_bytes", config.decode.hold_bytes),
-    ]
-    sizes += [
-        (f"collect.listeners {item.source}.receive_buffer", item.receive_buffer) for item in config.collect.listeners
-    ]
-    for where, value in sizes:
-        try:
-            size(value)
-        except ValueError as error:
-            problems.append(f"{where}: {error}")
-    for user, role in config.control.users.items():
-        if role not in ROLES:
-            near = difflib.get_close_matches(role, ROLES, 1)
-            problems.append(
-                f"control.users.{user}: unknown role {role!r}; "
-                + (f"did you mean {near[0]!r}?" if near else f"roles: {', '.join(ROLES)}")
-            )
     ids = [source.id for source in config.sources]
     problems += [
         f"sources: the id {name!r} occurs twice" for name in sorted({name for name in ids if ids.count(name) > 1})

@@ -93,7 +93,7 @@ def _distinct(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _source_config(source: Source, path: Path) -> SourceConfig:
     types = {"netflow": "netflow", "capture": "capture", "log": "log", "syslog": "syslog"}
-    return SourceConfig.model_validate(
+    return SourceConfig.parse(
         {"id": source.id, "type": types[source.kind], "path": str(path), "parser": getattr(source, "parser", "")}
     )
 

@@ -132,6 +132,7 @@ def _listener(
     loaded: Config, kind: str, source: str, listen: str | None, transport: str | None, handed: list[socket.socket]
 ) -> Listener:
     """What to listen on: the options, else the configuration's listener of that source. Raises Usage."""
+    import dataclasses
     import re
 
     from csirt.config import Listener
@@ -147,10 +148,10 @@ def _listener(
             "[[collect.listeners]] with that source to the configuration"
         )
     base = known[0] if known else Listener(source=source, kind="netflow", listen="")
-    values = {"kind": kind, "listen": listen or base.listen, "transport": transport or base.transport}
+    values: dict[str, Any] = {"kind": kind, "listen": listen or base.listen, "transport": transport or base.transport}
     if kind == "netflow":
         values["transport"] = "udp"
-    return base.model_copy(update=values)
+    return dataclasses.replace(base, **values)
 
 
 def _fitting(kind: str, handed: list[socket.socket]) -> list[socket.socket]:

@@ -147,7 +147,7 @@ class Run:
         if source.id not in self._decoders:
             parser = str(getattr(source, "parser", ""))
             wanted = {"id": source.id, "type": source.kind, "path": file, "parser": parser}
-            item = SourceConfig.model_validate(wanted)
+            item = SourceConfig.parse(wanted)
             self._decoders[source.id] = (source.kind, decoder_for(item, self._config, now=SYSTEM.now()))
         return self._decoders[source.id][1]
 

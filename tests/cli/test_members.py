@@ -43,7 +43,7 @@ class Bench:
     def __init__(self, folder: Path, role: str = "operator") -> None:
         self.file = folder / "register.yaml"
         self.file.write_text(max(re.findall(r"```yaml\n(.*?)```", DOCS.read_text("utf-8"), re.S), key=len), "utf-8")
-        self.config = Config.model_validate({"enrich": {"register": str(self.file)}})
+        self.config = Config.parse({"enrich": {"register": str(self.file)}})
         self.toml = folder / "csirt.toml"
         self.toml.write_text(f'[enrich]\nregister = "{self.file}"\n', "utf-8")
         self.audit: list[AuditEntry] = []

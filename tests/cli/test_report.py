@@ -29,7 +29,7 @@ class Desk:
     """Runs verbs on a store, as the daemon would."""
 
     def __init__(self, folder: Path, world: SimpleNamespace) -> None:  # noqa: F811
-        self.config = Config.model_validate({"state": str(folder), "report": {"issuer": "CSIRT", "phone": "+47 11"}})
+        self.config = Config.parse({"state": str(folder), "report": {"issuer": "CSIRT", "phone": "+47 11"}})
         self.clock = Frozen(NOW)
         self.store = open_embedded(
             folder / "store", clock=self.clock, config=self.config.stores, retention=self.config.retention

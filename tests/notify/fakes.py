@@ -198,7 +198,7 @@ def config(**notify: Any) -> Config:
         "routes": [{"name": "all", "contacts": ["first", "second"]}],
         **notify,
     }
-    return Config.model_validate({"notify": settings})
+    return Config.parse({"notify": settings})
 
 
 def case(id: str = "ca5e", **changes: Any) -> Case:

@@ -13,7 +13,7 @@ from csirt.sources.spool import SpoolSource
 
 
 def _open(tmp_path: Path, **section: Any) -> Any:
-    config = Config.model_validate({"state": str(tmp_path), "decode": {"dissect": []}})
+    config = Config.parse({"state": str(tmp_path), "decode": {"dissect": []}})
     return open_source(Source(id="s", **section), config)
 
 

@@ -16,7 +16,7 @@ from csirt.sources.files import open_file, plausible
 
 T = 1_700_000_000_000_000
 V9 = bytes.fromhex("0009000100000000000000000000000000000000") + bytes.fromhex("0000000c0100000100080004")
-CONFIG = Config.model_validate({"decode": {"dissect": []}})
+CONFIG = Config.parse({"decode": {"dissect": []}})
 
 
 def test_every_fixture_of_netflow_is_netflow(data: Path, drain: Callable[..., Any]) -> None:
