@@ -13,16 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from csirt.clock import SYSTEM, Clock
 from csirt.config import Config, duration
 from csirt.content import folder
 from csirt.errors import Problem, Usage
 from csirt.metrics import Metrics
-from csirt.model.batch import Batch
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from csirt.model.batch import Batch
     from csirt.pipeline import Feed, Pipeline
     from csirt.stores.base import Store
 

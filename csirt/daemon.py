@@ -17,8 +17,8 @@ from csirt.control.trouble import counters
 from csirt.control.verbs import Context
 from csirt.control.verbs.status import overview
 from csirt.health import HealthServer
+from csirt.model.audit import AuditEntry
 from csirt.model.principal import Principal
-from csirt.model.records import AuditEntry
 from csirt.recent import Recent
 
 LOG = logging.getLogger("csirt.daemon")

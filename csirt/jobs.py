@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from csirt.collect.spool import Spool
 from csirt.config import duration
-from csirt.model.records import AuditEntry
+from csirt.model.audit import AuditEntry
 
 if TYPE_CHECKING:
     from csirt.app import App

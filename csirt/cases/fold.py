@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from csirt.model.records import SEVERITIES, Case, CaseEvent, Incident, Severity
+from csirt.model.severity import SEVERITIES, Severity
+
+if TYPE_CHECKING:
+    from csirt.model.records import Case, CaseEvent, Incident
 
 # Kinds that bring or change an incident; the others are what people (or a policy of ours) said.
 EVIDENCE = frozenset({"opened", "incident_added", "incident_updated"})
@@ -63,6 +66,8 @@ def fold(events: list[CaseEvent], base: Case | None = None) -> Case:
     `base`: the stored document, for what is no part of the fold (number, TLP, creation time). Raises ValueError for a
     list that does not begin with `opened`.
     """
+    from csirt.model.records import Case
+
     if not events or events[0].kind != "opened":
         raise ValueError("a case's first event is 'opened'")
     state = _State()

@@ -11,13 +11,14 @@ from typing import Any
 from csirt import ids
 from csirt.cases.fold import fold, parts, summary
 from csirt.clock import MINUTE
-from csirt.model.records import SEVERITIES, Case, CaseEvent, Incident
+from csirt.model.records import Case, CaseEvent, Incident
+from csirt.model.severity import SEVERITIES
 
 SYSTEM = "system"
 # A mere prolongation is written when the known end moved by this much: a scan of hours is not thousands of events.
 PROLONGED = 15 * MINUTE
 
-History = Callable[[str], list[CaseEvent]]
+History = Callable[[str], list[dict[str, Any]]]
 
 
 def for_incidents(
@@ -26,7 +27,7 @@ def for_incidents(
     """Case events of changed incidents, and the cases after them.
 
     `existing`: the cases the incidents already have, by case id. `at`: now, for the cases' wall-clock times only.
-    `history(case id)`: the events of a stored case. Sets `incident.case`. An incident merged into another takes its
+    `history(case id)`: the events of a stored case, as the store gives them. Sets `incident.case`. An incident merged into another takes its
     case along; one that never had a case opens none. New alerts reopen a case closed as true; one closed as false or
     benign only when the evidence is worse than it was when it was judged.
     """
@@ -112,7 +113,7 @@ class _Book:
 
     def _of(self, name: str) -> list[CaseEvent]:
         if name not in self._events:
-            self._events[name] = list(self._history(name))
+            self._events[name] = [CaseEvent.model_validate(event) for event in self._history(name)]
         return self._events[name]
 
     def _add(self, name: str, time: int, kind: str, data: dict[str, Any]) -> None:

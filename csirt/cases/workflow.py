@@ -7,13 +7,16 @@ events; `result` is what to commit. Refusals are Conflict (the case's state forb
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from csirt import ids
 from csirt.cases.fold import EVIDENCE, fold, parts, summary, undone
 from csirt.errors import Conflict, NotAllowed, NotFound, Usage
 from csirt.model.principal import Principal
-from csirt.model.records import SEVERITIES, Case, CaseEvent, Incident
+from csirt.model.severity import SEVERITIES
+
+if TYPE_CHECKING:
+    from csirt.model.records import Case, CaseEvent, Incident
 
 VERDICTS = ("true", "false", "benign")
 
@@ -180,6 +183,8 @@ class Desk:
             raise Conflict(f"cannot {verb} {self._name}: it is closed; `csirt cases reopen {self._name}` first")
 
     def _event(self, case: str, seq: int, kind: str, data: dict[str, Any], undoes: int | None = None) -> CaseEvent:
+        from csirt.model.records import CaseEvent
+
         return CaseEvent(
             case=case,
             seq=seq,

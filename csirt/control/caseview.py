@@ -10,7 +10,7 @@ from csirt.control.verbs import Context
 from csirt.errors import CsirtError
 from csirt.model.filter import Filter
 from csirt.model.filter_nodes import AllOf, Compare, Node
-from csirt.model.records import PRIORITY, SEVERITIES
+from csirt.model.severity import PRIORITY, SEVERITIES
 
 # Beyond this many open cases the order is the store's: severity, then the latest; urgency is still shown.
 SORTED = 5_000
@@ -136,8 +136,9 @@ def whole(context: Context, case: dict[str, Any]) -> dict[str, Any]:
     incidents = context.store.find("incident", {"id": case["incidents"]}, order="first") if case["incidents"] else []
     alerts = _alerts(context, incidents)
     events = context.store.case_events(case["id"])
-    gone = {event.undoes for event in events if event.undoes is not None}
-    names = [case["id"], *(event.data["from"] for event in events if event.kind == "merged" and event.data.get("from"))]
+    gone = {event["undoes"] for event in events if event["undoes"] is not None}
+    merged = [event["data"] for event in events if event["kind"] == "merged"]
+    names = [case["id"], *(data["from"] for data in merged if data.get("from"))]
     runs = sorted(context.store.find("run", {"case": names}), key=lambda run: run["number"] or run["id"])
     told = context.store.find("notification", {"case": names})
     document = {
@@ -148,7 +149,7 @@ def whole(context: Context, case: dict[str, Any]) -> dict[str, Any]:
         "members": [_member(context, name) for name in case["members"]],
         "runs": [_run(context, item) for item in runs],
         "notifications": [_notification(item) for item in told],
-        "history": [{**event.model_dump(), "taken_back": event.seq in gone} for event in events],
+        "history": [{**event, "taken_back": event["seq"] in gone} for event in events],
         "on_call": _on_call(context, case, incidents),
     }
     document["confidence"] = confidence(context, incidents, alerts)

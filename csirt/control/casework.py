@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from csirt.cases.urgency import order, urgency
 from csirt.cases.workflow import Desk, Result
 from csirt.clock import SECOND, iso
 from csirt.control.verbs import Context
 from csirt.errors import Conflict, CsirtError, NotFound, Usage
-from csirt.model.records import PRIORITY, AuditEntry, Case, Incident
+from csirt.model.audit import AuditEntry
+from csirt.model.severity import PRIORITY
 from csirt.stores.base import Commit
+
+if TYPE_CHECKING:
+    from csirt.model.records import Case, Incident
 
 OPEN = ("open", "acknowledged")
 # Integers under these names become ISO 8601 in answers.
@@ -92,12 +96,17 @@ def shown(value: Any) -> Any:
 
 def desk(context: Context, case: dict[str, Any]) -> Desk:
     """The case on the caller's desk."""
+    from csirt.model.records import Case, CaseEvent
+
     record = Case.model_validate(case)
-    return Desk(record, context.store.case_events(record.id), context.principal, context.clock.now())
+    events = [CaseEvent.model_validate(event) for event in context.store.case_events(record.id)]
+    return Desk(record, events, context.principal, context.clock.now())
 
 
 def incidents_of(context: Context, names: Iterable[str]) -> list[Incident]:
     """The incidents of these ids; of one merged into another, its own record."""
+    from csirt.model.records import Incident
+
     wanted = list(names)
     found = {item["id"]: item for item in context.store.find("incident", {"id": wanted})} if wanted else {}
     return [Incident.model_validate(found[name]) for name in wanted if name in found]

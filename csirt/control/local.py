@@ -8,7 +8,7 @@ from typing import Any
 
 from csirt.app import App
 from csirt.config import load
-from csirt.control.server import principal_for
+from csirt.control.callers import principal_for
 from csirt.control.verbs import Context, call
 from csirt.errors import NotFound
 

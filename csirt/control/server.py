@@ -6,7 +6,6 @@ import grp
 import json
 import logging
 import os
-import pwd
 import socket
 import socketserver
 import struct
@@ -17,36 +16,14 @@ from typing import Any
 
 from csirt.config import Control
 from csirt.control import protocol
+from csirt.control.callers import principal_for, user_name
 from csirt.control.verbs import Context, call
 from csirt.errors import Conflict, NotAllowed, Usage
+from csirt.model.audit import AuditEntry
 from csirt.model.principal import Principal
-from csirt.model.records import AuditEntry
 
 LOG = logging.getLogger("csirt.control")
 CONNECTIONS = 64
-
-
-def user_name(uid: int) -> str:
-    """The Unix name of a uid, or `uid-N` when it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid-{uid}"
-
-
-def principal_for(uid: int, control: Control, owner: int, as_user: str) -> Principal:
-    """Who a caller is. The store's owner is `admin` unless the configuration names another role; users it does not
-    name have the role `none`. Raises NotAllowed when `as_user` is given without the right to delegate."""
-    name = user_name(uid)
-    role = control.users.get(name, "admin" if uid == owner else "none")
-    caller = Principal(name, uid, role)
-    if not as_user or as_user == name:
-        return caller
-    if not caller.may("delegate"):
-        raise NotAllowed(f"{name} ({role}) may not act as {as_user}: it needs the right 'delegate'")
-    if as_user not in control.users:
-        raise NotAllowed(f"{as_user} has no role; name it under [control.users]")
-    return Principal(as_user, uid, control.users[as_user], delegate=name)
 
 
 class _Handler(socketserver.StreamRequestHandler):

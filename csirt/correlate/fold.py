@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from csirt import ids
 from csirt.correlate import links, summary
 from csirt.model.hits import AlertChange
-from csirt.model.records import Alert, Entity, Incident, Link, Severity
+from csirt.model.records import Alert, Entity, Incident, Link
+from csirt.model.severity import Severity
 
 # Targets beyond this many are left out of an incident (its alerts keep their samples); everything that can tie stays.
 MAX_TARGETS = 1000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from csirt.model.records import SEVERITIES, Incident, Severity
+from csirt.model.records import Incident
+from csirt.model.severity import SEVERITIES, Severity
 
 MANY_TACTICS = 3
 MANY_MEMBERS = 3

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from csirt.detect import values
 from csirt.detect.atoms import Atom
-from csirt.model import address
+from csirt.model import address_columns
 from csirt.model.batch import Array
 
 TEXT, NUMBER, TRUTH, OTHER = 0, 1, 2, 3
@@ -187,7 +187,7 @@ class AddressColumn(Column):
         return mask
 
     def _make_distinct(self) -> Distinct:
-        return _of_dictionary(address.texts(self.family, self.high, self.low))
+        return _of_dictionary(address_columns.texts(self.family, self.high, self.low))
 
     def direct(self, atom: Atom, rows: Array | None) -> Array | None:
         bounds = values.address_bounds(atom)
@@ -198,7 +198,7 @@ class AddressColumn(Column):
         return values.within(self.family[rows], self.high[rows], self.low[rows], bounds)
 
     def texts(self, rows: Array) -> pa.DictionaryArray:
-        found: pa.DictionaryArray = address.texts(self.family[rows], self.high[rows], self.low[rows])
+        found: pa.DictionaryArray = address_columns.texts(self.family[rows], self.high[rows], self.low[rows])
         return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from csirt.detect.atoms import Node
-from csirt.model.records import Severity
+from csirt.model.severity import Severity
 
 # Alerts of a dataset are grouped by these fields unless the rule says otherwise.
 GROUP_BY: dict[str, tuple[str, ...]] = {

@@ -11,10 +11,10 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from csirt.model.batch import Array
+if TYPE_CHECKING:
+    from csirt.model.batch import Array
 
 NONE = 0  # the value of "no address"
 OUTSIDE = 1  # the value of an address in no prefix
@@ -40,6 +40,8 @@ class Table:
 
     def lookup(self, family: Array, high: Array, low: Array) -> Array:
         """The values (int32) of a column: family uint8 (0 for none), high and low uint64."""
+        import numpy as np
+
         from csirt.enrich.kernels import fixed, lookup
 
         out = np.empty(family.size, np.int32)
@@ -50,18 +52,18 @@ class Table:
     @cached_property
     def trie(self) -> Array:
         """The IPv4 intervals as `kernels.lookup` takes them; made when a column is first looked up."""
-        return _trie(np.array(self.starts4, np.int64), np.array(self.values4, np.int32))
+        from csirt.enrich.intervals import trie
+
+        return trie(self.starts4, self.values4)
 
     @cached_property
     def arrays6(self) -> tuple[Array, Array, Array]:
         """The IPv6 intervals: upper and lower halves (uint64) of the starts, and the values (int32)."""
+        import numpy as np
+
+        from csirt.enrich.intervals import halves
+
         return (*halves(self.starts6), np.array(self.values6, np.int32))
-
-
-def halves(numbers: list[int]) -> tuple[Array, Array]:
-    """128-bit numbers as two uint64 arrays."""
-    mask = 0xFFFF_FFFF_FFFF_FFFF
-    return np.array([n >> 64 for n in numbers], np.uint64), np.array([n & mask for n in numbers], np.uint64)
 
 
 def build(entries: Iterable[tuple[Network, int]]) -> Table:
@@ -70,27 +72,6 @@ def build(entries: Iterable[tuple[Network, int]]) -> Table:
     for network, value in entries:
         found[network.version][int(network.network_address), network.prefixlen] = value
     return Table(*_flatten(found[4], 32), *_flatten(found[6], 128))
-
-
-def _trie(starts: Array, values: Array) -> Array:
-    """IPv4 intervals by octets: 65,536 entries, then a block of 256 wherever an entry holds more than one interval.
-
-    A look-up is at most three loads and no search: 1 kB for each /16 and each /24 that is divided.
-    """
-    levels: list[Array] = []
-    bases, span, size = np.zeros(1, np.int64), 65_536, 65_536
-    length = 0
-    while bases.size:
-        edges = (bases[:, None] + np.arange(size, dtype=np.int64) * span).reshape(-1)
-        first = np.searchsorted(starts, edges, "right") - 1
-        last = np.searchsorted(starts, edges + span - 1, "right") - 1
-        level = values[first]
-        divided = np.flatnonzero(first != last)
-        length += level.size
-        level[divided] = ~(length + np.arange(divided.size) * 256)
-        levels.append(level)
-        bases, span, size = edges[divided], span // 256, 256
-    return np.concatenate(levels)
 
 
 def _flatten(networks: dict[tuple[int, int], int], width: int) -> tuple[list[int], list[int]]:

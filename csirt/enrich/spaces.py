@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.enrich import kernels
-from csirt.enrich.prefixes import halves
+from csirt.enrich.intervals import halves
 from csirt.enrich.register import Register
 from csirt.model.batch import Array, address_parts
 

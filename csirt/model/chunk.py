@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from csirt.model.batch import Array
+if TYPE_CHECKING:
+    from csirt.model.batch import Array
 
 
 @dataclass(slots=True)
@@ -107,6 +106,3 @@ class Chunk:
         if self.data is None or isinstance(self.data, Dissection):
             return 0
         return len(self.data.offset)
-
-
-EMPTY = np.empty(0, np.int64)

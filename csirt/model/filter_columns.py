@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from csirt.model.address import texts
+from csirt.model.address_columns import texts
 from csirt.model.batch import Array, address_parts
 from csirt.model.ecs import ADDRESS_PARTS
 from csirt.model.filter_nodes import AllOf, AnyOf, Compare, Flag, Node, Not, Text

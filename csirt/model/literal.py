@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from csirt.clock import DAY, HOUR, MINUTE, SECOND, parse_iso
-from csirt.model.records import PRIORITY, SEVERITIES
+from csirt.model.severity import PRIORITY, SEVERITIES
 
 # Severities from least to most urgent, and the priorities that stand for them.
 RANK: dict[str, int] = {name: rank for rank, name in enumerate(SEVERITIES)}

@@ -9,7 +9,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.model import address, community, ecs
+from csirt.model import community, ecs
+from csirt.model.address_columns import texts as address_texts
 from csirt.model.batch import Array, Batch, address_parts, event_ids
 
 # A constant is a Python string of JSON text; anything else an Arrow string array of JSON text, null where absent.
@@ -101,7 +102,7 @@ def logical(batch: Batch) -> dict[str, Value]:
 
 
 def _address(table: pa.Table, name: str) -> pa.DictionaryArray:
-    return address.texts(*address_parts(table, name))
+    return address_texts(*address_parts(table, name))
 
 
 def _common(batch: Batch, columns: dict[str, Value], addresses: dict[str, pa.DictionaryArray]) -> None:

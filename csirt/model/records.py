@@ -1,6 +1,6 @@
-"""Alerts, incidents, cases, runs, receipts, notifications, audit entries: the same fields in SQLite, Elasticsearch
-and JSON. Times are microseconds since 1970 UTC (`clock.iso` makes text of them at the edge). Fields named in
-WALL_CLOCK never enter the canonical dump.
+"""Alerts, incidents, cases, runs, receipts, notifications: the same fields in SQLite, Elasticsearch and JSON. Times are
+microseconds since 1970 UTC (`clock.iso` makes text of them at the edge). Fields named in WALL_CLOCK never enter the
+canonical dump.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Severity = Literal["informational", "low", "medium", "high", "critical"]
-SEVERITIES: tuple[Severity, ...] = ("informational", "low", "medium", "high", "critical")
-PRIORITY: dict[str, str] = {"critical": "P1", "high": "P2", "medium": "P3", "low": "P4", "informational": "P5"}
+from csirt.model.severity import Severity
 
 # Left out of `store dump --canonical` wherever they occur.
 WALL_CLOCK = frozenset({"created", "updated", "started", "finished", "attempts", "number", "state_since"})
@@ -217,21 +215,3 @@ class Notification(Record):
     attempts: int = 0
     created: int = 0
     updated: int = 0
-
-
-class AuditEntry(Record):
-    """One link of the audit chain. `category`: change, access, refused, operation. Only `change` entries made by the
-    pipeline itself (actor `system`) are in the canonical dump: the others depend on who looked and when."""
-
-    seq: int = 0
-    id: str = ""
-    time: int
-    actor: str
-    uid: int = -1
-    on_behalf: str = ""
-    category: Literal["change", "access", "refused", "operation"]
-    action: str
-    subject: str = ""
-    detail: dict[str, Any] = Field(default_factory=dict)
-    previous: str = ""
-    hash: str = ""

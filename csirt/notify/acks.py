@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from csirt.model.records import AuditEntry, Notification
+from csirt.model.audit import AuditEntry
+from csirt.model.records import Notification
 from csirt.notify.silences import LOCK
 from csirt.stores.base import Commit, Store
 

@@ -17,7 +17,8 @@ from csirt.clock import SECOND, Clock
 from csirt.config import Config, Contact, Route, duration
 from csirt.messages import text as sentence
 from csirt.metrics import Metrics, RateLimited
-from csirt.model.records import AuditEntry, Notification
+from csirt.model.audit import AuditEntry
+from csirt.model.records import Notification
 from csirt.notify import acks, mail, oncall, silences, text, webhook
 from csirt.notify.outcome import Outcome
 from csirt.notify.router import subject_of

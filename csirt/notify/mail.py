@@ -13,11 +13,10 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from csirt.clock import SECOND
+from csirt.notify.endpoints import ADDRESS
 from csirt.notify.outcome import Outcome
 from csirt.safety import terminal
 
-# A plain address (RFC 5321, no quoting, ASCII): what configuration may name, and all that may enter a header.
-ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _LOOPBACK = ("127.", "::1", "localhost")
 

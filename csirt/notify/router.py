@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from csirt import ids
 from csirt.config import Config, Contact, Route, duration
 from csirt.errors import Usage
 from csirt.model.filter import Filter
-from csirt.model.records import PRIORITY, Alert, Case, Incident, Notification
+from csirt.model.severity import PRIORITY
 from csirt.notify import oncall, text
-from csirt.notify.mail import ADDRESS
+from csirt.notify.endpoints import ADDRESS, is_loopback, is_relay
+
+if TYPE_CHECKING:
+    from csirt.model.records import Alert, Case, Incident, Notification
 
 _ALERTS = 200
 
@@ -47,7 +49,7 @@ class Router:
         problems = [*self._problems, *oncall.check(self._config)]
         problems += [sentence for contact in notify.contacts for sentence in self._check_contact(contact)]
         if any(contact.channel == "mail" for contact in notify.contacts):
-            if not _endpoint(notify.smtp):
+            if not is_relay(notify.smtp):
                 problems.append("notify.smtp: mail contacts need a relay as host:port, such as '127.0.0.1:25'")
             if not ADDRESS.fullmatch(notify.sender):
                 problems.append(f"notify.sender: {notify.sender!r} is not a mail address")
@@ -75,7 +77,7 @@ class Router:
             return [f"{where}: {contact.address!r} is not an http or https URL"]
         if url.username or url.password:
             return [f"{where}: credentials do not belong into the URL; use a path that is secret, or a local relay"]
-        if url.scheme == "http" and not _loopback(url.hostname):
+        if url.scheme == "http" and not is_loopback(url.hostname):
             return [f"{where}: plain http is for this machine only; use https"]
         return []
 
@@ -115,6 +117,8 @@ class Router:
     def _intent(
         self, route: Route, incident: Incident, case: Case, alerts: list[Alert], priority: str, at: int
     ) -> Notification:
+        from csirt.model.records import Notification
+
         config = self._config
         repeat = max(duration(route.repeat), 1)
         turn = max(incident.last - case.first, 0) // repeat
@@ -152,15 +156,3 @@ def subject_of(
         "rsit": case.get("rsit") or next((item["rsit"] for item in incidents if item["rsit"]), ""),
         "clinical": bool(case.get("clinical")) or any(item["clinical"] for item in incidents),
     }
-
-
-def _endpoint(value: str) -> bool:
-    host, _, port = value.rpartition(":")
-    return bool(host) and port.isdigit() and 0 < int(port) < 65536
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

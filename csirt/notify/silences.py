@@ -15,8 +15,9 @@ from typing import Any
 from csirt import ids
 from csirt.clock import DAY
 from csirt.errors import NotFound, Usage
+from csirt.model.audit import AuditEntry
 from csirt.model.filter import Filter
-from csirt.model.records import AuditEntry, Notification
+from csirt.model.records import Notification
 from csirt.stores.base import Commit, Store
 
 KEY = "notify"

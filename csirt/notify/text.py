@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from csirt.clock import SECOND, iso
 from csirt.config import Config
 from csirt.messages import text
-from csirt.model.records import Alert, Case, Incident, Notification
 from csirt.safety import log as clean
+
+if TYPE_CHECKING:
+    from csirt.model.records import Alert, Case, Incident, Notification
 
 RULES = 5
 MEMBERS = 8

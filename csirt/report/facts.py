@@ -13,7 +13,8 @@ from typing import Protocol
 from csirt.model.address import from_text
 from csirt.model.batch import Batch
 from csirt.model.member import AddressRegister, Host, Member
-from csirt.model.records import SEVERITIES, Alert, Case, Incident, Severity
+from csirt.model.records import Alert, Case, Incident
+from csirt.model.severity import SEVERITIES, Severity
 from csirt.report.kinds import kind_of
 from csirt.report.rows import Evidence, gather
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.model.address import texts
+from csirt.model.address_columns import texts
 from csirt.model.batch import Array, Batch, address_parts, event_ids
 from csirt.model.member import AddressRegister
 from csirt.model.records import Alert

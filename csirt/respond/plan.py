@@ -13,9 +13,11 @@ import orjson
 
 from csirt import ids
 from csirt.config import Config
+from csirt.model.audit import AuditEntry
 from csirt.model.filter import Filter
 from csirt.model.member import AddressRegister
-from csirt.model.records import PRIORITY, SEVERITIES, Action, Alert, AuditEntry, Case, Incident, Receipt, Run
+from csirt.model.records import Action, Alert, Case, Incident, Receipt, Run
+from csirt.model.severity import PRIORITY, SEVERITIES
 from csirt.respond.acl import Entry, network
 from csirt.respond.guard import Guard
 from csirt.respond.playbook import Playbook, Playbooks, Step

@@ -12,8 +12,9 @@ from csirt import ids
 from csirt.clock import HOUR
 from csirt.config import Config
 from csirt.errors import Conflict, CsirtError, NotAllowed, Usage
+from csirt.model.audit import AuditEntry
 from csirt.model.principal import Principal
-from csirt.model.records import Action, AuditEntry, Receipt, Run
+from csirt.model.records import Action, Receipt, Run
 from csirt.respond import outbox
 from csirt.respond.guard import Guard
 from csirt.safety import file_name

@@ -7,22 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-from csirt.model.batch import Batch
-from csirt.model.chunk import Position
-from csirt.model.records import (
-    Alert,
-    AuditEntry,
-    Case,
-    CaseEvent,
-    Incident,
-    Notification,
-    Receipt,
-    Run,
-)
+    from csirt.model.audit import AuditEntry
+    from csirt.model.batch import Batch
+    from csirt.model.chunk import Position
+    from csirt.model.records import Alert, Case, CaseEvent, Incident, Notification, Receipt, Run
 
 
 @dataclass(slots=True)
@@ -62,7 +55,7 @@ class PendingHits:
 
 
 class Store(Protocol):
-    """Reads see the last commit. Documents are returned as records; `query_*` filters run inside the store."""
+    """Reads see the last commit. Documents are returned as plain data; `find` filters inside the store."""
 
     def commit(self, change: Commit) -> None:
         """Apply one step atomically. Assigns case and run numbers (`C-2026-0001`, `R-2026-0001`) to new ones, the
@@ -109,7 +102,7 @@ class Store(Protocol):
     def incidents_with(self, entities: list[tuple[str, str]], since: int, until: int) -> list[dict[str, Any]]:
         """Open incidents (not merged) that have any of the (kind, value) entities and overlap [since, until]."""
 
-    def case_events(self, case: str) -> list[CaseEvent]:
+    def case_events(self, case: str) -> list[dict[str, Any]]:
         """All events of a case in order."""
 
     def resolve(self, kind: str, text: str) -> list[str]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from csirt.errors import Conflict
-from csirt.model.records import SEVERITIES, AuditEntry, CaseEvent
+from csirt.model.audit import AuditEntry
+from csirt.model.records import CaseEvent
+from csirt.model.severity import SEVERITIES
 from csirt.stores.base import Commit
 
 PREFIX = {"case": "C", "run": "R"}
@@ -83,9 +85,9 @@ class FakeStore:
         """How many documents match."""
         return len(self.find(kind, where))
 
-    def case_events(self, case: str) -> list[CaseEvent]:
+    def case_events(self, case: str) -> list[dict[str, Any]]:
         """All events of a case."""
-        return list(self.history.get(case, []))
+        return [event.model_dump() for event in self.history.get(case, [])]
 
     def resolve(self, kind: str, text: str) -> list[str]:
         """Ids whose number or id starts with the text; a whole one stands alone."""

@@ -14,8 +14,9 @@ from csirt.cli.common import Settings, guarded
 from csirt.clock import Frozen
 from csirt.config import Config
 from csirt.control.verbs import Context, call
+from csirt.model.audit import AuditEntry
 from csirt.model.principal import Principal
-from csirt.model.records import Alert, AuditEntry, Entity
+from csirt.model.records import Alert, Entity
 from tests.conform import check
 
 T0 = 1_767_225_600_000_000

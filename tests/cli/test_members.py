@@ -18,8 +18,8 @@ from csirt.config import Config
 from csirt.control.verbs import Context, call
 from csirt.enrich.register import Register
 from csirt.errors import CsirtError, NotAllowed, NotFound, Usage
+from csirt.model.audit import AuditEntry
 from csirt.model.principal import Principal
-from csirt.model.records import AuditEntry
 from tests.conform import check
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "register.md"

@@ -16,7 +16,7 @@ import pytest
 
 from csirt.clock import SYSTEM
 from csirt.demo.show import free_port
-from csirt.model import address
+from csirt.model import address_columns
 from csirt.model.batch import address_parts
 from csirt.stores.embedded import open_embedded
 from tests.live import daemon, until
@@ -124,7 +124,8 @@ def stored(store: Path) -> Sums:
     try:
         for batch in opened.events("flow"):
             ends = [
-                address.texts(*address_parts(batch.table, name)).to_pylist() for name in ("source.ip", "destination.ip")
+                address_columns.texts(*address_parts(batch.table, name)).to_pylist()
+                for name in ("source.ip", "destination.ip")
             ]
             octets = batch.table.column("network.bytes").to_pylist()
             packets = batch.table.column("network.packets").to_pylist()

@@ -12,7 +12,8 @@ from typing import Any
 
 from csirt.clock import Clock
 from csirt.config import Config
-from csirt.model.records import Alert, AuditEntry, Case, Incident
+from csirt.model.audit import AuditEntry
+from csirt.model.records import Alert, Case, Incident
 from csirt.stores.base import Commit
 
 START = 1_795_400_000_000_000  # 2026-11-23T02:13:20Z

@@ -13,7 +13,8 @@ import pytest
 from csirt.clock import HOUR, MINUTE, SECOND, Frozen
 from csirt.config import Config
 from csirt.metrics import Metrics
-from csirt.model.records import AuditEntry, CaseEvent
+from csirt.model.audit import AuditEntry
+from csirt.model.records import CaseEvent
 from csirt.notify import acks, silences
 from csirt.notify.deliver import ATTEMPTS, ROUNDS, Deliverer
 from csirt.notify.router import Router

@@ -14,7 +14,7 @@ import pytest
 
 from csirt.clock import SECOND, parse_iso
 from csirt.errors import NotFound, Usage
-from csirt.model.records import SEVERITIES
+from csirt.model.severity import SEVERITIES
 from csirt.report.build import build
 from csirt.report.facts import facts
 from csirt.report.html import TLP, Sender

@@ -7,21 +7,10 @@ import pyarrow as pa
 
 from csirt import ids
 from csirt.cases.fold import fold, summary
+from csirt.model.audit import AuditEntry
 from csirt.model.batch import Batch, address_columns, assemble, codes, constant
 from csirt.model.hits import HITS
-from csirt.model.records import (
-    Action,
-    Alert,
-    AuditEntry,
-    Case,
-    CaseEvent,
-    Entity,
-    Incident,
-    Link,
-    Notification,
-    Receipt,
-    Run,
-)
+from csirt.model.records import Action, Alert, Case, CaseEvent, Entity, Incident, Link, Notification, Receipt, Run
 
 START = 1_763_900_000_000_000  # 2025-11-23T12:13:20Z
 
@@ -172,4 +161,4 @@ def notification(name: str, **fields: object) -> Notification:
 
 def entry(action: str = "case.opened", *, time: int = START, **fields: object) -> AuditEntry:
     values = {"time": time, "actor": "system", "category": "change", "action": action, "subject": "x", **fields}
-    return AuditEntry.model_validate(values)
+    return AuditEntry(**values)

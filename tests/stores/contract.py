@@ -148,7 +148,7 @@ class Contract:
                 k: v for k, v in wanted.items() if k not in set_by_store
             }
             assert store.find(kind) == [found]
-        assert store.case_events(case.id) == events
+        assert store.case_events(case.id) == [event.model_dump() for event in events]
         assert store.get("alert", "none") is None
 
     def test_a_document_committed_again_is_replaced(self, reopen: Reopen) -> None:

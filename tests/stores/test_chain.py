@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import apsw
@@ -68,7 +69,8 @@ def _insert(connection: apsw.Connection, rng: random.Random) -> int:
     connection.execute("UPDATE audit SET seq = -seq WHERE seq >= ?", (seq,))
     connection.execute("UPDATE audit SET seq = -seq + 1 WHERE seq < 0")
     previous = connection.execute("SELECT hash FROM audit WHERE seq = ?", (seq - 1,)).get if seq > 1 else ""
-    forged = build.entry("forged").model_dump(exclude={"hash"})
+    forged = asdict(build.entry("forged"))
+    del forged["hash"]
     raw = chain.canonical({**forged, "seq": seq, "previous": previous})
     connection.execute(
         "INSERT INTO audit VALUES (?, ?, 'system', 'change', 'forged', 'x', ?, ?)",

@@ -16,7 +16,7 @@ from csirt.model.batch import Batch, event_ids
 from csirt.stores.base import Commit
 from csirt.stores.embedded import EmbeddedStore, open_embedded
 from csirt.stores.embedded.fsck import fsck
-from csirt.stores.embedded.lake import keep, merge, parts
+from csirt.stores.embedded.lake import describe, keep, merge
 from tests.stores import build
 
 
@@ -224,7 +224,7 @@ def test_spans_of_many_segments() -> None:
             build.mails(1, name="b", first=1 << 55).table,
         ]
     ).unify_dictionaries()
-    found = {span.segment: (span.least, span.greatest, span.rows) for span in parts.spans(table)}
+    found = {span.segment: (span.least, span.greatest, span.rows) for span in describe.spans(table)}
     assert found == {build.segment("a"): (0, 1 << 8, 2), build.segment("b"): (5 << 8, 1 << 63, 4)}
 
 

@@ -78,7 +78,7 @@ def find(name: str) -> Verb:
 
 def call(context: Context, name: str, arguments: dict[str, Any]) -> Any:
     """Check the caller's right, leave the access or refusal entry, run the verb."""
-    from csirt.model.records import AuditEntry
+    from csirt.model.audit import AuditEntry
 
     found = find(name)
     who = context.principal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from csirt.clock import iso
@@ -40,7 +41,7 @@ def _entries(
     for entry in context.store.audit(after):
         if (since is not None and entry.time < since) or (until is not None and entry.time >= until):
             continue
-        document = entry.model_dump()
+        document = asdict(entry)
         if chosen is not None and not chosen.matches(document):
             continue
         document["time"] = iso(entry.time)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from csirt.cases.rsit import resolve
 from csirt.cases.workflow import Desk, Result
@@ -14,7 +14,9 @@ from csirt.control import caseview
 from csirt.control.casework import answer, commit, desk, each, find_case, incidents_of, row, shown
 from csirt.control.verbs import Context, verb
 from csirt.errors import NotFound, Usage
-from csirt.model.records import Case, CaseEvent, Incident
+
+if TYPE_CHECKING:
+    from csirt.model.records import Case, CaseEvent, Incident
 
 _TIMES = ("first", "last", "created", "updated")
 LATE = 120 * SECOND  # a long step commits cases well after the moment it calls now

@@ -61,7 +61,7 @@ def _lines(store: EmbeddedStore, wanted: Question, outcome: Outcome) -> Iterator
 
 
 def _arrow(store: EmbeddedStore, wanted: Question, outcome: Outcome) -> Iterator[dict[str, Any]]:
-    from csirt.stores.embedded.lake.files import to_ipc
+    from csirt.stores.embedded.lake.encode import to_ipc
 
     for batch in tables(store, wanted, outcome):
         for start in range(0, batch.rows, 50_000):

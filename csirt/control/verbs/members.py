@@ -149,7 +149,7 @@ def _replace(target: Path, previous: Path, raw: bytes, lang: str) -> None:
 
 
 def _record(context: Context, change: dict[str, Any], reason: str) -> None:
-    from csirt.model.records import AuditEntry
+    from csirt.model.audit import AuditEntry
 
     who = context.principal
     detail = {

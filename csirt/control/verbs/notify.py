@@ -9,7 +9,7 @@ from csirt.config import duration
 from csirt.control.verbs import Context, verb
 from csirt.errors import NotAllowed, NotFound, Unreachable, Usage
 from csirt.messages import text
-from csirt.model.records import AuditEntry
+from csirt.model.audit import AuditEntry
 from csirt.notify import acks, oncall, silences
 from csirt.notify.router import subject_of
 from csirt.notify.text import local

@@ -12,7 +12,9 @@ from csirt.clock import HOUR, SECOND
 from csirt.control.casework import find_case, incidents_of, shown
 from csirt.control.verbs import Context, verb
 from csirt.errors import Conflict, NotFound, Usage
-from csirt.model.records import SEVERITIES, Alert, AuditEntry, Case, Incident, Run
+from csirt.model.audit import AuditEntry
+from csirt.model.records import Alert, Case, Incident, Run
+from csirt.model.severity import SEVERITIES
 from csirt.respond import runs as work
 from csirt.respond.plan import Plan, Responder
 from csirt.stores.base import Commit

@@ -10,7 +10,8 @@ from csirt.control.casework import find_case, incidents_of
 from csirt.control.verbs import Context, verb
 from csirt.errors import NotFound, Usage
 from csirt.messages import text as say
-from csirt.model.records import Alert, AuditEntry, Case
+from csirt.model.audit import AuditEntry
+from csirt.model.records import Alert, Case
 
 if TYPE_CHECKING:
     from csirt.model.member import Member

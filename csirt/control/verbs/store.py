@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from csirt.control.verbs import Context, verb
 from csirt.errors import Usage
-from csirt.model.records import AuditEntry
+from csirt.model.audit import AuditEntry
 from csirt.stores.embedded.store import as_embedded
 
 if TYPE_CHECKING:

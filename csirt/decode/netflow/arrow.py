@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 
 from csirt.decode.netflow import fill, private
 from csirt.decode.netflow.rows import Column, Rows
-from csirt.model import address, ecs
+from csirt.model import ecs
+from csirt.model.address_columns import texts
 from csirt.model.batch import Array
 
 
@@ -60,7 +61,7 @@ class Arrow:
             return macs(first, mask, ecs_mac)
         if storage == "address":
             family = column.parts[0] if mask is None else np.where(mask, column.parts[0], 0)
-            return address.texts(family, column.parts[1], column.parts[2])
+            return texts(family, column.parts[1], column.parts[2])
         return self._spans(column, name, mask, bitmap)
 
     def _spans(self, column: Column, name: str, mask: Array | None, bitmap: pa.Buffer | None) -> pa.Array:

@@ -18,7 +18,7 @@ import orjson
 
 from csirt.clock import Clock, iso
 from csirt.errors import Conflict, CsirtError, NotFound, Usage
-from csirt.model.records import AuditEntry
+from csirt.model.audit import AuditEntry
 from csirt.stores.embedded.catalogue import schema
 from csirt.stores.embedded.faults import guarded
 from csirt.stores.embedded.lake import parts

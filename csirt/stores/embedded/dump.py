@@ -76,7 +76,7 @@ def _documents(connection: apsw.Connection, kind: documents.Kind) -> Iterator[by
 
 
 def _audit(connection: apsw.Connection) -> Iterator[bytes]:
-    from csirt.model.records import AuditEntry
+    from csirt.model.audit import AuditEntry
 
     seen: dict[str, bytes] = {}
     query = "SELECT doc FROM audit WHERE category = 'change' AND actor = 'system' ORDER BY seq"

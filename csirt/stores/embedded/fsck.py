@@ -15,7 +15,9 @@ from csirt.model.hits import HITS
 from csirt.model.records import WALL_CLOCK, Alert, Case, CaseEvent, Incident, Notification, Receipt, Run
 from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.lake import parts, read
-from csirt.stores.embedded.lake.files import checksum, checksum_of, from_ipc
+from csirt.stores.embedded.lake.describe import describe
+from csirt.stores.embedded.lake.encode import from_ipc
+from csirt.stores.embedded.lake.files import checksum, checksum_of
 
 if TYPE_CHECKING:
     from csirt.stores.embedded.store import EmbeddedStore
@@ -106,7 +108,7 @@ def _rows_of(store: EmbeddedStore, connection: apsw.Connection, part: parts.Part
         found = list(read.tables(store.lake, part, set(read.IDENTITY)))
     except (CsirtError, OSError, pa.ArrowException, ValueError) as error:
         return f"the rows cannot be read ({error})"
-    seen = parts.describe(part.dataset, pa.concat_tables(found), part.received) if found else None
+    seen = describe(part.dataset, pa.concat_tables(found), part.received) if found else None
     if seen is None or (seen.rows, seen.least, seen.greatest) != (part.rows, part.least, part.greatest):
         return "number or times of the rows are not what the catalogue says"
     if sorted(seen.spans, key=lambda span: span.segment) != spans:

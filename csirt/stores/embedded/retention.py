@@ -15,8 +15,8 @@ import apsw
 
 from csirt.clock import HOUR, iso
 from csirt.config import Retention, duration
+from csirt.model.audit import AuditEntry
 from csirt.model.principal import SYSTEM, Principal
-from csirt.model.records import AuditEntry
 from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.lake import parts
 

@@ -1,4 +1,6 @@
-"""The store's face: every method of the contract in `stores/base.py`, each a few lines over the rooms behind it."""
+"""The store's face: every method of the contract in `stores/base.py`, each a few lines over the rooms behind it. What
+reads or writes event tables is imported on first use, so that a command which lists cases opens a store at once.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +8,28 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from csirt import config as settings
 from csirt.clock import Clock
 from csirt.errors import CsirtError, NotFound
-from csirt.model.batch import Batch
-from csirt.model.chunk import Position
-from csirt.model.records import AuditEntry, CaseEvent
 from csirt.stores.base import Commit, PendingHits
 from csirt.stores.embedded.catalogue import apply, chain, documents, schema
 from csirt.stores.embedded.catalogue.database import Database, check_version
-from csirt.stores.embedded.lake import ordered, parts, read
-from csirt.stores.embedded.lake.files import from_ipc, make_folder
+from csirt.stores.embedded.lake import parts
+from csirt.stores.embedded.lake.files import make_folder
 from csirt.stores.embedded.lake.keep import Keeper
 from csirt.stores.embedded.owner import OwnerLock
 from csirt.stores.embedded.reserve import Reserve
 from csirt.stores.errors import FatalStoreError
+
+if TYPE_CHECKING:
+    from csirt.model.audit import AuditEntry
+    from csirt.model.batch import Batch
+    from csirt.model.chunk import Position
+    from csirt.stores.embedded.lake import ordered
 
 CATALOGUE = "catalogue.sqlite"
 
@@ -169,6 +174,8 @@ class EmbeddedStore:
 
     def pending(self, until: int) -> list[PendingHits]:
         """Blobs of hits whose least event time is at or before `until`, oldest commit first."""
+        from csirt.stores.embedded.lake.encode import from_ipc
+
         with self.database.reading() as connection:
             query = "SELECT id, least, greatest, data FROM hits WHERE least <= ? ORDER BY id"
             rows = connection.execute(query, (until,))
@@ -227,11 +234,11 @@ class EmbeddedStore:
         with self.database.reading() as connection:
             return documents.incidents_with(connection, entities, since, until)
 
-    def case_events(self, case: str) -> list[CaseEvent]:
+    def case_events(self, case: str) -> list[dict[str, Any]]:
         """All events of a case in order."""
         with self.database.reading() as connection:
             rows = connection.execute('SELECT doc FROM case_event WHERE "case" = ? ORDER BY seq', (case,))
-            return [CaseEvent.model_validate(orjson.loads(text)) for (text,) in rows]
+            return [orjson.loads(text) for (text,) in rows]
 
     def resolve(self, kind: str, text: str) -> list[str]:
         """Ids whose number or id starts with the text."""
@@ -251,6 +258,9 @@ class EmbeddedStore:
     ) -> Iterator[Batch]:
         """Event tables in the order they were committed, datasets by name; rows with event time in [since, until) or
         of these ids. `columns`: logical names; identity and time are always there, absent ones are left out."""
+        from csirt.model.batch import Batch
+        from csirt.stores.embedded.lake import read
+
         chosen = read.Chosen(ids) if ids is not None else None
         keep = read.wanted(columns)
         with self.reading_parts(dataset, since=since, until=until, ids=ids) as found:
@@ -263,6 +273,8 @@ class EmbeddedStore:
 
     def event_ids(self, prefix: str, limit: int = 20) -> list[str]:
         """Ids of stored events that start with a prefix of at least 17 hexadecimal digits; at most `limit`."""
+        from csirt.stores.embedded.lake import read
+
         least, greatest = (f"{prefix[:32]:{fill}<32}" for fill in "0f")
         found: set[str] = set()
         with self.reading_parts(between=(least, greatest)) as holding:
@@ -276,6 +288,8 @@ class EmbeddedStore:
     ) -> Iterator[list[Batch]]:
         """Rows that `keep` lets through, in groups of batches that follow each other in event time; the first of
         `keys` is the event time."""
+        from csirt.stores.embedded.lake import ordered
+
         with self.reading_parts(dataset, since=since, until=until) as found:
             pieces = ordered.time_pieces(self.lake, found, since, until, keep)
             yield from ordered.in_order(pieces, keys)

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.model import ecs
-from csirt.model.address import texts
+from csirt.model.address_columns import texts
 from csirt.model.batch import Batch, address_parts
 from csirt.stores.hunt.select import with_computed
 

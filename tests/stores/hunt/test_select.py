@@ -66,10 +66,10 @@ def test_merging_changes_no_answer(store: EmbeddedStore, monkeypatch: pytest.Mon
     question = Question(since=build.START + 500_000, until=build.START + 9_000_000)
     before = list(lines(store, question, Outcome()))
     store.clock.time += 2 * HOUR  # type: ignore[attr-defined]
-    from csirt.stores.embedded.lake import files, merge
+    from csirt.stores.embedded.lake import encode, merge
 
     monkeypatch.setattr(merge, "ROW_GROUP", 1_000)
-    monkeypatch.setattr(files, "ROW_GROUP", 1_000)
+    monkeypatch.setattr(encode, "ROW_GROUP", 1_000)
     monkeypatch.setattr(ordered, "ROW_GROUP", 1_000)
     store.maintain()
     assert len(list(store.lake.rglob("*.parquet"))) < 6

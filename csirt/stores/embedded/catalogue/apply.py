@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from csirt.clock import SECOND
 from csirt.errors import Conflict
 from csirt.model.chunk import Position
-from csirt.model.records import Case, Run
-from csirt.stores.base import Commit
 from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.lake import parts
-from csirt.stores.embedded.lake.files import to_ipc
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from csirt.model.records import Case, Run
+    from csirt.stores.base import Commit
 
 PREFIX = {"case": "C", "run": "R"}
 
@@ -52,6 +53,10 @@ class Hits:
     __slots__ = ("data", "greatest", "least", "rows")
 
     def __init__(self, table: pa.Table) -> None:
+        import pyarrow.compute as pc
+
+        from csirt.stores.embedded.lake.encode import to_ipc
+
         bounds = pc.min_max(table.column("time")).as_py()
         self.least, self.greatest = int(bounds["min"]), int(bounds["max"])
         self.rows = int(table.num_rows)

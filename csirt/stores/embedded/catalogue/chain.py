@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import apsw
@@ -16,7 +16,7 @@ import orjson
 
 from csirt import ids
 from csirt.errors import Usage
-from csirt.model.records import AuditEntry
+from csirt.model.audit import AuditEntry
 
 _COLUMNS = ("seq", "time", "actor", "category", "action", "subject")
 _PAGE = 2_000
@@ -87,7 +87,8 @@ def append(connection: apsw.Connection, entries: list[AuditEntry]) -> Head:
     """Add entries inside the caller's transaction; returns the new head."""
     last = head(connection)
     for entry in entries:
-        document = entry.model_dump(exclude={"hash"})
+        document = asdict(entry)
+        del document["hash"]
         document["seq"], document["previous"] = last.seq + 1, last.hash
         document["id"] = entry.id or content_id(entry)
         raw = canonical(document)
@@ -105,7 +106,7 @@ def entries(connection: apsw.Connection, since: int, limit: int | None) -> list[
     rows = connection.execute(
         "SELECT doc, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (since, -1 if limit is None else limit)
     )
-    return [AuditEntry.model_validate({**orjson.loads(document), "hash": digest}) for document, digest in rows]
+    return [AuditEntry(**{**orjson.loads(document), "hash": digest}) for document, digest in rows]
 
 
 @dataclass(frozen=True, slots=True)

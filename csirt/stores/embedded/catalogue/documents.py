@@ -10,7 +10,7 @@ import apsw
 import orjson
 
 from csirt.errors import Usage
-from csirt.model.records import SEVERITIES
+from csirt.model.severity import SEVERITIES
 
 _RANK: dict[str, int] = {name: rank for rank, name in enumerate(SEVERITIES)}
 _OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<", "ne": "<>"}

@@ -1,6 +1,7 @@
 """Keeping the lake: writing the rows of a commit, gathering small parts, unlinking files that nobody needs.
 
-Only one thread changes existing parts at a time (`care`); commits only add parts, so they never wait for it.
+Only one thread changes existing parts at a time (`care`); commits only add parts, so they never wait for it. What works
+on tables is imported where rows are written: most commands that open a store write none.
 """
 
 from __future__ import annotations
@@ -12,20 +13,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from csirt import config as settings
 from csirt.clock import HOUR, Clock
 from csirt.errors import CsirtError
-from csirt.model.batch import Batch
 from csirt.safety import log as clean
 from csirt.stores.embedded.catalogue.database import Database
 from csirt.stores.embedded.faults import DiskFull
 from csirt.stores.embedded.lake import parts
-from csirt.stores.embedded.lake.files import checksum, from_ipc, new_name, place, to_ipc, to_parquet
-from csirt.stores.embedded.lake.merge import Merger, drop_unnamed, remove_empty, stack
+from csirt.stores.embedded.lake.files import checksum, drop_unnamed, new_name, place, remove_empty
 from csirt.stores.errors import FatalStoreError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from csirt.model.batch import Batch
+    from csirt.stores.embedded.lake.merge import Merger
 
 LOG = logging.getLogger("csirt.stores")
 SMALL_ROWS = 2_000  # fewer rows than this wait in the catalogue
@@ -42,7 +46,8 @@ class Keeper:
         self.root, self.database, self.clock = root, database, clock
         self.care = threading.RLock()
         self._gather_us = settings.duration(config.gather)
-        self._merger = Merger(root, database, clock, settings.duration(config.compact_after))
+        self._compact_after_us = settings.duration(config.compact_after)
+        self._merger: Merger | None = None
         self._guard = threading.Lock()
         self._leases: dict[object, float] = {}
         self._trash: list[tuple[str, float]] = []
@@ -78,9 +83,9 @@ class Keeper:
                         waiting = [part for part in self._small(dataset) if part.received // HOUR == now // HOUR]
                         replaced += [part.id for part in waiting]
                         received = min((part.received for part in waiting), default=now)
-                        tables = [*(from_ipc(part.data or b"") for part in waiting), *tables]
-                for table in stack(tables):
-                    self._write(parts.describe(dataset, table, received), table, written, small=small)
+                        tables = [*_tables(waiting), *tables]
+                for part, table in _described(dataset, tables, received):
+                    self._write(part, table, written, small=small)
             yield written, replaced
         except FatalStoreError:
             raise  # the commit may have reached the disk: the next start sees which files it names
@@ -109,6 +114,8 @@ class Keeper:
 
     def _write(self, part: parts.Part, table: pa.Table, written: list[parts.Part], *, small: bool) -> None:
         """Give a part its rows: as bytes for the catalogue when they are few, else as a synced file."""
+        from csirt.stores.embedded.lake.encode import to_ipc
+
         written.append(part)
         if small:
             data = to_ipc(table)
@@ -117,6 +124,8 @@ class Keeper:
             self._write_file(part, table)
 
     def _write_file(self, part: parts.Part, table: pa.Table) -> None:
+        from csirt.stores.embedded.lake.encode import to_parquet
+
         data = to_parquet(table)
         part.size, part.checksum = data.size, checksum(data)
         part.path = new_name(part.dataset, part.received)
@@ -164,16 +173,21 @@ class Keeper:
 
     def maintain(self) -> None:
         """Gather, merge, unlink; short enough to be called every few seconds."""
+        import pyarrow as pa
+
+        from csirt.stores.embedded.lake.merge import Merger
+
         with self.care:
             self._gather()
-            for group in self._merger.due()[:MERGES_AT_ONCE]:
+            merger = self._merger = self._merger or Merger(self.root, self.database, self.clock, self._compact_after_us)
+            for group in merger.due()[:MERGES_AT_ONCE]:
                 try:
-                    self.trash(self._merger.merge(group))
+                    self.trash(merger.merge(group))
                 except (DiskFull, FatalStoreError):
                     raise
                 except (CsirtError, OSError, pa.ArrowException) as error:
                     # One damaged file must not keep the others from being merged; reading it says so too.
-                    self._merger.leave(group)
+                    merger.leave(group)
                     LOG.warning("merging event files: %s", clean(error))
         self.empty_trash()
 
@@ -195,8 +209,7 @@ class Keeper:
         made: list[parts.Part] = []
         done = False
         try:
-            for table in stack([from_ipc(part.data or b"") for part in waiting]):
-                part = parts.describe(dataset, table, waiting[0].received)
+            for part, table in _described(dataset, _tables(waiting), waiting[0].received):
                 made.append(part)
                 self._write_file(part, table)
             with self.database.transaction("gathering events") as connection:
@@ -244,3 +257,19 @@ def _by_dataset(batches: list[Batch]) -> dict[str, list[pa.Table]]:
         if batch.rows:
             found.setdefault(batch.dataset, []).append(batch.table)
     return found
+
+
+def _tables(waiting: list[parts.Part]) -> list[pa.Table]:
+    """The rows of small parts."""
+    from csirt.stores.embedded.lake.encode import from_ipc
+
+    return [from_ipc(part.data or b"") for part in waiting]
+
+
+def _described(dataset: str, tables: list[pa.Table], received: int) -> Iterator[tuple[parts.Part, pa.Table]]:
+    """The tables below each other, in as few as their columns allow, each with a part that is not yet written."""
+    from csirt.stores.embedded.lake.describe import describe
+    from csirt.stores.embedded.lake.merge import stack
+
+    for table in stack(tables):
+        yield describe(dataset, table, received), table

@@ -18,15 +18,8 @@ from csirt.model import ecs
 from csirt.stores.embedded.catalogue.database import Database
 from csirt.stores.embedded.faults import guarded
 from csirt.stores.embedded.lake import parts, read
-from csirt.stores.embedded.lake.files import (
-    ROW_GROUP,
-    checksum_of,
-    make_folder,
-    new_name,
-    one_dictionary,
-    parquet_options,
-    settle,
-)
+from csirt.stores.embedded.lake.encode import ROW_GROUP, one_dictionary, parquet_options
+from csirt.stores.embedded.lake.files import checksum_of, drop_unnamed, make_folder, new_name, settle
 
 MOST_ROWS = 4_000_000
 FAN_IN = 8
@@ -228,21 +221,3 @@ def _joined(lists: list[list[parts.Span]]) -> list[parts.Span]:
             )
         )
     return list(joined.values())
-
-
-def drop_unnamed(root: Path, database: Database, names: list[str]) -> None:
-    """Unlink files that no catalogue row names: after a refused commit, never after one whose outcome is unknown."""
-    with database.reading() as connection:
-        for name in names:
-            if not connection.execute("SELECT 1 FROM part WHERE path = ?", (name,)).fetchone():
-                (root / name).unlink(missing_ok=True)
-
-
-def remove_empty(root: Path, folder: Path) -> None:
-    """Remove a folder and its parents inside `root` when nothing is left in them."""
-    while folder != root:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
-        folder = folder.parent

@@ -25,7 +25,8 @@ from csirt.model import ecs
 from csirt.model.batch import Array, Batch, event_ids
 from csirt.model.ndjson import render
 from csirt.stores.embedded.lake import parts, read
-from csirt.stores.embedded.lake.files import ROW_GROUP, from_ipc
+from csirt.stores.embedded.lake.describe import spans
+from csirt.stores.embedded.lake.encode import ROW_GROUP, from_ipc
 
 _HIDDEN = ("event.ingested", "log.file.path")
 _AT_ONCE = 65_536
@@ -185,14 +186,14 @@ def _segment_pieces(root: Path, part: parts.Part) -> Iterator[tuple[str, Piece]]
     """A part's rows by segment and row group; only identities are read here."""
     if part.path is None:
         data = part.data or b""
-        for span in parts.spans(from_ipc(data)):
+        for span in spans(from_ipc(data)):
             yield span.segment, Piece(span.least, part.dataset, partial(_from_catalogue, data, span.segment))
         return
     path = root / part.path
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             found = file.read_row_group(group, columns=["csirt.segment", "csirt.ordinal"], use_threads=False)
-            for span in parts.spans(found):
+            for span in spans(found):
                 yield span.segment, Piece(span.least, part.dataset, partial(_from_file, path, group, span.segment))
 
 

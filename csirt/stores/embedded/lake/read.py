@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from csirt.errors import CsirtError
 from csirt.model import ecs
 from csirt.model.batch import event_ids
-from csirt.stores.embedded.lake.files import from_ipc
+from csirt.stores.embedded.lake.encode import from_ipc
 from csirt.stores.embedded.lake.parts import Part, parse_id
 
 IDENTITY = ("@timestamp", "csirt.segment", "csirt.ordinal")

@@ -1,0 +1,86 @@
+"""Parquet and Arrow IPC bytes of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+
+ROW_GROUP = 131_072
+_STATISTICS = ("@timestamp", "csirt.ordinal")
+
+
+def parquet_options(schema: pa.Schema) -> dict[str, Any]:
+    """How a table is written. Measured on flow batches: dictionaries only for repeated text, and every number as byte
+    planes before zstd 1, cost half of pyarrow's defaults in time and take a third less room; statistics are kept only
+    where reading skips row groups by them."""
+    dictionary: list[str] = []
+    planes: list[str] = []
+    for field in schema:
+        kind = field.type
+        if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+            dictionary.append(field.name)
+        elif pa.types.is_list(kind):
+            dictionary.append(f"{field.name}.list.element")
+        elif pa.types.is_timestamp(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            planes.append(field.name)
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": dictionary or False,
+        "column_encoding": dict.fromkeys(planes, "BYTE_STREAM_SPLIT") or None,
+        "write_statistics": [name for name in _STATISTICS if name in schema.names] or False,
+        "write_batch_size": 65_536,
+        "data_page_size": 4 << 20,
+    }
+
+
+def to_parquet(table: pa.Table) -> pa.Buffer:
+    """A table as the bytes of a Parquet file, in memory."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(compact(table), sink, row_group_size=ROW_GROUP, **parquet_options(table.schema))
+    return sink.getvalue()
+
+
+def compact(table: pa.Table) -> pa.Table:
+    """The same table without dictionary entries that no row uses, where they would weigh more than the rows: a few
+    rows cut from a large batch still carry all of its texts."""
+    table = one_dictionary(table)
+    for index, field in enumerate(table.schema):
+        if not pa.types.is_dictionary(field.type) or not table.num_rows:
+            continue
+        texts = table.column(index).chunk(0).dictionary
+        if len(texts) <= max(64, table.num_rows // 8):
+            continue
+        column = table.column(index).combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        used = np.bincount(np.asarray(column.indices.drop_null()), minlength=len(texts)) > 0
+        moved = pa.array((np.cumsum(used) - 1).astype(np.int32)).take(column.indices)
+        slim = pa.DictionaryArray.from_arrays(moved, texts.filter(pa.array(used)))
+        table = table.set_column(index, field, slim)
+    return table
+
+
+def one_dictionary(table: pa.Table) -> pa.Table:
+    """The same table with one dictionary per dictionary column, as Parquet and Arrow IPC streams need it."""
+    if any(column.num_chunks > 1 and pa.types.is_dictionary(column.type) for column in table.itercolumns()):
+        return table.unify_dictionaries()
+    return table
+
+
+def to_ipc(table: pa.Table) -> bytes:
+    """A table as a compressed Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    options = ipc.IpcWriteOptions(compression="zstd", unify_dictionaries=True)
+    with ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(compact(table).combine_chunks())
+    return bytes(sink.getvalue())
+
+
+def from_ipc(data: bytes) -> pa.Table:
+    """The table of an Arrow IPC stream."""
+    with ipc.open_stream(pa.py_buffer(data)) as reader:
+        return reader.read_all()
