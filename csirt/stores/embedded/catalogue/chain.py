@@ -140,6 +140,9 @@ def verify(connection: apsw.Connection, sealed: list[Head] | None = None) -> Ver
             return Verdict(number, start.seq + 1, last, seq, bad)
         last, number = Head(seq, row[6]), number + 1
         confirmed = confirmed or (row[4] == RETIRED and orjson.loads(row[7])["detail"].get("audit_base") == str(start))
+    if recorded and last.seq > parse_head(recorded[0]).seq:
+        reason = "entries were put in at the end"
+        return Verdict(number, start.seq + 1, last, parse_head(recorded[0]).seq + 1, reason)
     for seq in sorted({*expect, *outside}):
         if seq > last.seq:
             return Verdict(number, start.seq + 1, last, last.seq + 1, f"the tail up to {seq} is missing")
