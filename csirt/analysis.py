@@ -1,4 +1,4 @@
-"""From pending hits to people: windows, correlation, cases, plans and notifications, in one commit.
+"""From pending hits to people: windows, correlation, cases, plans and notifications.
 
 A pure consequence of the hits in (event time, id) order: workers, batch sizes, arrival order within the lateness and
 restarts change nothing (decision 10).
@@ -6,12 +6,16 @@ restarts change nothing (decision 10).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csirt import ids
 from csirt.cases.open import for_incidents
 from csirt.correlate import correlate
 from csirt.detect.load import Ruleset
@@ -20,8 +24,13 @@ from csirt.model import hits as model_hits
 from csirt.model.hits import AlertChange
 from csirt.model.records import Alert, Case, Incident
 from csirt.notify.router import Router
-from csirt.respond.plan import Responder
-from csirt.stores.base import Commit, Store
+from csirt.respond.plan import Plan, Responder
+from csirt.stores.base import Commit, PendingHits, Store
+
+# One step of the analysis takes this many hits, or this many of rules that alert by themselves, whichever is less:
+# what it holds in memory, and what a kill makes it do again, are bounded.
+SLICE = 250_000
+ALERTING = 20_000
 
 
 class Analyst:
@@ -46,17 +55,32 @@ class Analyst:
         self._rules: Ruleset | None = None
 
     def advance(self, store: Store, until: int, at: int) -> dict[str, int]:
-        """Consume the hits with event time <= `until`; one commit, or none when nothing changes."""
+        """Consume the hits with event time <= `until`, in commits of bounded size; none when nothing changes.
+
+        Where a commit ends depends on the hits alone, so that kills and batch sizes change nothing."""
+        counts = {"alerts": 0, "incidents": 0, "notifications": 0}
+        while True:
+            pending = store.pending(until, SLICE)
+            table = pa.concat_tables([blob.hits for blob in pending]) if pending else model_hits.none()
+            stop = _stop(table, until)
+            with _undisturbed():
+                for name, number in self._step(store, pending, table, stop, at).items():
+                    counts[name] += number
+            if stop == until:
+                return counts if any(counts.values()) else {}
+
+    def _step(self, store: Store, pending: list[PendingHits], table: pa.Table, until: int, at: int) -> dict[str, int]:
+        """One commit: the hits up to `until`."""
         windows = self._current(store)
-        pending = store.pending(until)
-        table = pa.concat_tables([blob.hits for blob in pending]) if pending else model_hits.none()
+        pending = [blob for blob in pending if blob.least <= until]
         due = pc.less_equal(table.column("time"), until)
-        now, later = table.filter(due), table.filter(pc.invert(due))
+        now = table.filter(due)
+        later = pa.concat_tables([_after(blob, until) for blob in pending]) if pending else now.slice(0, 0)
         try:
             changes = windows.advance(now, until)
-            change = self._commit(store, changes, at)
             if not pending and not changes:
                 return {}  # what else moved in the windows follows again from the committed state
+            change = self._commit(store, changes, at)
             change.states["windows"] = windows.state()
             change.states["watermark"] = str(until).encode()
             change.consumed = [blob.id for blob in pending]
@@ -86,23 +110,61 @@ class Analyst:
             for alert in incident.alerts:
                 if alert in latest:
                     latest[alert].incident = incident.merged_into or incident.id
-        change.alerts = [alert.model_copy(update={"created": at}) for alert in latest.values()]
+        for fresh in latest.values():
+            fresh.created = at
+        change.alerts = list(latest.values())
         change.incidents = incidents
-        existing = _cases(store, incidents)
-        change.case_events, change.cases = for_incidents(incidents, existing, at, store.case_events)
+        existing, history = _cases(store, incidents)
+        change.case_events, change.cases = for_incidents(incidents, existing, at, history)
         by_id = {case.id: case for case in change.cases}
+        responder, router = self._responder(), self._router()
+        plans: list[Plan] = []
         for incident in incidents:
             case = by_id.get(incident.case)
             if case is None or incident.merged_into:
                 continue
             alerts = _alerts(store, incident, latest)
-            plan = self._responder().plan(incident, case, alerts, at)
-            _merge_plan(store, change, plan)
-            intents = _new(store, self._router().intents(incident, case, alerts, at))
-            if not self._deliver:  # a replay tells nobody, then or later
-                intents = [item.model_copy(update={"state": "suppressed"}) for item in intents]
-            change.notifications += intents
+            plans.append(responder.plan(incident, case, alerts, at))
+            change.notifications += router.intents(incident, case, alerts, at)
+        _merge_plans(store, change, plans)
+        known = _stored(store, "notification", [item.id for item in change.notifications])
+        change.notifications = [item for item in change.notifications if item.id not in known]
+        if not self._deliver:  # a replay tells nobody, then or later
+            for item in change.notifications:
+                item.state = "suppressed"
         return change
+
+
+def _stop(table: pa.Table, until: int) -> int:
+    """How far one step goes: to the event time of the SLICE-th hit, or of the ALERTING-th hit of a rule that alerts by
+    itself, whichever comes first; to `until` when there are fewer."""
+    times = np.asarray(table.column("time").to_numpy())
+    plain = times[np.asarray(pc.equal(table.column("stream"), table.column("rule")).to_numpy())]
+    stops = [until]
+    for found, most in ((times, SLICE), (plain, ALERTING)):
+        if len(found) > most:
+            stops.append(int(np.partition(found, most - 1)[most - 1]))
+    return min(stops)
+
+
+def _after(blob: PendingHits, until: int) -> pa.Table:
+    """The hits of a blob that a later step will use."""
+    if blob.greatest <= until:
+        return blob.hits.slice(0, 0)
+    return blob.hits.filter(pc.greater(blob.hits.column("time"), until))
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A step makes some hundred thousand records that all live until it is committed: looking among them for garbage,
+    again and again, would be a third of its time. A step is bounded, so is what waits for the collector."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _candidates(store: Store) -> Callable[[list[tuple[str, str]], int, int], list[Incident]]:
@@ -112,32 +174,32 @@ def _candidates(store: Store) -> Callable[[list[tuple[str, str]], int, int], lis
     return find
 
 
-def _cases(store: Store, incidents: list[Incident]) -> dict[str, Case]:
-    """The cases these incidents already have, by case id."""
-    found: dict[str, Case] = {}
-    for incident in incidents:
-        for name in {incident.case} - {""}:
-            document = store.get("case", name)
-            if document:
-                found[name] = Case.model_validate(document)
-    return found
+def _cases(store: Store, incidents: list[Incident]) -> tuple[dict[str, Case], Callable[[str], list[dict[str, Any]]]]:
+    """The cases these incidents already have, by case id, and the events of a case; those that are not there are known
+    without asking for each."""
+    wanted = {incident.case or ids.case(incident.id) for incident in incidents}
+    found = _stored(store, "case", sorted(wanted))
+    absent = wanted - found.keys()
+    existing = {name: Case.model_validate(document) for name, document in found.items()}
+    return existing, lambda name: [] if name in absent else store.case_events(name)
+
+
+def _stored(store: Store, kind: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Stored documents by id."""
+    return {item["id"]: item for item in store.find(kind, {"id": names})} if names else {}
 
 
 def _alerts(store: Store, incident: Incident, latest: dict[str, Alert]) -> list[Alert]:
     missing = [name for name in incident.alerts if name not in latest]
-    stored = (
-        {item["id"]: Alert.model_validate(item) for item in store.find("alert", {"id": missing})} if missing else {}
-    )
+    stored = {name: Alert.model_validate(item) for name, item in _stored(store, "alert", missing).items()}
     return [latest.get(name) or stored[name] for name in incident.alerts if name in latest or name in stored]
 
 
-def _merge_plan(store: Store, change: Commit, plan: Any) -> None:
-    for run in plan.runs:
-        if store.get("run", run.id) is None:
-            change.runs.append(run)
-            change.receipts += [item for item in plan.receipts if item.run == run.id]
-            change.audit += [entry for entry in plan.audit if entry.subject == run.id]
-
-
-def _new(store: Store, notifications: list[Any]) -> list[Any]:
-    return [item for item in notifications if store.get("notification", item.id) is None]
+def _merge_plans(store: Store, change: Commit, plans: list[Plan]) -> None:
+    """Take over the runs that are not stored yet, with what belongs to them: a plan does not change under people."""
+    known = _stored(store, "run", [run.id for plan in plans for run in plan.runs])
+    for plan in plans:
+        fresh = {run.id for run in plan.runs if run.id not in known}
+        change.runs += [run for run in plan.runs if run.id in fresh]
+        change.receipts += [item for item in plan.receipts if item.run in fresh]
+        change.audit += [entry for entry in plan.audit if entry.subject in fresh]

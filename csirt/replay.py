@@ -70,8 +70,8 @@ def run(
         "schema": "csirt.replay/1",
         "files": report,
         "events": sum(file["events"] for file in _distinct(report)),
-        "alerts": len(store.find("alert")),
-        "incidents": len(store.find("incident", {"merged_into": ""})),
+        "alerts": store.count("alert"),
+        "incidents": store.count("incident", {"merged_into": ""}),
     }
 
 

@@ -62,6 +62,7 @@ class _Held:
         self.members = dict.fromkeys(incident.members)
         self.tactics = dict.fromkeys(incident.tactics)
         self.techniques = dict.fromkeys(incident.techniques)
+        self.aliases = dict.fromkeys(incident.aliases)
         self.known: links.Known = {}
         self.names: set[tuple[str, str, str, str | None]] = set()
         self.targets = 0
@@ -86,6 +87,7 @@ class _Held:
         incident = self.incident
         incident.alerts, incident.members = list(self.alerts), list(self.members)
         incident.tactics, incident.techniques = list(self.tactics), list(self.techniques)
+        incident.aliases = list(self.aliases)
         incident.worst = self.worst
         incident.severity = summary.severity(self.worst, incident)
         incident.title = summary.title(incident, names)
@@ -190,10 +192,10 @@ class _Fold:
             (old.members, young.members),
             (old.tactics, young.tactics),
             (old.techniques, young.techniques),
+            (old.aliases, {younger.id: None, **young.aliases}),
         ):
             mine.update(theirs)
         older.clinical = older.clinical or younger.clinical
-        older.aliases = _union(older.aliases, [younger.id, *younger.aliases])
         younger.merged_into = older.id
         self.changed.add(younger.id)
         self._settle(old, younger.entities)

@@ -74,8 +74,9 @@ class Store(Protocol):
     def state(self, key: str) -> bytes | None:
         """A committed state."""
 
-    def pending(self, until: int) -> list[PendingHits]:
-        """Blobs of hits whose least event time is at or before `until`."""
+    def pending(self, until: int, rows: int | None = None) -> list[PendingHits]:
+        """Blobs of hits whose least event time is at or before `until`, oldest commit first. `rows`: only as many, by
+        least event time, as hold for certain the `rows` earliest hits and one more, where there are so many."""
 
     def counts(self) -> dict[str, int]:
         """Accumulated counters of all commits (`decode.in`, `decode.dropped.<reason>`, …)."""

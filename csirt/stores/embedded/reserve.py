@@ -6,9 +6,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from csirt.stores.embedded.faults import DiskFull
 
+T = TypeVar("T")
 SIZE = 8 * 1024 * 1024
 _AMPLE = 8  # the reserve is made again when this many times its size is free
 
@@ -35,13 +37,13 @@ class Reserve:
         """Give the room back: a store that is not open needs none aside."""
         self._path.unlink(missing_ok=True)
 
-    def help(self, work: Callable[[], None]) -> None:
+    def help(self, work: Callable[[], T]) -> T:
         """Do a small write; when the disk is full give the reserve up and do it again. Raises DiskFull when even that
         is not enough."""
         try:
-            work()
+            return work()
         except DiskFull:
             if not self._path.exists():
                 raise
             self._path.unlink(missing_ok=True)
-            work()
+            return work()

@@ -102,12 +102,15 @@ class EmbeddedStore:
 
         Raises Conflict (a stale hand-over or case), DiskFull (nothing was kept, retry), FatalStoreError (stop)."""
         if change.batches or change.hits is not None:
-            self._commit(change)
+            numbers = self._commit(change)
         else:
-            self.reserve.help(lambda: self._commit(change))
-        self._give_numbers(change)
+            numbers = self.reserve.help(lambda: self._commit(change))
+        for case in change.cases:
+            case.number = numbers[case.id]
+        for run in change.runs:
+            run.number = numbers[run.id]
 
-    def _commit(self, change: Commit) -> None:
+    def _commit(self, change: Commit) -> dict[str, str]:
         self._early_refusal(change)
         now = self.clock.now()
         hits = apply.Hits(change.hits) if change.hits is not None and change.hits.num_rows else None
@@ -116,25 +119,18 @@ class EmbeddedStore:
                 self.keeper.adding(change.batches, now) as (written, replaced),
                 self.database.transaction("committing") as connection,
             ):
-                apply.apply(connection, change, written, hits, now)
+                numbers = apply.apply(connection, change, written, hits, now)
                 parts.remove(connection, replaced)
         except FatalStoreError as error:
             self.database.fail(error)
             raise
+        return numbers
 
     def _early_refusal(self, change: Commit) -> None:
         """Refuse a stale hand-over before its events are written; the transaction checks again."""
         if change.position is not None and change.batches:
             with self.database.reading() as connection:
                 apply.check_hand_over(connection, change)
-
-    def _give_numbers(self, change: Commit) -> None:
-        """The records of the commit learn the numbers they got."""
-        for kind, records in (("case", change.cases), ("run", change.runs)):
-            for record in records:
-                if not record.number:
-                    found = self.get(kind, record.id)
-                    record.number = str(found["number"]) if found else ""
 
     def append_audit(self, entries: list[AuditEntry]) -> None:
         """Add entries outside a commit (accesses, refusals)."""
@@ -172,14 +168,13 @@ class EmbeddedStore:
             row = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
         return bytes(row[0]) if row else None
 
-    def pending(self, until: int) -> list[PendingHits]:
-        """Blobs of hits whose least event time is at or before `until`, oldest commit first."""
-        from csirt.stores.embedded.lake.encode import from_ipc
+        from csirt.stores.embedded.catalogue import hits
 
+    def pending(self, until: int, rows: int | None = None) -> list[PendingHits]:
+        """Blobs of hits whose least event time is at or before `until`, oldest commit first. `rows`: only as many, by
+        least event time, as hold for certain the `rows` earliest hits and one more, where there are so many."""
         with self.database.reading() as connection:
-            query = "SELECT id, least, greatest, data FROM hits WHERE least <= ? ORDER BY id"
-            rows = connection.execute(query, (until,))
-            return [PendingHits(number, least, greatest, from_ipc(data)) for number, least, greatest, data in rows]
+            return hits.pending(connection, until, rows)
 
     def counts(self) -> dict[str, int]:
         """Accumulated counters of all commits."""

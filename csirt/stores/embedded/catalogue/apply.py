@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 import orjson
@@ -17,14 +19,18 @@ from csirt.stores.embedded.lake import parts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from csirt.model.records import Case, Run
+    from csirt.model.records import Case, Record, Run
     from csirt.stores.base import Commit
 
+R = TypeVar("R")
 PREFIX = {"case": "C", "run": "R"}
 
 
-def apply(connection: apsw.Connection, change: Commit, written: list[parts.Part], hits: Hits | None, now: int) -> None:
-    """Write a commit. Raises Conflict when a hand-over or a case version is stale."""
+def apply(
+    connection: apsw.Connection, change: Commit, written: list[parts.Part], hits: Hits | None, now: int
+) -> dict[str, str]:
+    """Write a commit; the numbers of its cases and runs, by id. Raises Conflict when a hand-over or a case version is
+    stale."""
     _hand_over(connection, change, now)
     _consume(connection, change.consumed)
     for part in written:
@@ -43,8 +49,9 @@ def apply(connection: apsw.Connection, change: Commit, written: list[parts.Part]
         "INSERT INTO counter VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
         list(change.counts.items()),
     )
-    _documents(connection, change, now)
+    numbers = _documents(connection, change, now)
     chain.append(connection, change.audit)
+    return numbers
 
 
 class Hits:
@@ -119,70 +126,88 @@ def _consume(connection: apsw.Connection, consumed: list[int]) -> None:
             raise Conflict(f"the hits {number} were already used by another step")
 
 
-def _documents(connection: apsw.Connection, change: Commit, now: int) -> None:
-    for alert in change.alerts:
-        _put(connection, "alert", alert.model_dump(), now)
-    for incident in change.incidents:
-        _put(connection, "incident", incident.model_dump(), now)
-    _cases(connection, change, now)
-    for run in change.runs:
-        document = run.model_dump()
-        document["number"] = _number(connection, "run", run, now)
-        document["state_since"] = document["state_since"] or now
-        _put(connection, "run", document, now)
-    for receipt in change.receipts:
-        documents.put(connection, documents.KINDS["receipt"], receipt.model_dump())
-    for notification in change.notifications:
-        _put(connection, "notification", notification.model_dump(), now)
+def _documents(connection: apsw.Connection, change: Commit, now: int) -> dict[str, str]:
+    _write(connection, "alert", change.alerts, now)
+    _write(connection, "incident", change.incidents, now)
+    _case_events(connection, change)
+    numbers = _numbers(connection, "case", change.cases, now)
+    _write(connection, "case", change.cases, now, numbers)
+    numbers |= _numbers(connection, "run", change.runs, now)
+    _write(connection, "run", change.runs, now, numbers)
+    for batch in _batches(change.receipts):
+        documents.put(connection, documents.KINDS["receipt"], [receipt.model_dump() for receipt in batch])
+    _write(connection, "notification", change.notifications, now)
+    return numbers
 
 
-def _cases(connection: apsw.Connection, change: Commit, now: int) -> None:
-    fresh: dict[str, int] = {}
-    for event in change.case_events:
-        fresh[event.case] = fresh.get(event.case, 0) + 1
+def _case_events(connection: apsw.Connection, change: Commit) -> None:
+    """Check the cases' versions, then write what happened to them."""
+    fresh = Counter(event.case for event in change.case_events)
+    kind = documents.KINDS["case"]
+    versions = documents.stored(connection, kind, "version", [case.id for case in change.cases])
     for case in change.cases:
-        stored = documents.raw(connection, documents.KINDS["case"], case.id)
-        version = int(stored["version"]) if stored else 0
-        if version != case.version - fresh.get(case.id, 0):
+        version = int(versions.get(case.id, 0))
+        if version != case.version - fresh[case.id]:
+            stored = documents.raw(connection, kind, case.id)
             raise Conflict(
                 f"case {stored['number'] if stored else case.id} was changed meanwhile: it has version {version}, the "
-                f"change starts from {case.version - fresh.get(case.id, 0)}; read it again",
+                f"change starts from {case.version - fresh[case.id]}; read it again",
                 case=case.id,
                 stored=version,
                 yours=case.version,
             )
-    for event in change.case_events:
-        try:
+    event = None
+    try:
+        for event in change.case_events:
             connection.execute(
                 "INSERT INTO case_event VALUES (?, ?, ?)", (event.case, event.seq, documents.text(event.model_dump()))
             )
-        except apsw.ConstraintError as error:
-            raise Conflict(f"case {event.case} already has an event {event.seq}; read it again") from error
-    for case in change.cases:
-        document = case.model_dump()
-        document["number"] = _number(connection, "case", case, now)
-        _put(connection, "case", document, now)
+    except apsw.ConstraintError as error:
+        assert event is not None
+        raise Conflict(f"case {event.case} already has an event {event.seq}; read it again") from error
 
 
-def _put(connection: apsw.Connection, name: str, document: dict[str, Any], now: int) -> None:
-    """Write a document with the times that only the store knows: first and last commit of it."""
+def _write(
+    connection: apsw.Connection,
+    name: str,
+    records: Sequence[Record],
+    now: int,
+    numbers: Mapping[str, str] | None = None,
+) -> None:
+    """Write documents with what only the store knows: number, and the times of first and last commit."""
     kind = documents.KINDS[name]
-    row = connection.execute(f"SELECT created FROM {kind.table} WHERE id = ?", (document["id"],)).fetchone()  # noqa: S608
-    document["created"] = row[0] if row else document["created"] or now
-    if "updated" in document and not (name == "case" and document["updated"]):
-        document["updated"] = now
-    documents.put(connection, kind, document)
+    for batch in _batches(records):
+        found = [record.model_dump() for record in batch]
+        created = documents.stored(connection, kind, "created", [document["id"] for document in found])
+        for document in found:
+            known = document["id"] in created
+            document["created"] = created[document["id"]] if known else document["created"] or now
+            if "updated" in document and not (name == "case" and document["updated"]):
+                document["updated"] = now
+            if "state_since" in document:
+                document["state_since"] = document["state_since"] or now
+            if numbers is not None:
+                document["number"] = numbers[document["id"]]
+        documents.put(connection, kind, found)
 
 
-def _number(connection: apsw.Connection, name: str, record: Case | Run, now: int) -> str:
-    """The sayable number: the stored one, or the next of this year."""
-    table = documents.KINDS[name].table
-    row = connection.execute(f"SELECT number FROM {table} WHERE id = ?", (record.id,)).fetchone()  # noqa: S608
-    if row and row[0]:
-        return str(row[0])
+def _batches(records: Sequence[R]) -> Iterator[Sequence[R]]:
+    """So many at once that a question asked once for all of them costs nothing, and no more in memory."""
+    return (records[start : start + 1_000] for start in range(0, len(records), 1_000))
+
+
+def _numbers(connection: apsw.Connection, name: str, records: Sequence[Case | Run], now: int) -> dict[str, str]:
+    """The sayable number of each: the stored one, or the next of this year."""
+    found: dict[str, str] = {}
+    for batch in _batches(records):
+        found |= documents.stored(connection, documents.KINDS[name], "number", [record.id for record in batch])
     year = datetime.fromtimestamp(now // SECOND, UTC).year
-    connection.execute(
-        "INSERT INTO number VALUES (?, ?, 1) ON CONFLICT (kind, year) DO UPDATE SET last = last + 1", (name, year)
-    )
-    last = connection.execute("SELECT last FROM number WHERE kind = ? AND year = ?", (name, year)).get
-    return f"{PREFIX[name]}-{year}-{last:04d}"
+    row = connection.execute("SELECT last FROM number WHERE kind = ? AND year = ?", (name, year)).fetchone()
+    before = last = int(row[0]) if row else 0
+    for record in records:
+        if not found.get(record.id):
+            last += 1
+            found[record.id] = f"{PREFIX[name]}-{year}-{last:04d}"
+    if last != before:
+        connection.execute("INSERT OR REPLACE INTO number VALUES (?, ?, ?)", (name, year, last))
+    return found

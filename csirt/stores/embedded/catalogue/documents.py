@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import apsw
@@ -76,11 +77,24 @@ def json_list(values: Iterable[Any]) -> str:
     return orjson.dumps(list(values)).decode()
 
 
-def put(connection: apsw.Connection, of: Kind, document: dict[str, Any]) -> None:
-    """Insert or replace one document."""
-    connection.execute(_upsert(of), (*column_values(of, document), text(document)))
+def put(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any]]) -> None:
+    """Insert or replace documents of a kind, each id once."""
+    new = _absent(connection, of, documents) if of.name == "incident" else set()
+    connection.executemany(_upsert(of), ((*column_values(of, document), text(document)) for document in documents))
     if of.name == "incident":
-        _put_entities(connection, document)
+        for document in documents:
+            _put_entities(connection, document, known=document["id"] not in new)
+
+
+def _absent(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any]]) -> set[str]:
+    names = {document["id"] for document in documents}
+    return names - stored(connection, of, "id", names).keys()
+
+
+def stored(connection: apsw.Connection, of: Kind, column: str, names: Iterable[str]) -> dict[str, Any]:
+    """What a column holds for those of the ids that are stored."""
+    query = f'SELECT id, "{column}" FROM {of.table} WHERE id IN (SELECT value FROM json_each(?))'  # noqa: S608
+    return dict(connection.execute(query, (json_list(names),)))
 
 
 def column_values(of: Kind, document: dict[str, Any]) -> list[Any]:
@@ -94,6 +108,7 @@ def column_values(of: Kind, document: dict[str, Any]) -> list[Any]:
     return values
 
 
+@cache
 def _upsert(of: Kind) -> str:
     names = [*of.columns, "doc"]
     quoted = ", ".join(f'"{name}"' for name in names)
@@ -102,9 +117,10 @@ def _upsert(of: Kind) -> str:
     return f"INSERT INTO {of.table} ({quoted}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {changes}"  # noqa: S608
 
 
-def _put_entities(connection: apsw.Connection, incident: dict[str, Any]) -> None:
+def _put_entities(connection: apsw.Connection, incident: dict[str, Any], *, known: bool) -> None:
     name = incident["id"]
-    have = set(connection.execute("SELECT kind, value FROM incident_entity WHERE incident = ?", (name,)))
+    found = "SELECT kind, value FROM incident_entity WHERE incident = ?"
+    have: set[Any] = set(connection.execute(found, (name,))) if known else set()
     want = {(entity["kind"], entity["value"]) for entity in incident["entities"]}
     connection.executemany(
         "DELETE FROM incident_entity WHERE kind = ? AND value = ? AND incident = ?",
