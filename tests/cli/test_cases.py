@@ -170,7 +170,7 @@ def test_a_change_says_what_changed_and_how_to_undo_it(room: Room) -> None:
     closed = room.run("cases", "close", number, "--verdict", "true", "--rsit", "infected system", "-m", "reinstalled")
     assert "verdict - -> true" in closed.err and "the plan R-2026-0001 still awaits approval" in closed.err
     undone = room.run("cases", "undo", number)
-    assert "took back 'closed' (state closed -> acknowledged; verdict true -> -)" in undone.err
+    assert "took back 'closed' (state closed -> acknowledged; verdict true alarm -> -)" in undone.err
     actions = [entry.action for entry in room.store.entries if entry.category == "change"]
     assert actions == ["playbooks.plan", "cases.ack", "cases.close", "cases.undo"]
 
@@ -371,7 +371,7 @@ def test_the_handover_names_what_is_open(room: Room) -> None:
     room.run("cases", "ack", first)
     text = room.run("cases", "handover").out
     assert text.index(second) < text.index("In work") < text.index(first) < text.index("Plans")
-    assert "R-2026-0001 PB-WORM awaiting_approval" in text
+    assert "R-2026-0001  PB-WORM: awaits approval" in text
 
 
 def test_a_poor_terminal_gets_the_same_words(tmp_path: Path) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.demonet import Network, copy
 from tests.live import daemon
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Commands that other tests run, because they build, serve or never end.
-ELSEWHERE = ("csirt demo", "csirt run", "csirt replay", "csirt collect", "csirt bench", "csirt alerts list --follow", "csirt cases watch")
+ELSEWHERE = (
+    "csirt demo",
+    "csirt run",
+    "csirt replay",
+    "csirt collect",
+    "csirt bench",
+    "csirt alerts list --follow",
+    "csirt cases watch",
+)
 
 
 def commands(page: Path) -> list[tuple[int, str]]:
@@ -33,29 +39,21 @@ def commands(page: Path) -> list[tuple[int, str]]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """The demo's network with its daemon running again, and the files the docs name, as the current folder."""
-    place = tmp_path_factory.mktemp("docs")
-    done = subprocess.run(
-        [sys.executable, "-m", "csirt", "demo", "--keep", str(place), "--json", "--seconds", "8"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr + (place / "daemon.log").read_text()[-2_000:]
+    found = copy(tmp_path_factory, "docs")
     for name in ("rules", "parsers", "playbooks", "docs"):
-        (place / name).symlink_to(ROOT / name)
-    with daemon(place / "csirt.toml", place / "csirt.sock", log=place / "daemon2.log"):
-        yield place
+        (found.place / name).symlink_to(ROOT / name)
+    with daemon(found.config, found.socket, log=found.place / "again.log"):
+        yield found
 
 
-def test_every_command_in_the_docs_works(folder: Path) -> None:
+def test_every_command_in_the_docs_works(network: Network) -> None:
     """What a page tells a reader to type does what it says; a trailing `# exits N` names another exit code."""
-    environment = {**os.environ, "CSIRT_CONFIG": "csirt.toml"}
     failures = []
     for page in PAGES:
         for line, text in commands(page):
-            command, _, comment = text.partition("  #")
+            command, _, comment = (part.strip() for part in text.partition("  #"))
             if command.startswith("make "):
                 target = command.split()[1]
                 assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
@@ -63,10 +61,7 @@ def test_every_command_in_the_docs_works(folder: Path) -> None:
             if not command.startswith("csirt ") or command.startswith(ELSEWHERE):
                 continue
             expected = int(match.group(1)) if (match := re.search(r"exits (\d+)", comment)) else 0
-            words = [sys.executable, "-m", *shlex.split(command)]
-            done = subprocess.run(
-                words, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
-            )
+            done = network.run(*shlex.split(command)[1:])
             if done.returncode != expected:
                 failures.append(f"{page.name}:{line}: {command}: exit {done.returncode}: {done.stderr.strip()[:300]}")
     assert not failures, "\n".join(failures)

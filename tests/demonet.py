@@ -1,0 +1,88 @@
+"""The demo's network, built and left behind: a real store with cases, plans, a report, events of every kind."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+SCHEMAS = Path(__file__).parents[1] / "csirt" / "schemas"
+
+
+@dataclass
+class Network:
+    """A folder the demo has built."""
+
+    place: Path
+
+    @property
+    def config(self) -> Path:
+        """Its configuration."""
+        return self.place / "csirt.toml"
+
+    @property
+    def socket(self) -> Path:
+        """Its daemon's socket."""
+        return self.place / "csirt.sock"
+
+    @property
+    def store(self) -> Path:
+        """Its store."""
+        return self.place / "state" / "store"
+
+    def run(self, *words: str, timeout: float = 60.0, **more: str) -> subprocess.CompletedProcess[str]:
+        """One command as a user types it, off a terminal. `more`: environment."""
+        environment = {**os.environ, "CSIRT_CONFIG": "csirt.toml", "XDG_STATE_HOME": str(self.place / "me"), **more}
+        return subprocess.run(
+            [sys.executable, "-m", "csirt", *words],
+            cwd=self.place, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def json(self, *words: str) -> Any:
+        """The document of a command that must succeed."""
+        done = self.run(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def copy(factory: pytest.TempPathFactory, name: str) -> Network:
+    """A network of one's own, no daemon running: the demo runs once for all tests, here it is copied."""
+    base = factory.getbasetemp()
+    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "demo-network"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "built").exists():
+            _build(shared / "network")
+            (shared / "built").touch()
+    place = factory.mktemp(name) / "network"
+    shutil.copytree(shared / "network", place, ignore=shutil.ignore_patterns("*.sock"))
+    config = place / "csirt.toml"
+    config.write_text(config.read_text().replace(str(shared / "network"), str(place)))
+    return Network(place)
+
+
+def _build(place: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "csirt", "demo", "--keep", str(place), "--json", "--seconds", "6"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    log = place / "daemon.log"
+    assert done.returncode == 0, done.stderr + (log.read_text()[-2_000:] if log.exists() else "")
+    validate(json.loads(done.stdout))
+
+
+def validate(document: dict[str, Any]) -> None:
+    """Raise unless a document is as the schema file it names says."""
+    name = document["schema"].removeprefix("csirt.").replace("/", "-")
+    jsonschema.validate(document, json.loads((SCHEMAS / f"{name}.json").read_text()))
