@@ -27,9 +27,9 @@ def for_incidents(
     """Case events of changed incidents, and the cases after them.
 
     `existing`: the cases the incidents already have, by case id. `at`: now, for the cases' wall-clock times only.
-    `history(case id)`: the events of a stored case, as the store gives them. Sets `incident.case`. An incident merged into another takes its
-    case along; one that never had a case opens none. New alerts reopen a case closed as true; one closed as false or
-    benign only when the evidence is worse than it was when it was judged.
+    `history(case id)`: the events of a stored case, as the store gives them. Sets `incident.case`. An incident merged
+    into another takes its case along; one that never had a case opens none. New alerts reopen a case closed as true;
+    one closed as false or benign only when the evidence is worse than it was when it was judged.
     """
     book = _Book(existing, at, history)
     by_id = {incident.id: incident for incident in incidents}

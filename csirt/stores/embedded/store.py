@@ -168,11 +168,11 @@ class EmbeddedStore:
             row = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
         return bytes(row[0]) if row else None
 
-        from csirt.stores.embedded.catalogue import hits
-
     def pending(self, until: int, rows: int | None = None) -> list[PendingHits]:
         """Blobs of hits whose least event time is at or before `until`, oldest commit first. `rows`: only as many, by
         least event time, as hold for certain the `rows` earliest hits and one more, where there are so many."""
+        from csirt.stores.embedded.catalogue import hits
+
         with self.database.reading() as connection:
             return hits.pending(connection, until, rows)
 
