@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 SYSTEM := tshark softflowd nfdump strace systemd
 
-.PHONY: help setup system demo test lint types bench soak fuzz chaos format clean
+.PHONY: help setup system demo test lint types bench soak fuzz chaos docs format clean
 
 help:
 	@echo "make demo    set up, then run the main job on a small network of its own"
@@ -61,6 +61,10 @@ fuzz: setup
 
 soak: setup
 	$(BIN)/python -m tests.soak 60
+
+docs: setup
+	$(BIN)/python -m csirt.cli.reference > docs/cli.md.new
+	mv docs/cli.md.new docs/cli.md
 
 format: setup
 	$(BIN)/ruff check --fix csirt tests

@@ -33,9 +33,8 @@ def show_list(settings: Settings, where: str = "", everything: bool = False, lim
 def cases() -> None:
     """Triage: the open cases and what people do to them.
 
-    \b
-    A case is named by its number (C-2026-0412, or 412), a unique beginning of number or id,
-    @last (the one you looked at last), @mine, or - for names on stdin.
+    A case is named by its number (C-2026-0412, or 412), a unique beginning of number or id, @last (the one you looked
+    at last), @mine, or - for names on stdin.
 
     \b
     Examples:

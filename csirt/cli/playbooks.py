@@ -17,7 +17,6 @@ from csirt.cli.common import Settings, is_terminal, listing, say, shared, write_
 def playbooks() -> None:
     """Playbooks: plans, approvals, runs. Nothing here touches a network by itself.
 
-    \b
     A run is named by its number (R-2026-0007, or 7) or a unique beginning of number or id.
 
     \b
