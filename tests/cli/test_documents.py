@@ -117,7 +117,7 @@ def names(network: Network) -> dict[str, str]:
         "other": cases[1]["number"],
         "incident": cases[0]["incidents"][0],
         "alert": network.json("alerts", "list", *store)["items"][0]["id"],
-        "event": network.json("events", "query", "--dataset", "dns", "--limit", "1", *store)["events"][0]["event"][
+        "event": events[0]["event"]["id"],
             "id"
         ],
         "run": next(run["number"] for run in runs if run["state"] == "awaiting_approval"),

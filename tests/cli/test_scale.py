@@ -54,7 +54,7 @@ def interpreter() -> float:
 
 @pytest.mark.parametrize("number", [OPEN, MANY])
 def test_lists_answer_quickly(tmp_path: Path, number: int) -> None:
-    """`--help` within 150 ms or six interpreter starts, `cases list` within twice that, whatever the number of cases."""
+    """`--help` within 150 ms or six interpreter starts, `cases list` within twice that, with any number of cases."""
     state = tmp_path / "state"
     fill(state / "store", number)
     config = tmp_path / "csirt.toml"
