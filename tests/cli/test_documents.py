@@ -118,8 +118,6 @@ def names(network: Network) -> dict[str, str]:
         "incident": cases[0]["incidents"][0],
         "alert": network.json("alerts", "list", *store)["items"][0]["id"],
         "event": events[0]["event"]["id"],
-            "id"
-        ],
         "run": next(run["number"] for run in runs if run["state"] == "awaiting_approval"),
         "report": network.json("report", "list", *store)["items"][0]["id"],
         "member": "m020",
