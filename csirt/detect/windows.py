@@ -29,7 +29,7 @@ from csirt.model.batch import Array
 from csirt.model.hits import HITS, AlertChange, none
 from csirt.model.records import SAMPLE_EVENTS
 
-VERSION = 1
+VERSION = 2
 MAX_GROUPS = 100_000
 MAX_HELD = 2_000_000
 
@@ -266,11 +266,11 @@ class Windows:
             "version": VERSION,
             # Without anything open, when the last step was says nothing: an idle daemon's state does not change.
             "until": self._until if self._open or self._held else None,
-            "dropped": self.dropped,
+            "dropped": dict(sorted(self.dropped.items())),
             "open": [self._open[key].as_dict() for key in sorted(self._open)],
             "held": [[name, self._held[name].num_rows] for name in held],
         }
-        head = orjson.dumps(header, option=orjson.OPT_SORT_KEYS)
+        head = orjson.dumps(header)  # keys as they are: an alert's entities are in order of appearance
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, HITS) as writer:
             if held:

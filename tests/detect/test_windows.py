@@ -187,12 +187,20 @@ def test_any_cuts_order_and_restart_give_what_the_oracle_says(
 
 
 @settings(max_examples=50, deadline=None)
-@given(HITS_STRATEGY, st.lists(st.integers(0, 32 * SECOND), max_size=12))
-def test_whole_alerts_do_not_depend_on_the_cuts(rows: list[tuple[str, Hit]], cuts: list[int]) -> None:
-    """Entities, members and facts too are the same for one step as for many."""
+@given(HITS_STRATEGY, st.lists(st.integers(0, 32 * SECOND), max_size=12), st.booleans())
+def test_whole_alerts_do_not_depend_on_the_cuts(rows: list[tuple[str, Hit]], cuts: list[int], restart: bool) -> None:
+    """Entities in their order, members and facts too are the same for one step as for many, with restarts between."""
     sent, _ = routed(rows)
     end = 32 * SECOND
-    assert run(sent, sorted({*cuts, end})) == run(sent, [end])
+    assert run(sent, sorted({*cuts, end}), restart=restart) == run(sent, [end])
+
+
+def test_a_restart_keeps_entities_in_order_of_appearance() -> None:
+    """What came first stays first when the state was written and read between two hits."""
+    hits = [("plain", Hit(second * SECOND, f"{10 - second:032x}")) for second in (1, 2, 3)]
+    whole = run(hits, [4 * SECOND])["plain"]
+    assert [entity.value for entity in whole[0].entities] == ["9", "8", "7"]
+    assert run(hits, [2 * SECOND, 4 * SECOND], restart=True)["plain"] == whole
 
 
 def test_changes_are_ordered_and_an_alert_changes_once_a_step() -> None:
