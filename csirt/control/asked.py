@@ -15,6 +15,7 @@ _LEFT_OUT = ("text", "message", "body")  # what analysts write: kept where it be
 _QUESTIONS = ("events.sql",)  # verbs whose text is the question
 # Enough digits for an identity number, however written, or a mailbox; everything else costs no import.
 _SUSPECT = re.compile(r"(?:\d\D{0,3}){11}|@|%40")
+_ID = re.compile("[0-9a-f]{32}")  # of a case, an alert, an event: digests, however many of their digits are decimal
 
 
 def shown(config: Config, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def shown(config: Config, verb: str, arguments: dict[str, Any]) -> dict[str, Any
 
 def _clean(config: Config, value: Any) -> Any:
     if isinstance(value, str):
-        return _text(config, value) if _SUSPECT.search(value) else value
+        return _text(config, value) if _SUSPECT.search(value) and not _ID.fullmatch(value) else value
     if isinstance(value, dict):
         return {key: _clean(config, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
