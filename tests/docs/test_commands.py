@@ -58,9 +58,9 @@ def test_every_command_in_the_docs_works(network: Network) -> None:
                 target = command.split()[1]
                 assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
                 continue
-            if not command.startswith("csirt ") or command.startswith(ELSEWHERE):
+            if not (command + " ").startswith("csirt ") or command.startswith(ELSEWHERE):
                 continue
-            expected = int(match.group(1)) if (match := re.search(r"exits (\d+)", comment)) else 0
+            expected = int(match.group(1)) if (match := re.fullmatch(r"exits (\d+)", comment)) else 0
             done = network.run(*shlex.split(command)[1:])
             if done.returncode != expected:
                 failures.append(f"{page.name}:{line}: {command}: exit {done.returncode}: {done.stderr.strip()[:300]}")
