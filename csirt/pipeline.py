@@ -48,6 +48,8 @@ class Feed:
     batches: list[Batch] = field(default_factory=list)
     reading: dict[str, Position] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
+    # Input and end of a chunk the decoder failed on: until it is passed, no more is asked for at a time.
+    failed: tuple[str, int] | None = None
 
     def tally(self, fingerprint: str) -> Tally:
         """The counters of an input since its last commit."""
@@ -140,10 +142,14 @@ class Pipeline:
         self._problems(feed.source.id, decoded)
         tally = Tally(feed.source.id)
         tally.decoded(decoded)
-        change = self._rows(feed, decoded.batches, tally)
-        change.states[f"decoder:{feed.source.id}"] = decoded.state
-        change.counts = tally.counts
-        self.store.commit(change)
+        try:
+            change = self._rows(feed, decoded.batches, tally)
+            change.states[f"decoder:{feed.source.id}"] = decoded.state
+            change.counts = tally.counts
+            self.store.commit(change)
+        except BaseException:
+            feed.decoder.load(self.store.state(f"decoder:{feed.source.id}"))
+            raise
         tally.publish(self.metrics)
 
     def advance(self, until: int | None) -> dict[str, int]:
@@ -189,7 +195,9 @@ class Pipeline:
             feed.forget()
             if size(chunk) > 1 and feed.limit > 1:
                 feed.limit = max(1, min(feed.limit, size(chunk)) // 8)
+                feed.failed = (item.fingerprint, chunk.end)
                 return None
+            feed.failed = None
             # What the decoder still held of this input goes with it: the position moves past both.
             skipped = Decoded(entered=size(chunk) + held, dropped={"internal_error": size(chunk) + held})
             self._count(feed, chunk, skipped)
@@ -199,6 +207,10 @@ class Pipeline:
 
     def _adapt(self, feed: Feed, chunk: Chunk, decoded: Decoded) -> None:
         """Ask for as many units next time as fill one batch; identity does not depend on it."""
+        if feed.failed is not None and feed.failed[0] == chunk.fingerprint:
+            if chunk.end < feed.failed[1]:
+                return
+            feed.failed = None
         rows = sum(batch.rows for batch in decoded.batches)
         if chunk.units and rows:
             feed.limit = min(max(int(self.batch_rows * chunk.units / rows), 1), 1_000_000)
