@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Replay the files into the store and print {flows, alerts, spent} as JSON."""
+    """Replay the files into the store and print {flows, alerts, rules, refused_rules, spent} as JSON."""
     from csirt import replay
     from csirt.app import App
     from csirt.config import load
@@ -16,9 +16,18 @@ def main() -> None:
     store, config, *files = sys.argv[1:]
     app = App(load(config), store_directory=Path(store))
     spent: dict[str, float] = {}
-    result = replay.run(app, [Path(name) for name in files], kind="netflow", parser="", configured=True, spent=spent)
+    result = replay.run(app, [Path(name) for name in files], kind="auto", parser="", configured=True, spent=spent)
+    flows = app.store.counts().get("events.flow", 0)
+    rules = app.part("ruleset")
     app.close()
-    sys.stdout.write(json.dumps({"flows": result["events"], "alerts": result["alerts"], "spent": spent}))
+    document = {
+        "flows": flows,
+        "alerts": result["alerts"],
+        "rules": len(rules.everything()),
+        "refused_rules": rules.refused,
+        "spent": spent,
+    }
+    sys.stdout.write(json.dumps(document))
 
 
 if __name__ == "__main__":

@@ -111,16 +111,18 @@ class Growing:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The state as JSON."""
-        return {name: getattr(self, name) for name in _FIELDS}
+        """The state as JSON, in which what came first stays first."""
+        raw = {name: getattr(self, name) for name in _FIELDS}
+        return raw | {name: list(raw[name].items()) for name in _ORDERED}
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> Growing:
         """The state back from JSON."""
-        return Growing(**raw)
+        return Growing(**raw | {name: dict(raw[name]) for name in _ORDERED})
 
 
 _FIELDS = tuple(one.name for one in fields(Growing))
+_ORDERED = ("actors", "targets", "links", "members", "facts")
 
 
 def _entity(text: str, role: Any, member: str | None) -> Entity:

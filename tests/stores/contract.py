@@ -105,6 +105,16 @@ class Contract:
         store.commit(Commit(consumed=[both[0].id], hits=build.hits([30])))
         assert [blob.least for blob in store.pending(100)] == [20, 30]
 
+    def test_the_earliest_hits_without_all_the_others(self, reopen: Reopen) -> None:
+        """Asked for so many rows, the store gives what holds the earliest of them and one more, and not everything."""
+        store = reopen()
+        for times in ([50, 60], [10, 40], [20, 70], [80, 90], [30]):
+            store.commit(Commit(hits=build.hits(times)))
+        assert [blob.least for blob in store.pending(100, 1)] == [10, 20]
+        assert [blob.least for blob in store.pending(100, 3)] == [10, 20, 30]
+        assert len(store.pending(100, 8)) == len(store.pending(100)) == 5
+        assert [blob.least for blob in store.pending(20, 8)] == [10, 20]
+
     def test_hits_are_consumed_once(self, reopen: Reopen) -> None:
         """A step that uses up hits another step has used is refused as a whole."""
         store = reopen()

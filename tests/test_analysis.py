@@ -1,0 +1,156 @@
+"""The analysis in steps: bounded, decided by the hits alone, and the same after a kill between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from csirt import analysis
+from csirt.analysis import Analyst
+from csirt.clock import SYSTEM
+from csirt.config import Config
+from csirt.detect.load import Ruleset
+from csirt.model.hits import HITS
+from csirt.notify.router import Router
+from csirt.respond.plan import Responder
+from csirt.stores.base import Commit, Store
+from csirt.stores.embedded import open_embedded
+
+RULE = """
+title: Anything
+id: 5f2a0a62-59f1-4b1c-8d55-0f7a1c0e4a12
+status: test
+level: low
+logsource: {product: csirt, service: flow}
+detection:
+  selection: {destination.port: 443}
+  condition: selection
+"""
+NAME = "5f2a0a62-59f1-4b1c-8d55-0f7a1c0e4a12"
+HITS_IN_ALL = 60
+MINUTE = 60_000_000
+
+
+def hits(numbers: list[int]) -> pa.Table:
+    """Hit `n` comes in minute n, from one of seven hosts."""
+    rows = [
+        {
+            "stream": NAME,
+            "rule": NAME,
+            "time": number * MINUTE,
+            "event": f"{number:032x}",
+            "group": f'{{"source.ip":"10.0.0.{number % 7}"}}',
+            "source": f"host:10.0.0.{number % 7}",
+            "target": f"host:10.9.0.{number}",
+            "facts": "{}",
+        }
+        for number in numbers
+    ]
+    return pa.Table.from_pylist(rows, schema=HITS)
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of ten hits."""
+    monkeypatch.setattr(analysis, "SLICE", 10)
+    monkeypatch.setattr(analysis, "ALERTING", 10)
+
+
+def made(folder: Path, blobs: list[list[int]]) -> Store:
+    """A store in which these blobs of hits wait."""
+    store = open_embedded(folder, clock=SYSTEM)
+    for numbers in blobs:
+        store.commit(Commit(hits=hits(numbers)))
+    return store
+
+
+def analyst() -> Analyst:
+    """An analyst as a fresh process makes one."""
+    ruleset, config = Ruleset.parse(RULE), Config()
+    assert [rule.id for rule in ruleset.rules] == [NAME]
+    responder, router = Responder({}, register=None, config=config), Router(config)  # type: ignore[arg-type]
+    return Analyst(
+        ruleset=lambda: ruleset,
+        responder=lambda: responder,
+        router=lambda: router,
+        names=dict,
+        window_us=120 * MINUTE,
+        deliver=False,
+    )
+
+
+def dumped(store: Store) -> list[bytes]:
+    """The canonical dump."""
+    return list(store.dump())
+
+
+def whole(blobs: int) -> list[list[int]]:
+    """All hits, dealt to so many blobs."""
+    return [list(range(first, HITS_IN_ALL, blobs)) for first in range(blobs)]
+
+
+class Killed(BaseException):
+    """A process that ends at once."""
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Any]:
+    """Makes stores, and closes them."""
+    opened: list[Store] = []
+
+    def make(name: str, blobs: list[list[int]]) -> Store:
+        opened.append(made(tmp_path / name, blobs))
+        return opened[-1]
+
+    yield make
+    for store in opened:
+        store.close()
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_steps_do_not_depend_on_how_the_hits_were_stored(stores: Any) -> None:
+    """However the same hits lie in blobs, the steps and all that comes of them are the same, and nothing is left."""
+    dumps = []
+    for count in (1, 3, 20):
+        store = stores(f"s{count}", whole(count))
+        counts = analyst().advance(store, HITS_IN_ALL * MINUTE, 1)
+        assert counts["alerts"] == 7 and store.pending(1 << 62) == []
+        dumps.append(dumped(store))
+    assert dumps[0] == dumps[1] == dumps[2]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_kill_between_two_steps_changes_nothing(stores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next process goes on at the step the last one had committed, and ends with the same store."""
+    expected = stores("undisturbed", whole(3))
+    analyst().advance(expected, HITS_IN_ALL * MINUTE, 1)
+    for steps in (1, 2, 5):
+        store = stores(f"killed{steps}", whole(3))
+        left = iter(range(steps))
+        commit = store.commit
+
+        def short(change: Commit, left: Any = left, commit: Any = commit) -> None:
+            if next(left, None) is None:
+                raise Killed
+            commit(change)
+
+        monkeypatch.setattr(store, "commit", short)
+        with pytest.raises(Killed):
+            analyst().advance(store, HITS_IN_ALL * MINUTE, 1)
+        monkeypatch.setattr(store, "commit", commit)
+        assert store.pending(1 << 62)
+        analyst().advance(store, HITS_IN_ALL * MINUTE, 1)
+        assert dumped(store) == dumped(expected)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_hits_after_the_watermark_wait(stores: Any) -> None:
+    """Only hits up to the time asked for are used; the others are still there, once each."""
+    store = stores("store", whole(3))
+    analyst().advance(store, 25 * MINUTE, 1)
+    times = [time for blob in store.pending(1 << 62) for time in blob.hits.column("time").to_pylist()]
+    assert sorted(times) == [number * MINUTE for number in range(26, HITS_IN_ALL)]
