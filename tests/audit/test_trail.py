@@ -18,8 +18,8 @@ from csirt.control import verbs
 from csirt.control.verbs import Context, call
 from csirt.demo.network import register
 from csirt.errors import CsirtError, NotAllowed
+from csirt.model.audit import AuditEntry
 from csirt.model.principal import RIGHTS, Principal
-from csirt.model.records import AuditEntry
 from tests.corpus import make
 
 KARI, OLA = Principal("kari", 1001, "lead"), Principal("ola", 1002, "lead")
