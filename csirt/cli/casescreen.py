@@ -107,7 +107,7 @@ class _Screen:
         for item in urgency["reasons"]:
             value = item["value"]
             if item["reason"] == "severity":
-                value = self._say(f"severity_{value}")
+                value = word("cases", "severity", value, self._lang)
             parts.append(f"{self._say('urgency_' + item['reason'], value=value)} {item['points']:+d}")
         return [f"{urgency['points']}: {parts[0]}", *parts[1:]]
 

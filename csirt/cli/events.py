@@ -253,8 +253,9 @@ def show(settings: Settings, id: str, raw: bool, files: tuple[str, ...]) -> int:
     if settings.as_json:
         write_json(document)
     else:
-        for line in str(document.get("text") or document["hex"]).splitlines() or [""]:
-            write_rows([[line]])
+        said = str(document.get("text") or document.get("hex") or "").rstrip("\n")
+        # A dissection has a line per field; a log line is one line, whatever it holds.
+        write_rows([line] for line in (said.split("\n") if document["kind"] == "packet" else [said]))
     return 0
 
 

@@ -154,7 +154,9 @@ class _Screen:
     def _table(self, heads: Sequence[str], rows: list[list[str]]) -> None:
         """Text to the left, numbers to the right; text is cut where the screen is too narrow."""
         from csirt.cli.lists import cut
+        from csirt.safety import terminal
 
+        rows = [[terminal(cell) for cell in row] for row in rows]
         widths = [max(len(row[n]) for row in [list(heads), *rows]) for n in range(len(heads))]
         left = [not all(_numeric(row[n]) for row in rows) or n == 0 for n in range(len(heads))]
         while (
