@@ -61,6 +61,11 @@ class Register:
         """A register that knows nobody: every address is outside."""
         return cls(Entries(version="empty"))
 
+    @property
+    def knows_nobody(self) -> bool:
+        """Whether no member is registered, so that nothing can be said of whose an address or HER-id is."""
+        return not self._members
+
     def member(self, id: str) -> Member | None:
         """The member of that id."""
         return self._members.get(id)

@@ -51,19 +51,25 @@ class Enricher:
         self._compiled = _Compiled(register, self._vrfs)
 
     def apply(self, batch: Batch, *, vrf: str = "") -> Batch:
-        """The batch with enrichment columns; datasets without ends are returned as they are.
+        """The batch with enrichment columns; datasets without ends are returned as they are. Where no member is
+        registered, nothing is claimed of an end: mail rows get what is said of domains, the others nothing.
 
         `vrf`: the VRF of addresses whose exporter and interface have no space of their own.
         """
         if batch.dataset not in _ENRICHED:
             return batch
         use = self._compiled
+        nobody = use.register.knows_nobody
+        if nobody and batch.dataset != "mail":
+            return batch
         table = batch.table
         source = use.spaces.classes(table, "source", vrf)
         destination = use.spaces.classes(table, "destination", vrf)
         columns: dict[str, pa.Array] = {}
         if batch.dataset == "mail":
             source, destination, more = mail.ends(use.domains, table, source, destination)
+            if nobody:
+                return Batch(batch.dataset, _with(table, more))
             columns |= more
         elif batch.dataset == "edi":
             source, destination, more = edi.ends(use.register, use.classes, table, source, destination)

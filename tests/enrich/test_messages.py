@@ -139,6 +139,15 @@ def test_sender_mismatch(
     assert make.column(batch, "csirt.edi.sender_mismatch") == [False, expected, None]
 
 
+def test_without_a_register_nobody_is_a_stranger(make: SimpleNamespace) -> None:
+    """An empty register says of no HER-id that it is another's; of mail only that a domain is not registered."""
+    edi = _edi(make, [("910170", "910011", "10.37.0.25")])
+    assert Enricher(Register.empty()).apply(edi) is edi
+    mail = Enricher(Register.empty()).apply(_mail(make, [{"client": "10.37.0.25", "to": ["x.example"]}]))
+    assert make.column(mail, "csirt.mail.foreign") == [True]
+    assert "csirt.source.zone" not in mail.table.column_names
+
+
 def test_edi_ends_are_the_parties(register: Register, make: SimpleNamespace) -> None:
     """HER-ids name the members; the client's site and role stay only when it is the party's own."""
     rows = [
