@@ -4,7 +4,6 @@ fed by progress, never by a timer."""
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
 import threading
@@ -16,13 +15,16 @@ from csirt.control.server import Server
 from csirt.control.trouble import counters
 from csirt.control.verbs import Context
 from csirt.control.verbs.status import overview
+from csirt.errors import CsirtError, Unreachable
 from csirt.health import HealthServer
+from csirt.metrics import RateLimited
 from csirt.model.audit import AuditEntry
 from csirt.model.principal import Principal
 from csirt.recent import Recent
 
 LOG = logging.getLogger("csirt.daemon")
 PAUSE = 0.2
+RETRY = 1.0
 STALLED = 60.0  # seconds without a finished turn: the watchdog is no longer fed
 FATAL_EXIT = 74  # EX_IOERR: the disk refused a sync; systemd restarts us and we recover from the last commit
 
@@ -37,11 +39,13 @@ class Daemon:
         self.pipeline: Any = None
         self.exit_code = 0
         self.recent = Recent()
+        self.waiting = ""  # why the pipeline does not move on, as long as its turns fail
         self._reload = threading.Event()
         self._turned = app.clock.monotonic()
         self._server: Server | None = None
         self._health: HealthServer | None = None
         self._scheduler: Any = None
+        self._warn = RateLimited(LOG)
 
     def run(self, *, once: bool = False) -> int:
         """Start, work until stopped (or until everything is drained), stop in reverse order; the exit code."""
@@ -49,8 +53,8 @@ class Daemon:
         app.provide("daemon", self)
         app.store  # noqa: B018 opening it first makes a second owner fail before anything listens
         self._note("start", {"once": once})
-        self.pipeline = app.pipeline(app.feeds(patience=math.inf if once else 0.0))
         if once:
+            self.pipeline = app.pipeline(app.feeds())
             self.pipeline.drain()
             app.part("deliverer").tick()
             self._note("stop", {})
@@ -58,9 +62,13 @@ class Daemon:
             return 0
         self._signals()
         try:
+            self._receive()  # before the analysis is built: what comes meanwhile is kept
+            self.pipeline = app.pipeline(app.feeds(patience=0.0))
             self._start()
             systemd.notify("READY=1\nSTATUS=running")
+            LOG.info("running: %s; store %s", self._inventory(), app.store_directory)
             self._loop()
+            LOG.info("stopping")
         finally:
             self._stop()
         return self.exit_code
@@ -85,8 +93,10 @@ class Daemon:
         self.recent.sample(self.app.clock.monotonic(), counters(document))
 
     def healthy(self) -> tuple[bool, str]:
-        """Whether the pipeline has made a turn lately, and a sentence."""
+        """Whether the pipeline moves on, and a sentence."""
         age = self.stalled()
+        if self.waiting:
+            return False, self.waiting
         return (True, "ok") if age is None else (False, f"no turn of the pipeline for {age:.0f} s")
 
     def stalled(self) -> float | None:
@@ -101,7 +111,11 @@ class Daemon:
             signal.signal(number, lambda *_: self.stop.set())
         signal.signal(signal.SIGHUP, lambda *_: self._reload.set())
 
-    def _start(self) -> None:
+    def _inventory(self) -> str:
+        rules, sources = self.app.part("ruleset"), len(self.app.config.sources)
+        return f"{sources} sources, {len(self.receivers)} receivers, {len(rules.rules) + len(rules.correlations)} rules"
+
+    def _receive(self) -> None:
         from csirt.collect.receiver import Receiver
 
         app, config = self.app, self.app.config
@@ -114,6 +128,9 @@ class Daemon:
             )
             receiver.start()
             self.receivers.append(receiver)
+
+    def _start(self) -> None:
+        app, config = self.app, self.app.config
         self.sample()
         self._server = Server(config.control, self.context)
         threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
@@ -138,6 +155,9 @@ class Daemon:
         def run() -> None:
             try:
                 work()
+            except CsirtError as error:  # its sentence says all there is to know
+                self._warn.warning(name, f"the job {name} failed: {error.message}")
+                self.app.metrics.count("csirt_job_failures_total", job=name)
             except Exception:
                 LOG.exception("the job %s failed", name)
                 self.app.metrics.count("csirt_job_failures_total", job=name)
@@ -164,16 +184,38 @@ class Daemon:
                 LOG.exception("the store can no longer promise what it commits; stopping")
                 self.exit_code = FATAL_EXIT
                 return
-            except Exception:
-                # Nothing was committed, so nothing is lost: the same step is tried again.
-                LOG.exception("a turn of the pipeline failed; trying again")
-                self.app.metrics.count("csirt_turn_failures_total")
-                self.stop.wait(1.0)
+            except Unreachable as error:
+                # A full disk, a locked catalogue: nothing was committed, nothing is lost, and a restart mends nothing.
+                self._failed(error.message)
+                self._fed()
+                self.stop.wait(RETRY)
                 continue
-            self._turned = clock.monotonic()
-            systemd.notify("WATCHDOG=1")
+            except Exception as error:
+                # Nothing was committed, so nothing is lost: the same step is tried again. The watchdog goes hungry.
+                self._failed(f"a turn of the pipeline fails ({type(error).__name__}); the log says where", error)
+                self.stop.wait(RETRY)
+                continue
+            if self.waiting:
+                LOG.info("the pipeline goes on")
+                self.waiting = ""
+                systemd.notify("STATUS=running")
+            self._fed()
             if not moved:
                 self.stop.wait(PAUSE)
+
+    def _fed(self) -> None:
+        self._turned = self.app.clock.monotonic()
+        systemd.notify("WATCHDOG=1")
+
+    def _failed(self, why: str, error: BaseException | None = None) -> None:
+        """A turn that will be tried again: said in the log, to systemd, in status and health, and counted."""
+        self.app.metrics.count("csirt_turn_failures_total")
+        if error is not None and why != self.waiting:
+            LOG.error("%s", why, exc_info=error)
+        else:
+            self._warn.warning("turn", why)
+        self.waiting = why
+        systemd.notify(f"STATUS={why}")
 
     def _stop(self) -> None:
         systemd.notify("STOPPING=1")

@@ -150,7 +150,7 @@ class Pipeline:
         except BaseException:
             feed.decoder.load(self.store.state(f"decoder:{feed.source.id}"))
             raise
-        tally.publish(self.metrics)
+        self._committed(tally)
 
     def advance(self, until: int | None) -> dict[str, int]:
         """Let the analysis consume what the watermark sets free."""
@@ -221,7 +221,6 @@ class Pipeline:
         """Enrich and match the batches: a commit with rows, hits, and how far event time has come."""
         change = Commit()
         hits: list[pa.Table] = []
-        greatest: int | None = None
         for batch in batches:
             with self._timed("enrich"):
                 enriched = self.enrich(batch, feed.vrf)
@@ -231,7 +230,7 @@ class Pipeline:
             if found.num_rows:
                 hits.append(found)
             seen = self.watermark.greatest_of(enriched, self.clock.now())
-            greatest = seen if greatest is None or (seen is not None and seen > greatest) else greatest
+            tally.greatest = max((time for time in (seen, tally.greatest) if time is not None), default=None)
             change.batches.append(enriched)
         if hits:
             change.hits = pa.concat_tables(hits)
@@ -239,9 +238,13 @@ class Pipeline:
                 late = pc.sum(pc.less_equal(change.hits.column("time"), self.watermark.mark)).as_py()
                 tally.late += int(late or 0)
         tally.rows(change.batches)
-        self.watermark.saw(feed.source.id, greatest, self.clock.monotonic())
-        change.states.update(self.watermark.state(feed.source.id))
+        change.states.update(self.watermark.state(feed.source.id, tally.greatest))
         return change
+
+    def _committed(self, tally: Tally) -> None:
+        """What came of a commit: only what is committed moves event time on and is counted."""
+        self.watermark.saw(tally.source, tally.greatest, self.clock.monotonic())
+        tally.publish(self.metrics)
 
     def _commit(self, feed: Feed, item: Input, position: Position, decoded: Decoded) -> None:
         tally = feed.tally(item.fingerprint)
@@ -264,7 +267,7 @@ class Pipeline:
         feed.batches = []
         feed.reading.pop(item.fingerprint, None)
         feed.tallies.pop(item.fingerprint, None)
-        tally.publish(self.metrics)
+        self._committed(tally)
         self._lag(change.batches)
 
     def _lag(self, batches: list[Batch]) -> None:

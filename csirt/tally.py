@@ -27,6 +27,7 @@ class Tally:
         self.counts: dict[str, int] = {}
         self.hits = 0
         self.late = 0
+        self.greatest: int | None = None  # event time, for the watermark once it is committed
 
     def read(self, chunk: Chunk) -> None:
         """Count what a source gave, and what it could not read."""

@@ -51,11 +51,20 @@ class Watermark:
         if greatest is not None:
             self._greatest[source] = max(greatest, self._greatest.get(source, greatest))
 
-    def state(self, source: str) -> dict[str, bytes | None]:
-        """What to commit with that source's batch."""
-        if source not in self._greatest:
-            return {}
-        return {f"time:{source}": json.dumps({"greatest": self._greatest[source]}).encode()}
+    def state(self, source: str, greatest: int | None) -> dict[str, bytes | None]:
+        """What to commit with that source's batch; `saw` it once it is committed."""
+        known = [time for time in (greatest, self._greatest.get(source)) if time is not None]
+        return {f"time:{source}": json.dumps({"greatest": max(known)}).encode()} if known else {}
+
+    def slowest(self, now_s: float) -> tuple[str, int] | None:
+        """The active source that event time waits for, and how far that one has come."""
+        active = [
+            (self._greatest[source], source)
+            for source, last in self._active.items()
+            if source in self._greatest and now_s - last < self._idle_after
+        ]
+        time, source = min(active, default=(0, ""))
+        return (source, time) if source else None
 
     def greatest(self) -> int | None:
         """The greatest event time of all sources: the end of a replay's input."""
@@ -63,12 +72,8 @@ class Watermark:
 
     def until(self, now_s: float) -> int | None:
         """Event time up to which nothing more is expected, or None when nothing has come yet. It never goes back."""
-        active = [
-            self._greatest[source]
-            for source, last in self._active.items()
-            if source in self._greatest and now_s - last < self._idle_after
-        ]
-        mark = min(active) - self._lateness if active else self.greatest()
+        slowest = self.slowest(now_s)
+        mark = slowest[1] - self._lateness if slowest else self.greatest()
         if mark is None:
             return self.mark
         return mark if self.mark is None else max(mark, self.mark)

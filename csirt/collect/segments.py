@@ -21,12 +21,15 @@ from csirt.clock import Clock, iso
 from csirt.collect import room
 from csirt.collect.stats import Stats
 from csirt.errors import CsirtError
+from csirt.metrics import RateLimited
+from csirt.model import disk
 from csirt.model import spool as form
 
 if TYPE_CHECKING:
     from csirt.config import Spool
 
 LOG = logging.getLogger("csirt.collect")
+WARN = RateLimited(LOG)
 HOUSEKEEPING = 1.0  # seconds between measuring the spool and writing stats
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ATTEMPTS = 2
@@ -97,6 +100,7 @@ class SegmentWriter:
     _measured: int = 0
     _appended: int = 0
     _appended_then: int = 0
+    _scarce: bool = False
     _measuring: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
@@ -120,6 +124,9 @@ class SegmentWriter:
         """
         if self.failed is not None:
             raise self.failed
+        if self._scarce:
+            self.stats.drop("disk_full", units)
+            return False
         if not self._room(size):
             self.stats.drop("spool_full", units)
             return False
@@ -280,7 +287,7 @@ class SegmentWriter:
         try:
             self.each_second()
         except OSError as error:  # a full disk: the counters stay in memory and are written when there is room
-            LOG.warning("%s: the counters could not be written: %s", self.folder, error.strerror)
+            WARN.warning(f"stats:{self.folder}", f"{self.folder}: the counters could not be written: {error.strerror}")
 
     def _sync(self) -> None:
         segment = self._current
@@ -314,6 +321,7 @@ class SegmentWriter:
             then = self._appended
             used = room.used(self.folder.parent)
             self._appended_then, self._measured = then, used
+        self._scarce = disk.scarce(self.folder)
         self.stats.spool_bytes = used
 
 

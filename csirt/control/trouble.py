@@ -11,12 +11,13 @@ import json
 from typing import Any
 
 from csirt.clock import HOUR, MINUTE, SECOND, Clock
-from csirt.config import Config
+from csirt.config import Config, duration
 
 KINDS = ("stopped", "deaf", "behind", "dropping")
 HARMLESS = {"ignored"}  # lines a parser knows and does not want
 SILENT = 6 * HOUR  # since a source's last event
 STALE = 30 * SECOND  # since a receiver of another process last wrote its counters
+HELD_BACK = 10 * MINUTE  # by which a source's event time may lag behind the present, beside the lateness
 BEHIND = MINUTE  # from receipt to commit
 LOSSES = {"sequence_lost": "exporter_sequence", "malformed": "exporter_malformed", "expired": "exporter_expired"}
 
@@ -41,19 +42,39 @@ def counters(document: dict[str, Any]) -> dict[str, int]:
 
 
 def troubles(
-    document: dict[str, Any], lately: dict[str, int], config: Config, store: Any, clock: Clock, stalled: float | None
+    document: dict[str, Any], lately: dict[str, int], config: Config, store: Any, clock: Clock
 ) -> list[dict[str, Any]]:
-    """Everything that is wrong, worst first. `stalled`: seconds without a turn of the pipeline, when too many."""
+    """Everything that the counters and the store say is wrong, worst first."""
     found = []
-    if stalled is not None:
-        found.append(_trouble("stopped", "no_turn", "pipeline", seconds=stalled))
     if document["live"]:
         found += _receivers(document, clock) + _deaf(document, config, store, clock)
     found += _behind(document) + _dropping(document, lately)
     failed = int(store.count("notification", {"state": "failed"}))
     if failed:
         found.append(_trouble("dropping", "notifications", "notify", count=failed, recent=failed))
-    return sorted(found, key=lambda item: (KINDS.index(item["kind"]), item["what"], item["subject"], item["reason"]))
+    return sorted(found, key=order)
+
+
+def order(item: dict[str, Any]) -> tuple[int, str, str, str]:
+    """Worst first."""
+    return KINDS.index(item["kind"]), item["what"], item["subject"], item["reason"]
+
+
+def pipeline(daemon: Any, config: Config, clock: Clock) -> list[dict[str, Any]]:
+    """What the running pipeline knows: it hangs, its turns fail, or one source holds event time back for all."""
+    found = []
+    stalled = daemon.stalled()
+    if stalled is not None:
+        found.append(_trouble("stopped", "no_turn", "pipeline", seconds=stalled))
+    if daemon.waiting:
+        found.append(_trouble("stopped", "waiting", "pipeline", reason=daemon.waiting))
+    slowest = daemon.pipeline.watermark.slowest(clock.monotonic()) if daemon.pipeline else None
+    if slowest is not None:
+        offsets = [abs(duration(exporter.clock_offset)) for exporter in config.decode.exporters]
+        age = clock.now() - slowest[1]
+        if age > duration(config.detect.lateness) + HELD_BACK + max(offsets, default=0):
+            found.append(_trouble("behind", "held_back", slowest[0], seconds=age / SECOND))
+    return found
 
 
 def _trouble(

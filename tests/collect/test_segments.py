@@ -183,6 +183,21 @@ def test_a_full_disk_drops_counts_and_recovers(
     assert _sealed(item.folder)[0].read_bytes()[form.FRAMES_HEADER.size :] == RECORD * 2
 
 
+def test_a_disk_that_is_nearly_full_is_left_to_others(
+    writer: Callable[..., SegmentWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk has no room to spare what comes is dropped and counted so that cases and the audit can be written;
+    reception goes on when there is room."""
+    item = writer()
+    monkeypatch.setattr(segments.disk, "scarce", lambda _: True)
+    item._measure()
+    assert not item.append([RECORD], len(RECORD), 1)
+    monkeypatch.setattr(segments.disk, "scarce", lambda _: False)
+    item._measure()
+    assert item.append([RECORD], len(RECORD), 1)
+    assert item.stats.spool_dropped == {"disk_full": 1} and item.stats.spooled == 1
+
+
 @pytest.mark.parametrize("call", ["fdatasync", "fsync"])
 def test_a_refused_sync_stops_the_writer(
     writer: Callable[..., SegmentWriter], monkeypatch: pytest.MonkeyPatch, call: str

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from csirt.clock import Frozen
+from csirt.model import disk
 from csirt.stores.base import Commit
 from csirt.stores.embedded import EmbeddedStore, open_embedded
 from csirt.stores.embedded.faults import DiskFull
@@ -59,3 +60,26 @@ def test_events_never_take_the_reserve(full: EmbeddedStore) -> None:
         with pytest.raises(DiskFull):
             full.commit(change)
     assert (full.directory / "reserve").exists()
+
+
+def test_events_leave_what_the_reserve_gave_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where little is free events are refused before anything is written, and people's changes go on: the room of a
+    reserve that was given up is not taken by events."""
+    with open_embedded(tmp_path, clock=Frozen(build.START)) as store:
+        monkeypatch.setattr(disk, "scarce", lambda _: True)
+        for change in (Commit(batches=[build.mails(3)]), Commit(hits=build.hits([1]))):
+            with pytest.raises(DiskFull, match="Free space"):
+                store.commit(change)
+        case, events = build.opened("a")
+        store.commit(Commit(cases=[case], case_events=events))
+        assert store.count("case") == 1 and not list((tmp_path / "lake").rglob("*.*"))
+
+
+def test_a_small_disk_has_a_small_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sixteenth of it, and none where it would take most of what is left."""
+    monkeypatch.setattr(disk, "free", lambda _: (30 << 20, 64 << 20))
+    with open_embedded(tmp_path / "small", clock=Frozen(1)):
+        assert (tmp_path / "small" / "reserve").stat().st_size == 4 << 20
+    monkeypatch.setattr(disk, "free", lambda _: (10 << 20, 64 << 20))
+    with open_embedded(tmp_path / "none", clock=Frozen(1)):
+        assert not (tmp_path / "none" / "reserve").exists()

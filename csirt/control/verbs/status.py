@@ -32,13 +32,14 @@ def show(context: Context) -> dict[str, Any]:
     daemon = context.part("daemon")
     document = overview(context.store, context.config, daemon, live=context.live)
     numbers, now = trouble.counters(document), context.clock.monotonic()
-    lately, stalled = numbers, None
+    lately, pipeline = numbers, []
     if daemon:
-        lately, stalled = daemon.recent.since(now, numbers), daemon.stalled()
+        lately, pipeline = daemon.recent.since(now, numbers), trouble.pipeline(daemon, context.config, context.clock)
         rates = daemon.recent.rates(now, numbers)
         for stage in document["stages"]:
             stage["rate"] = rates.get(f"stage.{stage['name']}.in", 0.0)
-    document["warnings"] = trouble.troubles(document, lately, context.config, context.store, context.clock, stalled)
+    document["warnings"] = trouble.troubles(document, lately, context.config, context.store, context.clock) + pipeline
+    document["warnings"].sort(key=trouble.order)
     return document
 
 
@@ -66,7 +67,7 @@ def _backlog(counts: dict[str, int], receivers: list[dict[str, Any]]) -> dict[st
     """By source, units that are in the spool and not yet read."""
     spooled: dict[str, int] = defaultdict(int)
     for item in receivers:
-        spooled[item["source"]] += item["spooled"] - item["spool_dropped"].get("oldest", 0)
+        spooled[item["source"]] += item["spooled"]
     return {source: max(0, number - counts.get(f"sources.in.{source}", 0)) for source, number in spooled.items()}
 
 

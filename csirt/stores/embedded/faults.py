@@ -20,13 +20,18 @@ class DiskFull(Unreachable):
     code = "disk_full"
 
 
+def full(what: str) -> str:
+    """The sentence of a full disk."""
+    return (
+        f"the disk of the store is full while {what}; nothing of it was kept. Free space "
+        "(`csirt store info`, `csirt store retention --dry-run`), then it goes on by itself"
+    )
+
+
 def translate(error: BaseException, what: str) -> CsirtError | None:
     """The error the store raises for a failure of the operating system or SQLite; None for any other exception."""
     if (isinstance(error, OSError) and error.errno in _FULL) or isinstance(error, apsw.FullError):
-        return DiskFull(
-            f"the disk of the store is full while {what}; nothing of it was kept. Free space "
-            "(`csirt store info`, `csirt store retention --dry-run`), then it goes on by itself"
-        )
+        return DiskFull(full(what))
     if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EROFS, errno.ENXIO):
         return FatalStoreError(f"the disk of the store failed while {what} ({error.strerror}); check the disk, restart")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):

@@ -102,6 +102,7 @@ class EmbeddedStore:
 
         Raises Conflict (a stale hand-over or case), DiskFull (nothing was kept, retry), FatalStoreError (stop)."""
         if change.batches or change.hits is not None:
+            self.reserve.refuse_bulk()
             numbers = self._commit(change)
         else:
             numbers = self.reserve.help(lambda: self._commit(change))
