@@ -58,7 +58,8 @@ def open_file(
     config: settings.Config | None = None,
 ) -> Source:
     """A file as a source of its own; `kind` auto looks into it. The id does not depend on the path: it is `source_id`,
-    or the kind.
+    or the kind, for lines with their parser, so that `decode` and `replay` give the same event ids. A parser that is
+    not named is seen by the first byte: NDJSON or syslog text.
 
     Raises NotFound, and Usage with the next step for a file that cannot be one of these.
     """
@@ -76,15 +77,18 @@ def open_file(
         raise Usage(f"{where}: cannot be read: {os.strerror(error.errno or 0)}") from error
     if kind == "auto":
         kind = sniff(where, head, size, parser)
+    if kind in ("log", "syslog"):
+        parser = parser or ("msh" if head[:1] == b"{" else "postfix")
+        source_id = source_id or f"{kind}-{parser}"
     if kind == "log":
-        return LogSource(source_id or "log", str(where), parser=parser, final=True)
+        return LogSource(source_id, str(where), parser=parser, final=True)
     if kind == "syslog":
         uuid = form.segment_uuid(head)
         if uuid is None or not head.startswith(form.FRAMES_MAGIC):
             raise Usage(
                 f"{where}: is no syslog segment of a spool; leave out the kind, and its lines are read as a log"
             )
-        return FileSource(source_id or "syslog", "syslog", FramesInput(source_id or "syslog", uuid, where), parser)
+        return FileSource(source_id, "syslog", FramesInput(source_id, uuid, where), parser)
     if kind == "netflow":
         return _netflow(where, head, source_id or "netflow")
     return _packets(where, head, source_id or "capture", config or settings.Config())

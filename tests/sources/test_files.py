@@ -113,3 +113,13 @@ def test_a_broken_datagram_is_for_the_decoder_to_judge(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.dat"
         path.write_bytes(head + b"\xfe\0\1" * 30)
         assert open_file(path).kind == "netflow"
+
+
+def test_lines_are_a_source_named_for_their_parser(tmp_path: Path) -> None:
+    """`decode` and `replay` open a log under the same id, so that its events have the same ids; a parser that is not
+    named is seen by the first byte."""
+    (tmp_path / "a").write_text("Jan  1 00:00:00 mx postfix/smtpd[1]: connect from x[192.0.2.1]\n")
+    (tmp_path / "b").write_text('{"event": "x"}\n')
+    assert [open_file(tmp_path / name).id for name in "ab"] == ["log-postfix", "log-msh"]
+    assert open_file(tmp_path / "b", parser="postfix").id == "log-postfix"
+    assert open_file(tmp_path / "a", source_id="relay").id == "relay"
