@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,11 +21,11 @@ DAEMON = 1  # a real account that exists everywhere, given a role below
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SocketClient, Path]]:
+def live() -> Iterator[tuple[SocketClient, Path]]:
     """A daemon with a case and a plan; `nobody` has no role, the account of uid 1 is an approver."""
-    folder = tmp_path_factory.mktemp("live")
-    for parent in [folder, *folder.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o055)
+    # pytest closes its own folders to others, again and again while other runs start.
+    folder = Path(tempfile.mkdtemp(prefix="csirt-live-"))
+    folder.chmod(0o755)
     inputs: Inputs = make(folder, flows=3_000)
     text = inputs.config.read_text()
     sources = "".join(
@@ -45,6 +47,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SocketClien
 
         until(lambda: bool(waiting(client)), 60, lambda: (folder / "daemon.log").read_text()[-3_000:])
         yield client, folder
+    shutil.rmtree(folder)
 
 
 def waiting(client: SocketClient) -> list[dict[str, object]]:
