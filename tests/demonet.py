@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +85,32 @@ def _build(place: Path) -> None:
     log = place / "daemon.log"
     assert done.returncode == 0, done.stderr + (log.read_text()[-2_000:] if log.exists() else "")
     validate(json.loads(done.stdout))
+
+
+@contextlib.contextmanager
+def pager(network: Network) -> Iterator[list[bytes]]:
+    """The webhook that the network's configuration names, answering again; what it was sent."""
+    found = re.search(r"http://127\.0\.0\.1:(\d+)/page", network.config.read_text())
+    assert found is not None
+    pages: list[bytes] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            """Take the page."""
+            pages.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    server = http.server.HTTPServer(("127.0.0.1", int(found.group(1))), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield pages
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def validate(document: dict[str, Any]) -> None:

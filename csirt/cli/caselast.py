@@ -42,6 +42,22 @@ def last(settings: Settings) -> str:
     return str(seen[0]["id"])
 
 
+def named(settings: Settings, name: str) -> str:
+    """A case as the daemon understands it: `@last` is known here, `-` is read from stdin."""
+    if name == "@last":
+        return last(settings)
+    if name != "-":
+        return name
+    import sys
+
+    from csirt.errors import Usage
+
+    words = sys.stdin.readline().split()
+    if not words:
+        raise Usage("no case on stdin")
+    return words[0]
+
+
 def version(settings: Settings, name: str) -> int | None:
     """The version in which a case, named in full, was last seen here."""
     for item in _read().get(_where(settings), []):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from csirt.cli.command import command
-from csirt.cli.common import Settings, say, shared, write, write_json
+from csirt.cli.common import Settings, say, shared, write_json, write_rows
 
 
 @command()
@@ -27,17 +27,15 @@ def check(settings: Settings) -> int:
     except Usage as error:
         if settings.as_json:
             raise
-        for line in error.message.split("\n"):
-            say(line)
+        write_rows([line] for line in error.message.split("\n"))
         return 1
     errors = sum(problem.level == "error" for problem in problems)
     if settings.as_json:
         items = [problem.as_dict() for problem in problems]
         write_json({"schema": "csirt.check/1", "count": len(items), "errors": errors, "items": items})
         return 1 if errors else 0
-    for problem in problems:
-        say(str(problem))
+    write_rows([problem] for problem in problems)
     from csirt.messages import text
 
-    write(text("check.done", settings.language(), errors=errors, warnings=len(problems) - errors))
+    say(text("check.done", settings.language(), errors=errors, warnings=len(problems) - errors))
     return 1 if errors else 0

@@ -54,6 +54,7 @@ def decode(
       csirt decode template.dat data.dat --stats - --to parquet -o flows.parquet
     """
     from csirt.cli.decode_output import open_output
+    from csirt.cli.progress import progress
     from csirt.config import load
 
     name = settings.config_file()
@@ -62,7 +63,7 @@ def decode(
         config.state = str(_state_folder())
     sources = _open(files, kind, parser, config)
     run = Run(config)
-    with open_output(form, output, dataset) as out:
+    with open_output(form, output, dataset) as out, progress(settings, "decode.progress", run.numbers):
         for file, source in sources:
             run.read(file, source, out)
         run.finish(out)
@@ -167,6 +168,10 @@ class Run:
             where = self._files.get(segment, "")
             self.errors.append({"file": where, "frame": frame, "offset": offset, "reason": reason})
         self.problems += [item for item in result.problems if item not in self.problems][:20]
+
+    def numbers(self) -> dict[str, int]:
+        """How far it is."""
+        return {"read": self.entered, "decoded": self.left}
 
     def finish(self, out: Output) -> None:
         """End of input. Datagrams whose template never came stay held and are counted so; the rest is flushed."""

@@ -56,7 +56,7 @@ def trace(settings: Settings, id: str, her: str, since: str, until: str, limit: 
         if number:
             write()
         for line in speak.message(item):
-            write(line)
+            speak.write(line)
     if document["truncated"]:
         say(speak("truncated"))
 
@@ -89,10 +89,10 @@ def pending(settings: Settings, her: str, since: str, limit: int | None) -> None
     if not document["receivers"]:
         write(speak("none_pending"))
     for receiver in document["receivers"]:
-        write(speak.receiver(receiver))
+        speak.write(speak.receiver(receiver))
     for item in document["items"]:
-        write(f"  {speak.head(item)}")
-        write(f"    {speak.sentence(item)}")
+        speak.write(speak.head(item), "  ")
+        speak.write(speak.sentence(item), "    ")
     if document["truncated"]:
         say(speak("truncated"))
 
@@ -104,7 +104,8 @@ class _Speech:
         from zoneinfo import ZoneInfo
 
         self._lang = settings.language()
-        self._zone = ZoneInfo(str(settings.raw_config().get("timezone", "Europe/Oslo")))
+        self._zone = ZoneInfo("UTC" if settings.utc else settings.timezone())
+        self._iso = settings.iso
 
     def __call__(self, key: str, **fields: Any) -> str:
         from csirt.messages import text
@@ -112,6 +113,14 @@ class _Speech:
 
         safe = {name: terminal(value) if isinstance(value, str) else value for name, value in fields.items()}
         return text(f"messages.{key}", self._lang, **safe)
+
+    def write(self, line: str, indent: str = "") -> None:
+        """A line within 80 columns."""
+        from csirt.cli.casescreen import fold
+
+        own = indent + " " * (len(line) - len(line.lstrip()))
+        for folded in fold(line.strip(), own, own + "    "):
+            write(folded)
 
     def message(self, item: dict[str, Any]) -> list[str]:
         """A headline, the sentence for the caller, one line per hop."""
@@ -166,6 +175,8 @@ class _Speech:
 
     def clock(self, time: str, day: Any = None, *, seconds: bool = False) -> str:
         """`09:12`, with the date unless it is `day`; the zone when the date is shown."""
+        if self._iso:
+            return time
         local = self._local(time)
         shown = local.strftime("%H:%M:%S" if seconds else "%H:%M")
         return shown if local.date() == day else local.strftime("%Y-%m-%d ") + shown + local.strftime(" %Z")

@@ -35,9 +35,10 @@ def routes(settings: Settings, case: str, at: str) -> int:
       csirt notify routes
       csirt notify routes --case C-2026-0412 --at 2026-12-24T23:00+01:00
     """
+    from csirt.cli import caselast
     from csirt.cli.lists import write_list
 
-    document = settings.client().call("notify.routes", case=case, at=at)
+    document = settings.client().call("notify.routes", case=caselast.named(settings, case), at=at)
     columns = ("id", "match", "contacts")
     cells = {"match": lambda value: value or "*", "contacts": lambda value: ", ".join(value) or _nobody(settings)}
     write_list(settings, document, columns, noun="notify", cells=cells, empty="notify.none_routed")
@@ -99,7 +100,9 @@ def ack(settings: Settings, case: str) -> None:
       csirt notify ack C-2026-0412
       csirt notify ack c-2026-0412 --json
     """
-    document = settings.client().call("notify.ack", case=case)
+    from csirt.cli import caselast
+
+    document = settings.client().call("notify.ack", case=caselast.named(settings, case))
     if settings.as_json:
         write_json(document)
     else:

@@ -131,15 +131,18 @@ def _report(settings: Settings, schema: str, count: int, problems: list[Problem]
         items = [problem.as_dict() for problem in problems]
         write_json({"schema": schema, "parsers": count, "errors": errors, "count": len(items), "items": items, **more})
         return 1 if errors else 0
-    for problem in problems:
-        say(str(problem))
-    examples = more.get("examples", [])
+    examples = more.get("examples")
+    if examples is None:
+        write_rows([problem] for problem in problems)
+    else:
+        for problem in problems:
+            say(str(problem))
     from csirt.messages import text
 
     lang = settings.language()
     write_rows(
         [text("parsers.passed" if item["passed"] else "parsers.failed", lang), item["parser"], item["name"]]
-        for item in examples
+        for item in examples or ()
     )
     say(text("parsers.said", lang, count=count, errors=errors, warnings=len(problems) - errors))
     return 1 if errors else 0

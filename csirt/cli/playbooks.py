@@ -239,11 +239,9 @@ def undo(settings: Settings, name: str, reason: str, dry_run: bool) -> None:
 
 
 def _case(settings: Settings, name: str) -> str:
-    if name != "@last":
-        return name
     from csirt.cli import caselast
 
-    return caselast.last(settings)
+    return caselast.named(settings, name)
 
 
 def _done(settings: Settings, document: dict[str, Any], what: str) -> None:

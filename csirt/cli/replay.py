@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from csirt.cli.command import command
 from csirt.cli.common import Settings, say, shared, write_json, write_rows
+
+if TYPE_CHECKING:
+    from csirt.app import App
 
 
 @command()
@@ -32,6 +36,7 @@ def replay(settings: Settings, files: tuple[str, ...], parser: str, kind: str, b
       csirt replay mail.log --parser postfix --store /srv/case-17 --json
     """
     from csirt.app import App
+    from csirt.cli.progress import progress
     from csirt.config import load
     from csirt.errors import Usage
     from csirt.logs import configure
@@ -48,7 +53,8 @@ def replay(settings: Settings, files: tuple[str, ...], parser: str, kind: str, b
         config.stores.batch_rows = batch_rows
     app = App(config, store_directory=Path(settings.store))
     try:
-        result = run(app, [Path(file) for file in files], kind=kind, parser=parser, configured=name is not None)
+        with progress(settings, "replay.progress", lambda: _numbers(app)):
+            result = run(app, [Path(file) for file in files], kind=kind, parser=parser, configured=name is not None)
     finally:
         app.close()
     if settings.as_json:
@@ -63,3 +69,9 @@ def replay(settings: Settings, files: tuple[str, ...], parser: str, kind: str, b
         counts = {name: result[name] for name in ("events", "alerts", "incidents")}
         say(text("replay.done", lang, store=settings.store, **counts))
     return 0
+
+
+def _numbers(app: App) -> dict[str, int]:
+    """How far the pipeline is."""
+    done = {str(stage["name"]): stage for stage in app.metrics.stages()}
+    return {"read": int(str(done["decode"]["in"])), "events": int(str(done["stores"]["in"]))}

@@ -25,12 +25,9 @@ def report() -> None:
 
 
 def _case(settings: Settings, name: str) -> str:
-    """`@last` is known to this side only."""
-    if name != "@last":
-        return name
     from csirt.cli import caselast
 
-    return caselast.last(settings)
+    return caselast.named(settings, name)
 
 
 @report.command()
@@ -118,7 +115,7 @@ def list_(settings: Settings, case: str, member: str) -> None:
     """
     from csirt.cli.lists import write_list
 
-    document = settings.client().call("report.list", case=_case(settings, case), member=member)
+    document = settings.client().call("report.list", case=_case(settings, case) if case else "", member=member)
     columns = ("id", "case", "member", "lang", "tlp", "issued", "by", "path")
     screen = ("id", "tlp", "issued", "by")
     write_list(settings, document, columns, noun="report", screen=screen, empty="report.none")

@@ -18,6 +18,7 @@ HARMLESS = {"ignored"}  # lines a parser knows and does not want
 SILENT = 6 * HOUR  # since a source's last event
 STALE = 30 * SECOND  # since a receiver of another process last wrote its counters
 HELD_BACK = 10 * MINUTE  # by which a source's event time may lag behind the present, beside the lateness
+UNTOLD = HOUR  # how long a notification that could not be delivered is a trouble of now
 BEHIND = MINUTE  # from receipt to commit
 LOSSES = {"sequence_lost": "exporter_sequence", "malformed": "exporter_malformed", "expired": "exporter_expired"}
 
@@ -49,7 +50,7 @@ def troubles(
     if document["live"]:
         found += _receivers(document, clock) + _deaf(document, config, store, clock)
     found += _behind(document) + _dropping(document, lately)
-    failed = int(store.count("notification", {"state": "failed"}))
+    failed = int(store.count("notification", {"state": "failed", "updated__gte": clock.now() - UNTOLD}))
     if failed:
         found.append(_trouble("dropping", "notifications", "notify", count=failed, recent=failed))
     return sorted(found, key=order)

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from csirt.cli import COMMANDS, main
-from tests.demonet import SCHEMAS, Network, copy, validate
+from tests.demonet import SCHEMAS, Network, copy, pager, validate
 from tests.live import daemon
 
 # Words after `csirt`; {…} are filled from the network. Exit codes other than 0 are named.
@@ -128,7 +128,7 @@ def names(network: Network) -> dict[str, str]:
 @pytest.fixture
 def served(network: Network) -> Iterator[Network]:
     """The same with its daemon running."""
-    with daemon(network.config, network.socket, log=network.place / "again.log"):
+    with pager(network), daemon(network.config, network.socket, log=network.place / "again.log"):
         yield network
 
 

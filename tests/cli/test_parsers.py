@@ -80,8 +80,8 @@ def test_examples_are_required_of_both_kinds(mine: Path, capsys: pytest.CaptureF
 def test_check_prints_problems_and_exits_1(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line per problem; the good ones are counted."""
     (mine / "bad.yml").write_text(PARSER.replace("mine", "bad").replace("kind: text", "kind: txt"))
-    code, _, err = run(["check", str(mine)], capsys)
-    assert code == 1 and f"{mine / 'bad.yml'}:4:" in err and "1 parsers, 1 errors" in err
+    code, out, err = run(["check", str(mine)], capsys)
+    assert code == 1 and f"{mine / 'bad.yml'}:4:" in out and "1 parsers, 1 errors" in err
 
 
 def test_a_path_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demonet import Network, copy
+from tests.demonet import Network, copy, pager
 from tests.live import daemon
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     found = copy(tmp_path_factory, "docs")
     for name in ("rules", "parsers", "playbooks", "docs"):
         (found.place / name).symlink_to(ROOT / name)
-    with daemon(found.config, found.socket, log=found.place / "again.log"):
+    with pager(found), daemon(found.config, found.socket, log=found.place / "again.log"):
         yield found
 
 
@@ -63,7 +63,9 @@ def test_every_command_in_the_docs_works(network: Network) -> None:
             expected = int(match.group(1)) if (match := re.fullmatch(r"exits (\d+)", comment)) else 0
             done = network.run(*shlex.split(command)[1:])
             if done.returncode != expected:
-                failures.append(f"{page.name}:{line}: {command}: exit {done.returncode}: {done.stderr.strip()[:300]}")
+                failures.append(
+                    f"{page.name}:{line}: {command}: exit {done.returncode}: {done.stderr.strip()[:300]} {done.stdout[-900:]}"
+                )
     assert not failures, "\n".join(failures)
 
 
