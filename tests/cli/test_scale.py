@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -36,15 +37,24 @@ def fill(store: Path, number: int, waiting: int = OPEN) -> None:
     opened.close()
 
 
-def seconds(*words: str) -> float:
-    """The quickest of five runs of a command."""
-    best = 1e9
+def cost(*words: str) -> tuple[float, float]:
+    """Seconds on the clock and of the processor: the least of five runs of a command, each by itself."""
+    wall = processor = 1e9
     for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         begin = time.perf_counter()
         done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
-        best = min(best, time.perf_counter() - begin)
+        wall = min(wall, time.perf_counter() - begin)
         assert done.returncode == 0, done.stderr
-    return best
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        processor = min(processor, used)
+    return wall, processor
+
+
+def seconds(*words: str) -> float:
+    """The quickest of five runs of a command, by the clock."""
+    return cost(*words)[0]
 
 
 def interpreter() -> float:
@@ -60,7 +70,7 @@ def test_lists_answer_quickly(tmp_path: Path, number: int) -> None:
     config = tmp_path / "csirt.toml"
     config.write_text(f'state = "{state}"\n[control]\nsocket = "{tmp_path / "csirt.sock"}"\n[health]\nlisten = ""\n')
     limit = interpreter()
-    assert seconds("-m", "csirt", "--help") <= limit
+    assert cost("-m", "csirt", "--help")[1] <= limit  # of the processor: it waits for nothing
     with daemon(config, tmp_path / "csirt.sock", log=tmp_path / "log"):
         assert seconds("-m", "csirt", "--socket", str(tmp_path / "csirt.sock"), "cases", "list") <= 2 * limit
 
@@ -69,9 +79,12 @@ def test_lists_answer_quickly(tmp_path: Path, number: int) -> None:
 def test_a_store_without_a_daemon_answers_as_quickly(
     tmp_path: Path, number: int, waiting: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--store DIR` opens and owns the store and audits the look; that takes at most as long again."""
+    """`--store DIR` opens and owns the store and audits the look, within the same limit but for waiting: the disk takes
+    the audit's entry in its own time, and so much is only bounded."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "seen"))
     fill(tmp_path / "store", number, waiting)
     limit = interpreter()
     for words in ((), ("cases", "list"), ("cases", "show", f"{number - 1:032x}")):
-        assert seconds("-m", "csirt", "--store", str(tmp_path / "store"), *words) <= 4 * limit, words
+        wall, processor = cost("-m", "csirt", "--store", str(tmp_path / "store"), *words)
+        assert processor <= 2 * limit, words
+        assert wall <= 10 * limit, words
