@@ -74,7 +74,7 @@ class Analyst:
         windows = self._current(store)
         pending = [blob for blob in pending if blob.least <= until]
         due = pc.less_equal(table.column("time"), until)
-        now = table.filter(due)
+        now = table if pc.all(due).as_py() else table.filter(due)
         later = pa.concat_tables([_after(blob, until) for blob in pending]) if pending else now.slice(0, 0)
         try:
             changes = windows.advance(now, until)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from csirt.model.chunk import Position
 from csirt.pipeline import Feed
 from csirt.sources.base import Input, Source
 from csirt.sources.files import open_file
+from csirt.sources.watch import sha256
 
 
 class Files:
@@ -50,7 +50,7 @@ def run(
     configs: dict[str, SourceConfig] = {}
     opened: list[tuple[Path, Source]] = []
     for path in files:
-        probe = _open(path, kind, parser, app)
+        probe = open_file(path, kind=kind, parser=parser, config=app.config)
         opened.append((path, probe))
         group = groups.setdefault(probe.id, Files(probe.id, probe.kind))
         group.files.append(probe)
@@ -65,7 +65,7 @@ def run(
     report = []
     for path, source in opened:
         events = sum(_events(store, item) for item in source.inputs())
-        report.append({"sha256": _sha256(path), "already": before[path], "events": events})
+        report.append({"sha256": sha256(path), "already": before[path], "events": events})
     return {
         "schema": "csirt.replay/1",
         "files": report,
@@ -73,17 +73,6 @@ def run(
         "alerts": store.count("alert"),
         "incidents": store.count("incident", {"merged_into": ""}),
     }
-
-
-def _open(path: Path, kind: str, parser: str, app: App) -> Source:
-    """The file as a source; a log's parser is seen by its first byte when it is not named: NDJSON or syslog text."""
-    probe = open_file(path, kind=kind, parser=parser, config=app.config)
-    if probe.kind not in ("log", "syslog"):
-        return probe
-    with path.open("rb") as handle:
-        json = handle.read(1) == b"{"
-    name = parser or ("msh" if json else "postfix")
-    return open_file(path, kind=probe.kind, parser=name, source_id=f"{probe.kind}-{name}", config=app.config)
 
 
 def _distinct(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -119,11 +108,6 @@ def _lookup(store: Any, item: Input) -> Callable[[str], Position | None]:
 def _events(store: Any, item: Input) -> int:
     position = item.resolve(_lookup(store, item)) or store.find_input(item.fingerprint)
     return int(position.extra.get("events", 0)) if position else 0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _state_folder(store: Path) -> Path:

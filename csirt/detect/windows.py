@@ -311,7 +311,7 @@ def _split(hits: pa.Table) -> dict[str, pa.Table]:
     codes = np.asarray(encoded.indices.to_numpy())
     order = np.argsort(codes, kind="stable")
     cuts = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1)).tolist()
-    table = hits.take(pa.array(order))
+    table = hits.combine_chunks().take(pa.array(order))
     return {
         name: table.slice(left, right - left)
         for name, left, right in zip(encoded.dictionary.to_pylist(), cuts, cuts[1:], strict=False)

@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 import stat
+from functools import lru_cache
 from pathlib import Path
 
 from csirt.clock import Clock
@@ -82,7 +83,7 @@ class Contents:
         self._known: dict[Key, str] = {}
 
     def fingerprint(self, path: Path, key: Key) -> str:
-        """BLAKE2b of the content, 32 hex digits. Raises OSError."""
+        """The digest of the content, 32 hex digits. Raises OSError."""
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = content(path)
@@ -90,6 +91,17 @@ class Contents:
 
 
 def content(path: Path) -> str:
-    """BLAKE2b-128 of a file's content in hex, read in pieces. Raises OSError."""
+    """What names a file's content: the first 128 bits of its SHA-256 in hex. Raises OSError."""
+    return sha256(path)[:32]
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content in hex, read in pieces, and once while the file stays as it is. Raises OSError."""
+    found = path.stat()
+    return _sha256(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, *_state: int) -> str:
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -41,8 +41,24 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
 def to_parquet(table: pa.Table) -> pa.Buffer:
     """A table as the bytes of a Parquet file, in memory."""
     sink = pa.BufferOutputStream()
-    pq.write_table(compact(table), sink, row_group_size=ROW_GROUP, **parquet_options(table.schema))
+    pq.write_table(_required(compact(table)), sink, row_group_size=ROW_GROUP, **parquet_options(table.schema))
     return sink.getvalue()
+
+
+def _required(table: pa.Table) -> pa.Table:
+    """The same table, its columns without a null declared so: nothing need be written about which rows have a value."""
+    fields = [
+        field.with_nullable(column.null_count > 0) for field, column in zip(table.schema, table.columns, strict=True)
+    ]
+    return pa.Table.from_arrays(table.columns, schema=pa.schema(fields, metadata=table.schema.metadata))
+
+
+def optional(table: pa.Table) -> pa.Table:
+    """The same table, every column nullable: what a file declares of its own rows says nothing of others."""
+    if all(field.nullable for field in table.schema):
+        return table
+    fields = [field.with_nullable(True) for field in table.schema]
+    return pa.Table.from_arrays(table.columns, schema=pa.schema(fields, metadata=table.schema.metadata))
 
 
 def compact(table: pa.Table) -> pa.Table:

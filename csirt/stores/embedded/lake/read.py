@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from csirt.errors import CsirtError
 from csirt.model import ecs
 from csirt.model.batch import event_ids
-from csirt.stores.embedded.lake.encode import from_ipc
+from csirt.stores.embedded.lake.encode import from_ipc, optional
 from csirt.stores.embedded.lake.parts import Part, parse_id
 
 IDENTITY = ("@timestamp", "csirt.segment", "csirt.ordinal")
@@ -37,7 +37,7 @@ def tables(root: Path, part: Part, columns: set[str] | None = None) -> Iterator[
         with pq.ParquetFile(path) as file:
             names = [name for name in file.schema_arrow.names if columns is None or name in columns]
             for group in range(file.num_row_groups):
-                yield file.read_row_group(group, columns=names, use_threads=False).select(names)
+                yield optional(file.read_row_group(group, columns=names, use_threads=False).select(names))
     except (OSError, pa.ArrowException) as error:
         raise CsirtError(f"{path}: the event file cannot be read ({error}); run `csirt store fsck`") from error
 
@@ -52,7 +52,7 @@ def row_count(root: Path, part: Part) -> int:
 def row_group(path: Path, group: int) -> pa.Table:
     """One row group of a file, all columns."""
     with pq.ParquetFile(path) as file:
-        return file.read_row_group(group, use_threads=False)
+        return optional(file.read_row_group(group, use_threads=False))
 
 
 def between(table: pa.Table, since: int | None, until: int | None) -> pa.Table:
