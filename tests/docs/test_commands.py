@@ -63,9 +63,8 @@ def test_every_command_in_the_docs_works(network: Network) -> None:
             expected = int(match.group(1)) if (match := re.fullmatch(r"exits (\d+)", comment)) else 0
             done = network.run(*shlex.split(command)[1:])
             if done.returncode != expected:
-                failures.append(
-                    f"{page.name}:{line}: {command}: exit {done.returncode}: {done.stderr.strip()[:300]} {done.stdout[-900:]}"
-                )
+                said = f"{done.stderr.strip()[:300]} {done.stdout[-300:]}"
+                failures.append(f"{page.name}:{line}: {command}: exit {done.returncode}: {said}")
     assert not failures, "\n".join(failures)
 
 
