@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csirt.clock import SYSTEM, Clock
-from csirt.config import Config, duration
+from csirt.config import Config, duration, load, taken_over
 from csirt.content import folder
 from csirt.errors import Problem, Usage
 from csirt.metrics import Metrics
@@ -39,8 +39,10 @@ class App:
         store_directory: Path | None = None,
         clock: Clock = SYSTEM,
         metrics: Metrics | None = None,
+        config_file: str | None = None,
     ) -> None:
         self.config, self.clock = config, clock
+        self.config_file = config_file
         self.metrics = metrics or Metrics()
         self.store_directory = store_directory or Path(config.state) / "store"
         self._parts: dict[str, Any] = {}
@@ -104,26 +106,46 @@ class App:
         return problems
 
     def reload(self) -> list[str]:
-        """Read register, rules, playbooks and routes again. A broken register or route table keeps its old version; of
-        rules and playbooks the broken ones are left out. All of it is reported."""
-        notes: list[str] = []
+        """Read the configuration file, register, rules, playbooks and routes again. What has an error keeps its old
+        version as a whole, so that a slip of the pen takes no rule away; all of it is reported."""
+        notes = self._reload_configuration()
         for name, dependents in (
-            ("register", ("enricher",)),
+            ("register", ("enricher", "responder")),
             ("ruleset", ("detector",)),
             ("playbooks", ("responder",)),
-            ("router", ()),
+            ("router", ("deliverer",)),
         ):
+            known = self._left_out.get(name, [])
             try:
                 fresh = self._makers[name]()
             except Usage as error:
                 notes.append(f"{name} not reloaded: {error.message}")
                 continue
-            notes += [str(problem) for problem in self._left_out.get(name, ())]
+            broken = [str(problem) for problem in self._left_out.get(name, ())]
+            notes += broken
+            if name in self._parts and set(broken) - {str(problem) for problem in known}:
+                self._left_out[name] = known
+                notes.append(f"{name} not reloaded: the old ones stay until this is mended")
+                continue
             with self._lock:
                 self._parts[name] = fresh
-                for dependent in (*dependents, *(("responder",) if name == "register" else ())):
+                for dependent in dependents:
                     self._parts.pop(dependent, None)
-        return notes
+        routes: list[str] = self.part("router").check()
+        return notes + routes
+
+    def left_out(self) -> dict[str, list[Problem]]:
+        """Rules and playbooks that do not run because they are broken, by component."""
+        return {name: list(problems) for name, problems in self._left_out.items() if problems}
+
+    def _reload_configuration(self) -> list[str]:
+        if self.config_file is None:
+            return []
+        try:
+            self.config, waiting = taken_over(self.config, load(self.config_file))
+        except Usage as error:
+            return [f"configuration not reloaded: {error.message}"]
+        return [f"{key} changed: it takes effect at the next start" for key in waiting]
 
     def rule_folders(self) -> list[Path]:
         """The shipped rules, then the configured folders."""

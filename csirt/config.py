@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from csirt.errors import Usage
 from csirt.model.principal import ROLES
@@ -334,6 +334,37 @@ def load(path: str | Path | None) -> Config:
     if problems:
         raise Usage("\n".join(f"{name}: {problem}" for problem in problems))
     return config
+
+
+def taken_over(old: Config, new: Config) -> tuple[Config, list[str]]:
+    """What a reload makes of a changed file: the configuration from now on, and the keys that wait for a restart.
+
+    Users, register, rules, playbooks, people, reports, language and retention change at once; what is open or
+    listening (sockets, sources, decoders, the store) and what decides in which order things are seen stays."""
+    config = replace(
+        old,
+        language=new.language,
+        control=replace(old.control, users=new.control.users),
+        enrich=new.enrich,
+        detect=replace(new.detect, **{name: getattr(old.detect, name) for name in _AT_START}),
+        respond=new.respond,
+        notify=new.notify,
+        report=new.report,
+        retention=new.retention,
+    )
+    waiting: list[str] = []
+    for section in fields(Config):
+        now: Any = getattr(config, section.name)
+        wanted: Any = getattr(new, section.name)
+        if now == wanted:
+            continue
+        keys = [item.name for item in fields(wanted)] if is_dataclass(wanted) else []
+        changed = [key for key in keys if getattr(now, key) != getattr(wanted, key)]
+        waiting += [f"{section.name}.{key}" for key in changed] or [section.name]
+    return config, waiting
+
+
+_AT_START = ("lateness", "idle_after", "regex_budget")
 
 
 def _line_of(text: str, path: tuple[str, ...]) -> int:

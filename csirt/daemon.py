@@ -74,11 +74,14 @@ class Daemon:
         return self.exit_code
 
     def reload(self) -> list[str]:
-        """Ask for a reload at the next turn; what could not be read is logged and keeps its old version."""
+        """Read configuration and content again; what has an error is logged and keeps its old version."""
         notes = self.app.reload()
+        if self._server is not None:
+            self._server.control = self.app.config.control
         for note in notes:
             LOG.warning("%s", note)
         self._note("reload", {"problems": notes})
+        LOG.info("reloaded: %s", self._inventory())
         return notes
 
     def context(self, principal: Principal, lang: str) -> Context:

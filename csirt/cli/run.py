@@ -28,7 +28,7 @@ def run(settings: Settings, once: bool, verbose: bool) -> int:
     from csirt.logs import configure
 
     configure(logging.DEBUG if verbose else logging.INFO)
-    app = App(load(settings.config_file()))
+    app = App(load(settings.config_file()), config_file=settings.config_file())
     if settings.store:
         from pathlib import Path
 

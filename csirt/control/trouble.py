@@ -69,6 +69,10 @@ def pipeline(daemon: Any, config: Config, clock: Clock) -> list[dict[str, Any]]:
         found.append(_trouble("stopped", "no_turn", "pipeline", seconds=stalled))
     if daemon.waiting:
         found.append(_trouble("stopped", "waiting", "pipeline", reason=daemon.waiting))
+    found += [
+        _trouble("deaf", "left_out", name, count=len(problems), reason=str(problems[0]))
+        for name, problems in daemon.app.left_out().items()
+    ]
     slowest = daemon.pipeline.watermark.slowest(clock.monotonic()) if daemon.pipeline else None
     if slowest is not None:
         offsets = [abs(duration(exporter.clock_offset)) for exporter in config.decode.exporters]
