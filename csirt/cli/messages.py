@@ -101,10 +101,10 @@ class _Speech:
     """Documents as sentences in the language asked for, every piece of foreign text made safe."""
 
     def __init__(self, settings: Settings) -> None:
-        from zoneinfo import ZoneInfo
+        from csirt.cli.times import zone
 
         self._lang = settings.language()
-        self._zone = ZoneInfo("UTC" if settings.utc else settings.timezone())
+        self._zone = zone("UTC" if settings.utc else settings.timezone())
         self._iso = settings.iso
 
     def __call__(self, key: str, **fields: Any) -> str:

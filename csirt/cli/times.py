@@ -7,7 +7,16 @@ from zoneinfo import ZoneInfo
 
 from csirt.cli.common import Settings
 from csirt.clock import DAY, HOUR, MINUTE, SECOND, SYSTEM, parse_iso
+from csirt.errors import Usage
 from csirt.messages import text
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of that name. Raises Usage."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise Usage(f"timezone: {name!r} is no time zone") from error
 
 
 class Times:
@@ -15,7 +24,7 @@ class Times:
 
     def __init__(self, settings: Settings) -> None:
         self._iso = settings.iso
-        self._zone = ZoneInfo("UTC" if settings.utc else settings.timezone())
+        self._zone = zone("UTC" if settings.utc else settings.timezone())
         self._lang = settings.language()
         self._now = SYSTEM.now()
 
