@@ -41,10 +41,16 @@ def correlate(
         since = min(change.alert.first for change in changes) - window_us
         until = max(change.alert.last for change in changes) + window_us
         for incident in candidates(wanted, since, until):
-            fold.hold(incident.model_copy(deep=True))
+            fold.hold(_copied(incident))
     for change in sorted(changes, key=_order):
         fold.take(change.alert)
     return [fold.held[key].finish(names or {}) for key in sorted(fold.changed)]
+
+
+def _copied(incident: Incident) -> Incident:
+    """A copy whose lists may grow; what is in them does not change."""
+    lists = {name: list(value) for name, value in incident if isinstance(value, list)}
+    return incident.model_copy(update=lists)
 
 
 def _order(change: AlertChange) -> tuple[int, str, bool, int, int]:

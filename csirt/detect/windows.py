@@ -32,6 +32,7 @@ from csirt.model.records import SAMPLE_EVENTS
 VERSION = 2
 MAX_GROUPS = 100_000
 MAX_HELD = 2_000_000
+MAX_CHUNKS = 64  # pieces a table of held hits may lie in
 
 _OPERATORS: dict[str, Callable[[Array, float], Array]] = {
     "lt": np.less,
@@ -134,12 +135,14 @@ class Windows:
     # -- event_count, value_count ---------------------------------------------------------------------------------
 
     def _count(self, item: Correlation, new: pa.Table, until: int, changes: dict[str, AlertChange]) -> None:
-        held = self._held.pop(item.id, none())
+        held = self._held.get(item.id, none())
+        self._hold(item, pa.concat_tables([held, new]), until)
         if not new.num_rows:
-            self._hold(item, held, until)
             return
         # Groups without a new hit have nothing to say; their hits only grow older.
         touched = pc.is_in(held.column("group"), value_set=new.column("group").unique())
+        if self._until is not None:
+            touched = pc.and_(touched, pc.greater(held.column("time"), self._until - item.timespan))
         both = pa.concat_tables([held.filter(touched), new])
         is_new = pa.array(np.arange(both.num_rows) >= both.num_rows - new.num_rows)
         table, groups, times, events = fold.ordered(both.append_column("new", is_new), "group")
@@ -153,7 +156,6 @@ class Windows:
         for operator, bound in item.bounds:
             fires &= _OPERATORS[operator](numbers, bound)
         self._fire(item, table.drop_columns(["new"]), groups, times, starts, fresh, np.flatnonzero(fires), changes)
-        self._hold(item, pa.concat_tables([held.filter(pc.invert(touched)), table.drop_columns(["new"])]), until)
 
     def _fire(
         self,
@@ -197,13 +199,23 @@ class Windows:
             _change(changes, grown, item.meta, opened, int(times[firsts[index] if opened else lasts[index]]))
 
     def _hold(self, item: Correlation, table: pa.Table, until: int) -> None:
-        """Keep the hits a later window can still reach, within bounds."""
-        kept = table.filter(pc.greater(table.column("time"), until - item.timespan)).combine_chunks()
+        """Keep the hits a later window can still reach, within bounds. Others leave when they are many: copying what
+        stays for every step would cost more than all the rest."""
+        open_ = pc.greater(table.column("time"), until - item.timespan)
+        reached = int(pc.sum(open_).as_py() or 0)
+        kept = table
+        if (
+            reached * 2 < table.num_rows
+            or table.num_rows > self._max_held
+            or len(kept.column("time").chunks) > MAX_CHUNKS
+        ):
+            kept = table.filter(open_).combine_chunks()
         if kept.num_rows > self._max_held:
             newest = np.sort(np.argsort(np.asarray(kept.column("time").to_numpy()), kind="stable")[-self._max_held :])
             self.dropped["hits"] += kept.num_rows - self._max_held
             kept = kept.take(pa.array(newest))
-        if kept.num_rows > self._max_groups:
+        if kept.num_rows > self._max_groups and pc.count_distinct(kept.column("group")).as_py() > self._max_groups:
+            kept = kept.filter(pc.greater(kept.column("time"), until - item.timespan)).combine_chunks()
             codes, times = fold.ranks(kept.column("group")), np.asarray(kept.column("time").to_numpy())
             count = int(codes.max()) + 1
             if count > self._max_groups:
@@ -212,10 +224,17 @@ class Windows:
                 stale = np.argsort(latest, kind="stable")[: count - self._max_groups]
                 self.dropped["groups"] += len(stale)
                 kept = kept.filter(pa.array(~np.isin(codes, stale)))
-        if kept.num_rows:
+        if reached:
             self._held[item.id] = kept
         else:
             self._held.pop(item.id, None)
+
+    def _reached(self, name: str) -> pa.Table:
+        """The held hits of a correlation that a later window can still reach."""
+        table, item = self._held[name], self._correlations[name]
+        if item.type == "absence" or self._until is None:
+            return table
+        return table.filter(pc.greater(table.column("time"), self._until - item.timespan))
 
     # -- absence --------------------------------------------------------------------------------------------------
 
@@ -261,20 +280,21 @@ class Windows:
 
     def state(self) -> bytes:
         """Everything a restart needs; the same steps always give the same bytes."""
-        held = sorted(self._held)
+        held = {name: self._reached(name) for name in sorted(self._held)}
         header = {
             "version": VERSION,
             # Without anything open, when the last step was says nothing: an idle daemon's state does not change.
             "until": self._until if self._open or self._held else None,
             "dropped": dict(sorted(self.dropped.items())),
             "open": [self._open[key].as_dict() for key in sorted(self._open)],
-            "held": [[name, self._held[name].num_rows] for name in held],
+            "held": [[name, table.num_rows] for name, table in held.items()],
         }
         head = orjson.dumps(header)  # keys as they are: an alert's entities are in order of appearance
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, HITS) as writer:
+        # Hits of some minutes, written at every step: mostly repeated text, so a tenth of it is left.
+        with pa.ipc.new_stream(sink, HITS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
             if held:
-                writer.write_table(pa.concat_tables([self._held[name] for name in held]).combine_chunks())
+                writer.write_table(pa.concat_tables(list(held.values())).combine_chunks())
         return len(head).to_bytes(8, "big") + head + bytes(sink.getvalue())
 
     def _restore(self, state: bytes) -> None:
