@@ -25,6 +25,7 @@ from csirt.recent import Recent
 LOG = logging.getLogger("csirt.daemon")
 PAUSE = 0.2
 RETRY = 1.0
+PATIENCE = 5.0  # seconds for the jobs at work to end when the daemon stops
 STALLED = 60.0  # seconds without a finished turn: the watchdog is no longer fed
 FATAL_EXIT = 74  # EX_IOERR: the disk refused a sync; systemd restarts us and we recover from the last commit
 
@@ -45,6 +46,7 @@ class Daemon:
         self._server: Server | None = None
         self._health: HealthServer | None = None
         self._scheduler: Any = None
+        self._busy: set[str] = set()  # jobs at work
         self._warn = RateLimited(LOG)
 
     def run(self, *, once: bool = False) -> int:
@@ -71,6 +73,11 @@ class Daemon:
             LOG.info("stopping")
         finally:
             self._stop()
+        if self._busy:
+            # A relay that does not answer, a long merge: what it was about to do is settled or swept at the next start.
+            LOG.warning("not waiting for the job %s", ", ".join(sorted(self._busy)))
+            logging.shutdown()
+            os._exit(self.exit_code)
         return self.exit_code
 
     def reload(self) -> list[str]:
@@ -156,6 +163,7 @@ class Daemon:
         """A job that fails is logged and counted, and runs again at its next time."""
 
         def run() -> None:
+            self._busy.add(name)
             try:
                 work()
             except CsirtError as error:  # its sentence says all there is to know
@@ -164,6 +172,8 @@ class Daemon:
             except Exception:
                 LOG.exception("the job %s failed", name)
                 self.app.metrics.count("csirt_job_failures_total", job=name)
+            finally:
+                self._busy.discard(name)
 
         return run
 
@@ -225,7 +235,10 @@ class Daemon:
         for receiver in self.receivers:
             receiver.stop()
         if self._scheduler is not None:
-            self._scheduler.shutdown(wait=True)
+            self._scheduler.shutdown(wait=False)
+            deadline = self.app.clock.monotonic() + PATIENCE
+            while self._busy and self.app.clock.monotonic() < deadline:
+                self.app.clock.sleep(0.02)
         if self._server is not None:
             self._server.close()
         if self._health is not None:

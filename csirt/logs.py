@@ -35,5 +35,6 @@ def configure(level: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("apscheduler", "numba", "asyncio", "pyshark"):
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a job still works when it is due again is no news
+    for noisy in ("numba", "asyncio", "pyshark"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,11 @@ from csirt.clock import SYSTEM
 from csirt.control import trouble
 from csirt.daemon import Daemon
 from csirt.errors import Unreachable
+from csirt.model.records import Notification
+from csirt.stores.base import Commit
+from csirt.stores.embedded import open_embedded
 from csirt.watermark import Watermark
+from tests.stores import build
 
 
 class Turns:
@@ -84,3 +91,48 @@ def test_a_source_that_holds_event_time_back_is_named(daemon: Daemon) -> None:
     turns.watermark.saw("relay", SYSTEM.now(), SYSTEM.monotonic())
     assert turns.troubles() == []
     daemon.app.close()
+
+
+def test_stopping_does_not_wait_for_a_relay_that_does_not_answer(tmp_path: Path) -> None:
+    """SIGTERM while a mail is being sent ends the daemon within ten seconds with exit code 0; the notification is
+    sent again under its id at the next start, for nobody knows whether it arrived."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        path = tmp_path / "csirt.toml"
+        path.write_text(
+            f"""state = "{tmp_path}/state"
+[control]
+socket = "{tmp_path}/s.sock"
+[notify]
+smtp = "127.0.0.1:{silent.getsockname()[1]}"
+timeout = "60s"
+[[notify.contacts]]
+name = "duty"
+channel = "mail"
+address = "duty@csirt.example"
+[[notify.routes]]
+name = "all"
+contacts = ["duty"]
+[health]
+listen = ""
+"""
+        )
+        case, events = build.opened("a")
+        with open_embedded(tmp_path / "state" / "store", clock=SYSTEM) as store:
+            waiting = Notification(id="n" * 32, case=case.id, route="all", channel="mail", recipient="duty")
+            store.commit(Commit(cases=[case], case_events=events, notifications=[waiting]))
+        command = [sys.executable, "-m", "csirt", "run", "--config", str(path)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            began = SYSTEM.monotonic()
+            process.terminate()
+            assert process.wait(30) == 0
+            assert SYSTEM.monotonic() - began < 10
+            assert process.stderr is not None and "not waiting for the job deliver" in process.stderr.read()
+            connection.close()
+    with open_embedded(tmp_path / "state" / "store", clock=SYSTEM) as store:
+        found = store.get("notification", "n" * 32)
+        assert found is not None and found["state"] == "sending"
+        assert [entry.action for entry in store.audit()] == ["daemon.start", "daemon.stop"]
