@@ -64,7 +64,7 @@ def read_yaml(
 
 
 def read_bytes(path: Path, *, root: Path | None = None, max_bytes: int = MAX_BYTES) -> bytes:
-    """A content file's bytes, bounded. Raises BadContent when it cannot be read, is too large or lies outside `root`."""
+    """A content file's bytes, bounded. Raises BadContent when it cannot be read, is too large or outside `root`."""
     name = str(path)
     try:
         real = path.resolve(strict=True)

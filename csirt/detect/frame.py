@@ -143,6 +143,7 @@ COMPUTED: dict[str, Callable[[BatchFrame], Column | None]] = {
     "related.ip": _related,
 }
 
+
 def fields(dataset: str) -> frozenset[str]:
     """Every field a rule may name for that dataset; empty for a dataset no source makes yet."""
     schema = ecs.DATASETS.get(dataset)
