@@ -25,7 +25,7 @@ def messages() -> None:
 @messages.command("trace")
 @click.argument("id", required=False, default="")
 @click.option("--her", default="", metavar="HER-ID", help="Messages from or to this HER-id.")
-@click.option("--since", default="", metavar="TIME", help="How far back to look (default 7d).")
+@click.option("--since", default="", metavar="TIME", help="How far back to look (default: 7d before the last event).")
 @click.option("--until", default="", metavar="TIME", help="Up to when.")
 @click.option("--limit", type=click.IntRange(1), default=None, help="At most so many messages.")
 @shared
@@ -63,7 +63,7 @@ def trace(settings: Settings, id: str, her: str, since: str, until: str, limit: 
 
 @messages.command("pending")
 @click.option("--her", default="", metavar="HER-ID", help="Only this receiver.")
-@click.option("--since", default="", metavar="TIME", help="How far back to look (default 7d).")
+@click.option("--since", default="", metavar="TIME", help="How far back to look (default: 7d before the last event).")
 @click.option("--limit", type=click.IntRange(1), default=None, help="At most so many messages.")
 @shared
 def pending(settings: Settings, her: str, since: str, limit: int | None) -> None:

@@ -11,12 +11,13 @@ import pytest
 
 from csirt.cli import common, main
 from csirt.cli import messages as command
-from csirt.clock import Frozen, iso, parse_iso
+from csirt.clock import DAY, Frozen, iso, parse_iso
 from csirt.config import Config
 from csirt.control.verbs import Context, call
 from csirt.errors import CsirtError, NotFound, Usage
 from csirt.messages import text as say
 from csirt.model.batch import Batch
+from csirt.model.chunk import Position
 from csirt.model.principal import Principal
 from csirt.secrets import key_file
 from tests.conform import check
@@ -79,10 +80,17 @@ class Store:
 
     def __init__(self) -> None:
         self.audit: list[Any] = []
+        self.states: dict[str, bytes] = {}
         self.batches: list[Batch] = []
         for name, lines in (("msh", handler_log()), ("postfix", relay_log())):
             decode = logs.decoder(name)
             self.batches += decode.decode(logs.chunk(list(lines))).batches + decode.finish().batches
+
+    def positions(self) -> list[Position]:
+        return [Position("msh", "f")]
+
+    def state(self, key: str) -> bytes | None:
+        return self.states.get(key)
 
     def append_audit(self, entries: list[Any]) -> None:
         self.audit += entries
@@ -102,9 +110,10 @@ class Desk:
         self.store = Store()
         self.config = Config(state=str(folder))
         self.role = "analyst"
+        self.now = NINE + 48 * MINUTE * 1_000_000
 
     def call(self, verb: str, **arguments: Any) -> Any:
-        clock = Frozen(NINE + 48 * MINUTE * 1_000_000)
+        clock = Frozen(self.now)
         who = Principal("anna", 1000, self.role)
         context = Context(self.store, self.config, who, clock, {}.get, "en")  # type: ignore[arg-type]
         return json.loads(json.dumps(call(context, verb, arguments)))
@@ -184,6 +193,15 @@ def test_pending_lists_what_lacks_its_receipt(desk: Desk, capsys: pytest.Capture
     code, out, _ = run(["pending", "--her", "910011"], capsys)
     assert code == 0
     assert out.split("\t")[:5] == [ONE, "2026-03-10T08:12:00Z", "910170", "910011", "Henvisning"]
+
+
+def test_what_an_old_replay_holds_is_shown(desk: Desk) -> None:
+    """Without --since the week before the last event counts, not the week before today: no clock in the answer."""
+    today = desk.call("messages.pending")
+    desk.now += 400 * DAY
+    assert desk.call("messages.pending")["count"] == 0
+    desk.store.states["time:msh"] = json.dumps({"greatest": parse_iso("2026-03-10T09:00:00Z")}).encode()
+    assert desk.call("messages.pending") == today
 
 
 def test_the_documents_keep_to_their_schemas(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from csirt.clock import DAY, iso
@@ -81,12 +82,19 @@ def pending(context: Context, her: str = "", since: str = "", limit: int | None 
 
 
 def _window(context: Context, since: str, until: str) -> tuple[int, int | None]:
-    """Event times to look at: by default the last week."""
+    """Event times to look at: by default the last week the store knows of: an old replay shows what it holds."""
     from csirt.stores.hunt.when import moment
 
     now, zone = context.clock.now(), context.config.timezone
-    start = moment(since, now, zone) if since else now - WINDOW
+    start = moment(since, now, zone) if since else min(_latest(context), now) - WINDOW
     return start, moment(until, now, zone) if until else None
+
+
+def _latest(context: Context) -> int:
+    """The greatest event time any source has come to; now when there is none."""
+    sources = {position.source for position in context.store.positions()}
+    states = [context.store.state(f"time:{source}") for source in sources]
+    return max((int(json.loads(state)["greatest"]) for state in states if state), default=context.clock.now())
 
 
 def _rows(context: Context, dataset: str, since: int, until: int | None) -> pl.DataFrame:
