@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -73,8 +74,20 @@ def copy(factory: pytest.TempPathFactory, name: str) -> Network:
     place = factory.mktemp(name) / "network"
     shutil.copytree(shared / "network", place, ignore=shutil.ignore_patterns("*.sock"))
     config = place / "csirt.toml"
-    config.write_text(config.read_text().replace(str(shared / "network"), str(place)))
+    text = config.read_text().replace(str(shared / "network"), str(place))
+    for old in sorted(set(re.findall(r"127\.0\.0\.1:(\d+)", text))):
+        text = text.replace(f"127.0.0.1:{old}", f"127.0.0.1:{_port()}")
+    config.write_text(text)
     return Network(place)
+
+
+def _port() -> int:
+    """A loopback port that is free for UDP and TCP: copies run at the same time."""
+    with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+        stream.bind(("127.0.0.1", 0))
+        port = int(stream.getsockname()[1])
+        datagram.bind(("127.0.0.1", port))
+    return port
 
 
 def _build(place: Path) -> None:

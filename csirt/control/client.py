@@ -43,20 +43,22 @@ class SocketClient:
                 "or name a store that no daemon owns with --store DIR"
             ) from error
         request = {"verb": verb, "args": args, "as": self._as, "lang": self._lang}
-        connection.sendall(json.dumps(request).encode() + b"\n")
+        try:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            connection.close()
+            raise _lost(error) from error
         return connection.makefile("rb")
 
     def call(self, verb: str, **args: Any) -> Any:
         """One answer."""
         with self._send(verb, args) as answer:
-            return _value(answer.readline())
+            return _value(_line(answer))
 
     def stream(self, verb: str, **args: Any) -> Iterator[Any]:
         """Items until the end."""
         with self._send(verb, args) as answer:
-            for line in answer:
-                if not line.endswith(b"\n"):
-                    break
+            while (line := _line(answer)).endswith(b"\n"):
                 message = json.loads(line)
                 if "item" in message:
                     yield message["item"]
@@ -65,6 +67,20 @@ class SocketClient:
                 else:
                     yield from _stream_error(message)
         raise Unreachable("the daemon closed the connection before the end")
+
+
+def _line(answer: Any) -> bytes:
+    """The next line, or what there is of it. Raises Unreachable when the daemon went away or answers no more."""
+    try:
+        line: bytes = answer.readline()
+    except OSError as error:
+        raise _lost(error) from error
+    return line
+
+
+def _lost(error: OSError) -> Unreachable:
+    reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    return Unreachable(f"the connection to the daemon was lost ({reason}); whether it did what was asked is not known")
 
 
 def _stream_error(message: dict[str, Any]) -> Iterator[Any]:

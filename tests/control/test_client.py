@@ -50,3 +50,21 @@ def test_a_stream_without_its_end_is_said(tmp_path: Path) -> None:
         found.extend(SocketClient(str(tmp_path / "s")).stream("alerts.follow"))
     serve(tmp_path / "t", b'{"item": 1}\n{"end": 1}\n')
     assert list(SocketClient(str(tmp_path / "t")).stream("alerts.follow")) == [1]
+
+
+def test_a_daemon_that_answers_no_more_is_unreachable(tmp_path: Path) -> None:
+    """A connection that is cut, and one on which nothing comes in time: exit code 6, never a traceback."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(tmp_path / "s"))
+    server.listen()
+
+    def cut() -> None:
+        connection, _ = server.accept()
+        connection.close()  # the request is unread: the caller's end is reset
+
+    threading.Thread(target=cut, daemon=True).start()
+    with pytest.raises(Unreachable):
+        SocketClient(str(tmp_path / "s")).call("status.show", text="x" * 1_000_000)
+    with pytest.raises(Unreachable, match="not known"):
+        SocketClient(str(tmp_path / "s"), timeout=0.1).call("status.show")
+    server.close()
