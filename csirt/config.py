@@ -187,7 +187,7 @@ class Respond(Section):
     never_touch_kinds: list[str] = field(default_factory=lambda: ["amk", "legevakt", "laboratory", "hospital"])
     members_per_hour: int = 3
     outbox: str = ""  # default: <state>/outbox
-    expiry: Duration = "4h"
+    expiry: Duration = "8h"  # no containment lasts longer, whatever its playbook says
 
 
 @dataclass(kw_only=True)

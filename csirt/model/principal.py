@@ -10,6 +10,7 @@ RIGHTS: dict[str, frozenset[str]] = {
     "read": frozenset({"reader", "analyst", "lead", "approver", "admin"}),
     "triage": frozenset({"analyst", "lead", "admin"}),
     "approve": frozenset({"approver", "lead", "admin"}),
+    "take_back": frozenset({"analyst", "lead", "approver", "admin"}),
     "notify": frozenset({"analyst", "lead", "operator", "admin"}),
     "report": frozenset({"analyst", "lead", "admin"}),
     "rules": frozenset({"author", "analyst", "lead", "admin"}),

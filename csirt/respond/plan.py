@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from csirt import ids
-from csirt.config import Config
+from csirt.config import Config, duration
 from csirt.model.audit import AuditEntry
 from csirt.model.filter import Filter
 from csirt.model.member import AddressRegister
@@ -47,6 +47,7 @@ class Responder:
         self.guard = Guard(config.respond, register)
         self._register = register
         self._lang = config.language
+        self._longest = duration(config.respond.expiry)
 
     def plan(self, incident: Incident, case: Case, alerts: list[Alert], at: int) -> Plan:
         """The runs of the playbooks that the incident's alerts name, worst alert first, at most three.
@@ -160,7 +161,7 @@ class Responder:
             "host": host,
             "lines": [entry.line() for entry in entries],
             "rollback": [entry.rollback() for entry in reversed(entries)],
-            "expiry_us": step.expiry_us,
+            "expiry_us": min(step.expiry_us, self._longest),
             "effects": step.effect,
         }
         parameters.update(self._place(host, alerts))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from csirt import ids
-from csirt.config import Config
+from csirt.config import Config, Respond
 from csirt.content import folder
 from csirt.respond.plan import Responder, facts, plan_hash, walk
 from csirt.respond.playbook import Playbook, Step, load_playbooks
@@ -38,6 +38,16 @@ def test_a_worm_gets_an_access_list_that_waits(responder: Responder) -> None:
     assert acl.parameters["expiry_us"] == 4 * 3_600_000_000 and acl.expires == 0
     kinds = [action.kind for action in run.actions]
     assert kinds == ["notify", "manual", "acl", "manual", "manual", "report"]
+
+
+def test_no_containment_outlasts_the_configured_time() -> None:
+    """`respond.expiry` is the most a playbook can ask for; a shorter one of its own stays."""
+    playbooks = load_playbooks([folder("playbooks")])[0]
+    for said, held in (("20m", 20 * 60_000_000), ("7d", 4 * 3_600_000_000)):
+        config = Config(respond=Respond(expiry=said))
+        plan = Responder(playbooks, register=REGISTER, config=config).plan(incident(GP), CASE, [alert(GP)], 99)
+        (acl,) = [action for action in plan.runs[0].actions if action.kind == "acl"]
+        assert acl.parameters["expiry_us"] == held and not acl.refused
 
 
 def test_a_plan_is_a_function_of_its_input(responder: Responder) -> None:

@@ -126,10 +126,10 @@ def reject(context: Context, run: str, reason: str, dry_run: bool = False) -> di
     return _answer(context, found, changed=not dry_run, dry_run=dry_run)
 
 
-@verb("playbooks.undo", right="triage")
+@verb("playbooks.undo", right="take_back")
 def undo(context: Context, run: str, reason: str = "", dry_run: bool = False) -> dict[str, Any]:
-    """Take containment back: the rollback lines are written to the outbox. An analyst may: taking back harms no one's
-    care."""
+    """Take containment back: the rollback lines are written to the outbox. An analyst may, and who may
+    approve: taking back harms no one's care."""
     with _ONE_AT_A_TIME:
         found = find_run(context, run)
         if not dry_run:
