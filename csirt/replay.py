@@ -10,7 +10,7 @@ from typing import Any
 from csirt.app import App
 from csirt.config import Source as SourceConfig
 from csirt.decode.build import decoder_for
-from csirt.errors import Conflict, NotFound
+from csirt.errors import Conflict, NotFound, Usage
 from csirt.model.chunk import Position
 from csirt.pipeline import Feed
 from csirt.sources.base import Input, Source
@@ -39,7 +39,7 @@ def run(
     app: App, files: list[Path], *, kind: str, parser: str, configured: bool, spent: dict[str, float] | None = None
 ) -> dict[str, Any]:
     """Replay and report as `csirt.replay/1`; `spent` receives the CPU seconds of every stage. Raises NotFound for a
-    file that is not there, before any is read."""
+    file that is not there, and Usage for files that cannot be told apart, before any is read."""
     for path in files:
         if not path.is_file():
             raise NotFound(f"{path}: no such file")
@@ -55,6 +55,7 @@ def run(
         group = groups.setdefault(probe.id, Files(probe.id, probe.kind))
         group.files.append(probe)
         configs.setdefault(probe.id, _source_config(probe, path))
+    _tell_apart(opened)
     before = {path: _done(store, source) for path, source in opened}
     now = app.clock.now()
     feeds = [Feed(group, decoder_for(configs[name], app.config, now=now)) for name, group in groups.items()]
@@ -73,6 +74,33 @@ def run(
         "alerts": store.count("alert"),
         "incidents": store.count("incident", {"merged_into": ""}),
     }
+
+
+def _tell_apart(opened: list[tuple[Path, Source]]) -> None:
+    """Raise Usage when two files have one identity (a segment's UUID, a log's first line) and neither is the other's
+    beginning: the second would be taken for the first, and what only it holds would be lost."""
+    known: dict[tuple[str, str], Path] = {}
+    for path, source in opened:
+        for item in source.inputs():
+            other = known.setdefault((item.source, item.fingerprint), path)
+            if not _begins_alike(path, other):
+                raise Usage(
+                    f"{path} and {other} have the same identity and different contents: parts of one spool segment "
+                    "(give the whole segment, or write each with `editcap -F pcap`), or logs with the same first line "
+                    "(replay them one by one into stores of their own)"
+                )
+
+
+def _begins_alike(one: Path, other: Path) -> bool:
+    """Whether the shorter file is the beginning of the longer."""
+    left = min(one.stat().st_size, other.stat().st_size) if one != other else 0
+    with one.open("rb") as first, other.open("rb") as second:
+        while left > 0:
+            size = min(left, 1 << 20)
+            if first.read(size) != second.read(size):
+                return False
+            left -= size
+    return True
 
 
 def _distinct(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
