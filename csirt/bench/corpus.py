@@ -91,7 +91,22 @@ def register() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _flows(rng: np.random.Generator, count: int) -> dict[str, Array]:
+def datagrams(*, seed: int, records: int, start: int, seconds: int) -> list[bytes]:
+    """NetFlow v9 payloads of about `records` flows that end in the `seconds` after `start` (seconds since 1970), in
+    the order of their flows' ends; the exporter's templates first."""
+    capture = memoryview(_pcap(np.random.default_rng(seed), 9, records, first=start + 2_600, span=seconds))
+    found: list[bytes] = []
+    place = 24
+    while place < len(capture):
+        size = int.from_bytes(capture[place + 8 : place + 12], "little")
+        payload = bytearray(capture[place + 16 + 42 : place + 16 + size])
+        payload[12:16] = len(found).to_bytes(4, "big")  # one exporter sends them all: one sequence
+        found.append(bytes(payload))
+        place += 16 + size
+    return found
+
+
+def _flows(rng: np.random.Generator, count: int, span: int = 3_600) -> dict[str, Array]:
     """Columns of `count` flows: heavy-tailed sizes, a few thousand hosts, 1 in 10,000 to outside the register."""
     hosts = (10 << 24) + (16 << 16) + rng.integers(0, MEMBERS * 4096, 6_000).astype(np.uint32)
     source, destination = rng.choice(hosts, count), rng.choice(hosts, count)
@@ -100,7 +115,7 @@ def _flows(rng: np.random.Generator, count: int) -> dict[str, Array]:
     ports = rng.choice(PORTS, count, p=SHARES / SHARES.sum())
     destination[ports == 53] = RESOLVER
     packets = np.minimum(rng.pareto(1.2, count) * 3 + 1, 1e6).astype(np.uint32)
-    last = np.sort(rng.integers(1_000_000, 4_600_000, count)).astype(np.uint64)  # milliseconds of uptime
+    last = np.sort(rng.integers(1_000_000, 1_000_000 + span * 1_000, count)).astype(np.uint64)  # milliseconds of uptime
     return {
         "source": source,
         "destination": destination,
@@ -122,11 +137,11 @@ def _flows(rng: np.random.Generator, count: int) -> dict[str, Array]:
     }
 
 
-def _pcap(rng: np.random.Generator, version: int, count: int) -> bytes:
+def _pcap(rng: np.random.Generator, version: int, count: int, *, first: int = FIRST, span: int = 3_600) -> bytes:
     """A pcap of Ethernet/IPv4/UDP datagrams from four exporters, templates first."""
     per = RECORDS[version]
     datagrams = max(count // per, 1)
-    flows = _flows(rng, datagrams * per)
+    flows = _flows(rng, datagrams * per, span)
     if version == 5:
         record = np.dtype(_V5)
         head = np.dtype([("version", ">u2"), ("count", ">u2"), ("uptime", ">u4"), ("seconds", ">u4"),
@@ -141,14 +156,14 @@ def _pcap(rng: np.random.Generator, version: int, count: int) -> bytes:
     for name in record.names or ():
         if name in flows:
             absolute = version == 10 and name in ("first", "last")
-            values = flows[name] + np.uint64(FIRST * 1000 - 3_600_000) if absolute else flows[name]
+            values = flows[name] + np.uint64(first * 1000 - 3_600_000) if absolute else flows[name]
             body["records"][name] = values.reshape(datagrams, per)
     exporter = np.arange(datagrams) % 4
     last = flows["last"].reshape(datagrams, per)[:, -1].astype(np.int64) + 1000
-    _fill_head(body["head"], version, per, exporter, last, record.itemsize * per)
-    frames = _frames(body, exporter, last)
+    _fill_head(body["head"], version, per, last, record.itemsize * per, first)
+    frames = _frames(body, exporter, last, first)
     header = np.array([(0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)], "<u4,<u2,<u2,<i4,<u4,<u4,<u4").tobytes()
-    return header + _templates(version) + frames
+    return header + _templates(version, first) + frames
 
 
 def _head(version: int) -> np.dtype[Any]:
@@ -161,9 +176,9 @@ def _head(version: int) -> np.dtype[Any]:
     return np.dtype(names)
 
 
-def _fill_head(head: Array, version: int, per: int, exporter: Array, last: Array, size: int) -> None:
+def _fill_head(head: Array, version: int, per: int, last: Array, size: int, first: int) -> None:
     head["version"] = version
-    head["seconds"] = FIRST - 3600 + last // 1000
+    head["seconds"] = first - 3600 + last // 1000
     number = np.arange(len(head)) // 4
     if version == 5:
         head["count"], head["uptime"], head["sequence"] = per, last, number * per
@@ -176,12 +191,12 @@ def _fill_head(head: Array, version: int, per: int, exporter: Array, last: Array
         head["bytes"] = 20 + size
 
 
-def _frames(body: Array, exporter: Array, last: Array) -> bytes:
+def _frames(body: Array, exporter: Array, last: Array, first: int) -> bytes:
     size = body.dtype.itemsize
     frame = np.dtype([("seconds", "<u4"), ("micros", "<u4"), ("captured", "<u4"), ("original", "<u4"),
                       ("ether", "V14"), ("ip", "V20"), ("udp", "V8"), ("payload", body.dtype)])  # fmt: skip
     out = np.zeros(len(body), frame)
-    out["seconds"] = FIRST - 3600 + last // 1000 + 1
+    out["seconds"] = first - 3600 + last // 1000 + 1
     out["captured"] = out["original"] = size + 42
     out["payload"] = body
     raw = out.view(np.uint8).reshape(len(out), frame.itemsize)
@@ -197,7 +212,7 @@ def _link(number: int, size: int) -> bytes:
     return b"\x02" * 12 + b"\x08\x00" + ip + struct.pack(">HHHH", 30000, 2055, size + 8, 0)
 
 
-def _templates(version: int) -> bytes:
+def _templates(version: int, first: int) -> bytes:
     import struct
 
     if version == 5:
@@ -205,7 +220,7 @@ def _templates(version: int) -> bytes:
     fields = _V9 if version == 9 else _IPFIX
     body = struct.pack(">HH", 300, len(fields)) + b"".join(struct.pack(">HH", e, length) for e, length, _ in fields)
     flowset = struct.pack(">HH", 0 if version == 9 else 2, 4 + len(body)) + body
-    seconds = FIRST - 3600
+    seconds = first - 3600
     if version == 9:
         payload = struct.pack(">HHIIII", 9, 1, 1_000_000, seconds, 0, 1) + flowset
     else:
