@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from csirt.errors import Usage
+from csirt.errors import CsirtError, Usage
 from csirt.metrics import Metrics
+
+
+class _Server6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
+def _server_of(host: str) -> type[ThreadingHTTPServer]:
+    return _Server6 if ":" in host else ThreadingHTTPServer
 
 
 class HealthServer:
     """Answers GET /healthz (200 or 503 with one sentence) and GET /metrics. Raises Usage for an address that is not
-    loopback."""
+    loopback, CsirtError when it cannot be listened on."""
 
     def __init__(self, listen: str, metrics: Metrics, healthy: Callable[[], tuple[bool, str]]) -> None:
         host, _, port = listen.rpartition(":")
@@ -48,7 +57,13 @@ class HealthServer:
             def log_message(self, format: str, *args: object) -> None:
                 """Scrapes are not logged."""
 
-        self._server = ThreadingHTTPServer((host, number), Handler)
+        try:
+            self._server = _server_of(host)((host, number), Handler)
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise CsirtError(
+                f"[health] listen: {listen}: {why}; choose another port, or `ss -ltnp` names who has it"
+            ) from error
         self._server.daemon_threads = True
 
     @property

@@ -61,7 +61,11 @@ def expire_actions(app: App) -> None:
     """Containment whose time is over is marked and its rollback written."""
     from csirt.respond.runs import expire
 
-    expire(app.store, app.config, app.clock.now())
+    for run in expire(app.store, app.config, app.clock.now()):
+        if run.state == "expired":
+            LOG.warning(
+                "%s has expired: a person must take its block back now; the lines are in the outbox", run.number
+            )
 
 
 def apply_retention(app: App) -> None:

@@ -18,7 +18,7 @@ from csirt.config import Control
 from csirt.control import protocol
 from csirt.control.callers import principal_for, user_name
 from csirt.control.verbs import Context, call
-from csirt.errors import Conflict, NotAllowed, Usage
+from csirt.errors import Conflict, CsirtError, NotAllowed, Usage
 from csirt.model.audit import AuditEntry
 from csirt.model.principal import Principal
 
@@ -92,11 +92,20 @@ class Server(socketserver.ThreadingUnixStreamServer):
         self.slots = threading.BoundedSemaphore(CONNECTIONS)
         self._context = context
         path = Path(control.socket)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(path)
-        super().__init__(str(path), _Handler)
-        if control.group:
-            os.chown(path, -1, grp.getgrnam(control.group).gr_gid)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_stale(path)
+            super().__init__(str(path), _Handler)
+            if control.group:
+                os.chown(path, -1, grp.getgrnam(control.group).gr_gid)
+        except OSError as error:
+            why = error.strerror or str(error)  # "AF_UNIX path too long" has no number
+            raise CsirtError(
+                f"[control] socket: {path}: {why}; its folder must belong to the user who runs this, its path "
+                "be short, and that user be in `group`"
+            ) from error
+        except KeyError as error:
+            raise CsirtError(f"[control] group: there is no group {control.group!r} on this machine") from error
         # Roles, not file modes, decide what a caller may do; with a group, others cannot even ask.
         path.chmod(0o660 if control.group else 0o666)
 

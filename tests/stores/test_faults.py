@@ -160,3 +160,10 @@ def test_a_sqlite_that_loses_commits_is_refused() -> None:
             check_version(version)
     assert check_version("3.51.3") == "3.51.3"
     check_version()
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    """The state folder belongs to somebody else, or a file is in the way: no traceback, and what to look at."""
+    (tmp_path / "file").touch()
+    with pytest.raises(CsirtError, match="must belong to the user"):
+        open_embedded(tmp_path / "file" / "store", clock=Frozen(1))

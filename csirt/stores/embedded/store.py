@@ -46,13 +46,20 @@ def open_embedded(
     """Open and own a store folder; `create` makes it when it is not there.
 
     Raises Conflict (exit 5) when another process owns it or a newer csirt wrote it, NotFound when there is none,
-    CsirtError for a SQLite that can lose commits. `read_only`: shared with other readers, refused while it is owned.
+    CsirtError for a SQLite that can lose commits, or a folder that cannot be made. `read_only`: shared with other
+    readers, refused while it is owned.
     """
     check_version()
-    if not (directory / CATALOGUE).is_file():
-        if read_only or not create:
-            raise NotFound(f"{directory}: no store here")
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        if not (directory / CATALOGUE).is_file():
+            if read_only or not create:
+                raise NotFound(f"{directory}: no store here")
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CsirtError(
+            f"{directory}: {error.strerror}; the folder above it must belong to the user who runs this (`state` in the "
+            "configuration, or --store)"
+        ) from error
     lock = OwnerLock(directory, shared=read_only)
     try:
         return EmbeddedStore(directory, lock, clock, config or settings.Stores(), retention, read_only=read_only)
