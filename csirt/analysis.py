@@ -31,7 +31,6 @@ from csirt.stores.base import Commit, PendingHits, Store
 # what it holds in memory, and what a kill makes it do again, are bounded.
 SLICE = 250_000
 ALERTING = 20_000
-CONSIDERED = 1_000  # stored alerts of one incident that are read again when it grows
 
 
 class Analyst:
@@ -191,11 +190,8 @@ def _stored(store: Store, kind: str, names: list[str]) -> dict[str, dict[str, An
 
 
 def _alerts(store: Store, incident: Incident, latest: dict[str, Alert]) -> list[Alert]:
-    """The incident's alerts in its order: those of this step, and of the stored ones the worst and earliest CONSIDERED.
-    A plan names a few hosts and ports, however many thousand alerts an incident has."""
     missing = [name for name in incident.alerts if name not in latest]
-    found = store.find("alert", {"id": missing}, order="-severity,first,id", limit=CONSIDERED) if missing else []
-    stored = {item["id"]: Alert.model_validate(item) for item in found}
+    stored = {name: Alert.model_validate(item) for name, item in _stored(store, "alert", missing).items()}
     return [latest.get(name) or stored[name] for name in incident.alerts if name in latest or name in stored]
 
 
