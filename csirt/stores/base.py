@@ -42,6 +42,7 @@ class Commit:
     notifications: list[Notification] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    ready: Any = None  # what `Store.prepare` made of the batches and hits
 
 
 @dataclass(slots=True)
@@ -56,6 +57,13 @@ class PendingHits:
 
 class Store(Protocol):
     """Reads see the last commit. Documents are returned as plain data; `find` filters inside the store."""
+
+    def prepare(self, change: Commit) -> None:
+        """Do what of a commit needs no transaction: encode, write and sync its rows and hits. Several threads may; a
+        change that was not prepared is when it is committed. What was prepared is committed, or discarded."""
+
+    def discard(self, change: Commit) -> None:
+        """Take away what was prepared and will not be committed."""
 
     def commit(self, change: Commit) -> None:
         """Apply one step atomically. Assigns case and run numbers (`C-2026-0001`, `R-2026-0001`) to new ones, the

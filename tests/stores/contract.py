@@ -70,6 +70,31 @@ class Contract:
         assert store.find("alert") == []
         assert list(store.audit()) == []
 
+    def test_changes_are_prepared_side_by_side_and_committed_one_by_one(self, reopen: Reopen) -> None:
+        """Nothing of a prepared change is seen before its commit; two threads prepare at once; of two changes for the
+        same stretch one is refused, and nothing of it stays; a discarded one leaves nothing either."""
+        store = reopen()
+
+        def change(name: str, source: str) -> Commit:
+            batches = [build.flows(10, name=name), build.flows(3_000, name=name + "-many")]
+            return Commit(batches=batches, position=Position(source, "f", 300), counts={"n": 1})
+
+        changes = [change("a", "s"), change("b", "t"), change("c", "s"), change("d", "u")]
+        threads = [threading.Thread(target=store.prepare, args=(item,)) for item in changes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert rows_of(store) == 0 and store.positions() == []
+        store.commit(changes[0])
+        store.commit(changes[1])
+        with pytest.raises(Conflict):
+            store.commit(changes[2])
+        store.discard(changes[3])
+        assert (rows_of(store), store.counts()) == (2 * 3_010, {"n": 2})
+        store = reopen()
+        assert rows_of(store) == 2 * 3_010
+
     def test_states_are_replaced_and_removed(self, reopen: Reopen) -> None:
         """A state is the last committed bytes; None removes it."""
         store = reopen()

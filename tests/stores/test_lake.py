@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from csirt.clock import HOUR, MINUTE, SECOND, Frozen, iso
-from csirt.errors import CsirtError
+from csirt.errors import Conflict, CsirtError
 from csirt.model import ecs
 from csirt.model.batch import Batch, event_ids
+from csirt.model.chunk import Position
 from csirt.stores.base import Commit
 from csirt.stores.embedded import EmbeddedStore, open_embedded
 from csirt.stores.embedded.fsck import fsck
@@ -91,6 +92,21 @@ def test_many_waiting_rows_become_a_file_with_a_commit(store: EmbeddedStore, mon
     assert 1 <= len(files(store)) <= 4
     assert len(ids(store)) == 360
     assert fsck(store) == []
+
+
+def test_what_was_prepared_in_vain_leaves_no_file(store: EmbeddedStore) -> None:
+    """Files of a prepared change are accounted for while it waits, and gone when it is discarded or refused."""
+    names = [
+        Commit(batches=[build.flows(3_000, name=name)], position=Position("s", "f", 9)) for name in ("a", "b", "c")
+    ]
+    for change in names:
+        store.prepare(change)
+    assert len(list(store.lake.glob("*/*/*.parquet"))) == 3 and store.keeper.strays() == []
+    store.commit(names[0])
+    store.discard(names[1])
+    with pytest.raises(Conflict):
+        store.commit(names[2])
+    assert len(list(store.lake.glob("*/*/*.parquet"))) == 1 and store.keeper.strays() == []
 
 
 def test_rows_of_another_hour_gather_apart(store: EmbeddedStore, clock: Frozen) -> None:

@@ -20,7 +20,7 @@ from csirt.stores.embedded.catalogue import apply, chain, documents, schema
 from csirt.stores.embedded.catalogue.database import Database, check_version
 from csirt.stores.embedded.lake import parts
 from csirt.stores.embedded.lake.files import make_folder
-from csirt.stores.embedded.lake.keep import Keeper
+from csirt.stores.embedded.lake.keep import Keeper, Ready
 from csirt.stores.embedded.owner import OwnerLock
 from csirt.stores.embedded.reserve import Reserve
 from csirt.stores.errors import FatalStoreError
@@ -104,12 +104,34 @@ class EmbeddedStore:
 
     # writing
 
+    def prepare(self, change: Commit) -> None:
+        """Encode, write and sync the rows and hits of a change, so that its commit is one short transaction. Several
+        threads may prepare at once; what was prepared is committed, or given to `discard`.
+
+        Raises Conflict (a stale hand-over), DiskFull (nothing was kept, retry), FatalStoreError (stop)."""
+        if change.ready is not None or not _bulk(change):
+            return
+        self.reserve.refuse_bulk()
+        self._early_refusal(change)
+        hits = apply.Hits(change.hits) if change.hits is not None and change.hits.num_rows else None
+        try:
+            change.ready = self.keeper.write(change.batches, self.clock.now()), hits
+        except FatalStoreError as error:
+            self.database.fail(error)
+            raise
+
+    def discard(self, change: Commit) -> None:
+        """Take away what was prepared and will not be committed."""
+        if change.ready is not None:
+            self.keeper.drop(change.ready[0].parts)
+            change.ready = None
+
     def commit(self, change: Commit) -> None:
         """One step, atomically: files first, synced, then one transaction that names them (decision 4).
 
         Raises Conflict (a stale hand-over or case), DiskFull (nothing was kept, retry), FatalStoreError (stop)."""
-        if change.batches or change.hits is not None:
-            self.reserve.refuse_bulk()
+        if _bulk(change):
+            self.prepare(change)
             numbers = self._commit(change)
         else:
             numbers = self.reserve.help(lambda: self._commit(change))
@@ -119,12 +141,12 @@ class EmbeddedStore:
             run.number = numbers[run.id]
 
     def _commit(self, change: Commit) -> dict[str, str]:
-        self._early_refusal(change)
         now = self.clock.now()
-        hits = apply.Hits(change.hits) if change.hits is not None and change.hits.num_rows else None
+        ready, hits = change.ready or (Ready(), None)
+        change.ready = None
         try:
             with (
-                self.keeper.adding(change.batches, now) as (written, replaced),
+                self.keeper.adding(ready, now) as (written, replaced),
                 self.database.transaction("committing") as connection,
             ):
                 numbers = apply.apply(connection, change, written, hits, now)
@@ -359,6 +381,11 @@ class EmbeddedStore:
 
     def __exit__(self, *unused: object) -> None:
         self.close()
+
+
+def _bulk(change: Commit) -> bool:
+    """Whether a change brings events or hits, which may not take the room that cases and the audit need."""
+    return bool(change.batches) or change.hits is not None
 
 
 def as_embedded(store: Any) -> EmbeddedStore:

@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,14 @@ MERGES_AT_ONCE = 8
 _OURS = re.compile(r"[0-9a-f]{16}\.(parquet|tmp)")
 
 
+@dataclass(slots=True)
+class Ready:
+    """The rows of a commit, encoded and on the disk. `small`: the tables of the parts that go into the catalogue."""
+
+    parts: list[parts.Part] = field(default_factory=list)
+    small: dict[str, list[pa.Table]] = field(default_factory=dict)
+
+
 class Keeper:
     """Writes, gathers, merges and sweeps the files of one lake."""
 
@@ -64,33 +73,48 @@ class Keeper:
 
     # commits
 
+    def write(self, batches: list[Batch], now: int) -> Ready:
+        """Encode the batches' rows, write and sync the files; nothing names them yet. Several threads may."""
+        ready = Ready()
+        try:
+            for dataset, tables in _by_dataset(batches).items():
+                small = sum(table.num_rows for table in tables) < SMALL_ROWS
+                for part, table in _described(dataset, tables, now):
+                    self._write(part, table, ready.parts, small=small)
+                    if small:
+                        ready.small.setdefault(dataset, []).append(table)
+        except FatalStoreError:
+            raise
+        except BaseException:
+            self.drop(ready.parts)
+            raise
+        return ready
+
+    def drop(self, written: list[parts.Part]) -> None:
+        """Unlink the files of parts that no commit names."""
+        drop_unnamed(self.root, self.database, [part.path for part in written if part.path])
+        self._written(written)
+
     @contextmanager
-    def adding(self, batches: list[Batch], now: int) -> Iterator[tuple[list[parts.Part], list[int]]]:
-        """Write the batches' rows; the block, which holds the transaction, gets their parts and the numbers of the
-        small parts that they replace. When the block raises, what was written goes away again."""
-        written: list[parts.Part] = []
+    def adding(self, ready: Ready, now: int) -> Iterator[tuple[list[parts.Part], list[int]]]:
+        """The block, which holds the transaction, gets the parts that are ready and the numbers of the small parts that
+        they replace. When the block raises, what was written goes away again."""
+        written = list(ready.parts)
         replaced: list[int] = []
         held = False
         try:
-            for dataset, tables in _by_dataset(batches).items():
+            for dataset, tables in ready.small.items():
                 rows = sum(table.num_rows for table in tables)
-                received, small = now, rows < SMALL_ROWS
-                if small and rows + self._waiting.get(dataset, 0) >= GATHER_ROWS:
+                if rows + self._waiting.get(dataset, 0) >= GATHER_ROWS:
                     held = held or self.care.acquire(blocking=False)
                     if held:
-                        small = False
-                        # Rows of earlier hours wait for `maintain`: retention goes by the hour of receipt.
-                        waiting = [part for part in self._small(dataset) if part.received // HOUR == now // HOUR]
-                        replaced += [part.id for part in waiting]
-                        received = min((part.received for part in waiting), default=now)
-                        tables = [*_tables(waiting), *tables]
-                for part, table in _described(dataset, tables, received):
-                    self._write(part, table, written, small=small)
+                        written = [part for part in written if part.path is not None or part.dataset != dataset]
+                        self._join(dataset, tables, now, written, replaced)
             yield written, replaced
         except FatalStoreError:
             raise  # the commit may have reached the disk: the next start sees which files it names
         except BaseException:
-            drop_unnamed(self.root, self.database, [part.path for part in written if part.path])
+            self.drop(written)
             raise
         finally:
             self._written(written)
@@ -100,6 +124,17 @@ class Keeper:
             self.count_waiting()
         else:
             self._note(written)
+
+    def _join(
+        self, dataset: str, tables: list[pa.Table], now: int, written: list[parts.Part], replaced: list[int]
+    ) -> None:
+        """A file of these rows and those of the dataset that wait in the catalogue."""
+        # Rows of earlier hours wait for `maintain`: retention goes by the hour of receipt.
+        waiting = [part for part in self._small(dataset) if part.received // HOUR == now // HOUR]
+        replaced += [part.id for part in waiting]
+        received = min((part.received for part in waiting), default=now)
+        for part, table in _described(dataset, [*_tables(waiting), *tables], received):
+            self._write(part, table, written, small=False)
 
     def _written(self, written: list[parts.Part]) -> None:
         """The catalogue's outcome is known: these files are named there, or gone."""
