@@ -9,18 +9,15 @@ as an installed package has them.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from csirt.bench import corpus
-from csirt.clock import SYSTEM
+from csirt.bench import corpus, pairs, process
 from csirt.errors import CsirtError, NotFound
 
 FLOOR = 500_000.0
@@ -49,36 +46,31 @@ def run(work: Path, task: Task) -> list[dict[str, Any]]:
     folder = (given if given.is_dir() else given.parent) if given else work / "corpus"
     config = configuration(work, folder, task)
     reference = _replayed(work, config, paths)
-    measured = [_once(work, config, paths) for _ in range(task.runs)]
+    documents: list[dict[str, Any]] = []
+
+    def once() -> pairs.Run:
+        document, run = _once(work, config, paths)
+        documents.append(document)
+        return run
+
+    words = [sys.executable, "-m", "csirt.bench.child"]
+    ours = pairs.Side("csirt", "", words, once)
+    contest = pairs.Contest("pipeline", "flow records per CPU second", FLOOR, task.runs, ours, alone=True)
+    entry = pairs.result(contest)
+    measured = documents[1:]  # the first was the warm-up
     if not measured[0]["rules"]:
         raise CsirtError("no rule could be loaded; `csirt rules check` says why")
-    rates = [item["flows"] / item["cpu_s"] for item in measured]
-    digests = {item["digest"] for item in measured}
-    median = statistics.median(rates)
-    equal = digests == {reference}
+    dump = entry["ours"]["work"]["dump"]
+    equal = entry["equal_work"] and dump == reference
     return [
-        {
-            "name": "pipeline",
-            "unit": "flow records per CPU second",
-            "ours": {
-                "wall_s": [round(item["wall_s"], 3) for item in measured],
-                "cpu_s": [round(item["cpu_s"], 3) for item in measured],
-                "rss_mib": [item["rss_mib"] for item in measured],
-                "median": round(median),
-                "digest": measured[0]["digest"],
-            },
-            "peer": None,
-            "ratio": None,
-            "ratio_min": None,
-            "floor": FLOOR,
+        entry
+        | {
             "equal_work": equal,
-            "pass": median >= FLOOR and equal,
-            "flows": measured[0]["flows"],
-            "alerts": measured[0]["alerts"],
-            "rules": measured[0]["rules"],
-            "refused_rules": measured[0]["refused_rules"],
+            "pass": bool(entry["pass"] and equal),
+            **{name: measured[0][name] for name in ("flows", "alerts", "rules", "refused_rules")},
             "unmeasured_digest": reference,
             "share": share(measured),
+            "ours": entry["ours"] | {"median": round(entry["ours"]["median"]), "digest": dump},
         }
     ]
 
@@ -125,27 +117,18 @@ def _replayed(work: Path, config: Path, paths: list[Path]) -> str:
     return digest
 
 
-def _once(work: Path, config: Path, paths: list[Path]) -> dict[str, Any]:
+def _once(work: Path, config: Path, paths: list[Path]) -> tuple[dict[str, Any], pairs.Run]:
     """One measured run in a fresh process, then its dump's digest in another."""
     store = work / "measured"
     words = [sys.executable, "-m", "csirt.bench.child", str(store), str(config), *map(str, paths)]
-    begin = SYSTEM.monotonic()
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, env=_environment(work))
-    assert process.stdout is not None
-    with process.stdout as stream:
-        output = stream.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall = SYSTEM.monotonic() - begin
-    if process.returncode:
-        raise CsirtError(f"a benchmark run ended with {process.returncode}")
-    result: dict[str, Any] = json.loads(output)
-    result["digest"] = _digest(work, store)
-    result["cpu_s"] = usage.ru_utime + usage.ru_stime
-    result["rss_mib"] = usage.ru_maxrss // 1024
-    result["wall_s"] = wall
+    spent = process.run(words, environment=process.environment(work))
+    document: dict[str, Any] = json.loads(spent.output)
+    digest = _digest(work, store)
     shutil.rmtree(store)
-    return result
+    document["cpu_s"] = spent.cpu_s
+    work_done = {name: document[name] for name in ("flows", "alerts", "rules", "refused_rules")} | {"dump": digest}
+    rate = document["flows"] / spent.cpu_s
+    return document, pairs.Run(rate, spent.wall_s, spent.cpu_s, work_done, spent.rss_mib)
 
 
 def _digest(work: Path, store: Path) -> str:
@@ -154,17 +137,4 @@ def _digest(work: Path, store: Path) -> str:
 
 
 def _csirt(work: Path, words: list[str]) -> bytes:
-    done = subprocess.run(
-        [sys.executable, "-m", "csirt", *words], stdout=subprocess.PIPE, check=False, env=_environment(work)
-    )
-    if done.returncode:
-        raise CsirtError(f"`csirt {words[0]}` ended with {done.returncode}")
-    return done.stdout
-
-
-def _environment(work: Path) -> dict[str, str]:
-    """Modules are compiled once, by the unmeasured run, even where the install is read-only or nothing may be written
-    beside it."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment.setdefault("PYTHONPYCACHEPREFIX", str(work / "modules"))
-    return environment
+    return process.run([sys.executable, "-m", "csirt", *words], environment=process.environment(work)).output

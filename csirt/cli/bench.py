@@ -61,6 +61,7 @@ def bench(
 
     from csirt.bench import live, pipeline
     from csirt.bench.machine import describe
+    from csirt.bench.pairs import exit_code
 
     with tempfile.TemporaryDirectory(prefix="csirt-bench-") as work:
         if name == "live":
@@ -78,7 +79,7 @@ def bench(
         for result in results:
             write(text(f"bench.{name}", lang, **_shown(result)))
             write(text("bench.pass" if result["pass"] else "bench.fail", lang))
-    return 0 if all(result["pass"] for result in results) else 1
+    return exit_code(results, require_peers=require_peers)
 
 
 def _shown(result: dict[str, Any]) -> dict[str, str]:
