@@ -22,8 +22,10 @@ from csirt.metrics import Metrics
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from csirt.detect.match import Detector
+    from csirt.feed import Feed
     from csirt.model.batch import Batch
-    from csirt.pipeline import Feed, Pipeline
+    from csirt.pipeline import Pipeline
     from csirt.stores.base import Store
 
 LOG = logging.getLogger("csirt.app")
@@ -48,12 +50,12 @@ class App:
         self._parts: dict[str, Any] = {}
         self._left_out: dict[str, list[Problem]] = {}  # content that is broken, by component
         self._lock = threading.RLock()
+        self._mine = threading.local()
         self._makers: dict[str, Callable[[], Any]] = {
             "store": self._make_store,
             "register": self._make_register,
             "enricher": self._make_enricher,
             "ruleset": self._make_ruleset,
-            "detector": self._make_detector,
             "playbooks": self._make_playbooks,
             "responder": self._make_responder,
             "router": self._make_router,
@@ -111,7 +113,7 @@ class App:
         notes = self._reload_configuration()
         for name, dependents in (
             ("register", ("enricher", "responder")),
-            ("ruleset", ("detector",)),
+            ("ruleset", ()),
             ("playbooks", ("responder",)),
             ("router", ("deliverer",)),
         ):
@@ -160,7 +162,7 @@ class App:
     def feeds(self, *, patience: float = math.inf) -> list[Feed]:
         """The configured sources, each with its decoder. `patience`: seconds a read may wait for tshark."""
         from csirt.decode.build import decoder_for
-        from csirt.pipeline import Feed
+        from csirt.feed import Feed
         from csirt.sources.build import open_source
 
         now = self.clock.now()
@@ -183,7 +185,7 @@ class App:
         offsets = [duration(exporter.clock_offset) for exporter in self.config.decode.exporters]
         watermark = Watermark(
             self.store,
-            [feed.source.id for feed in feeds],
+            [feed.key for feed in feeds],
             lateness_us=duration(detect.lateness),
             idle_after_s=duration(detect.idle_after) / 1e6,
             ahead_us=max([0, *offsets]),
@@ -206,6 +208,7 @@ class App:
             clock=self.clock,
             metrics=self.metrics,
             stores=self.config.stores,
+            workers=self.config.decode.workers,
         )
 
     def _member_names(self) -> dict[str, str]:
@@ -220,7 +223,17 @@ class App:
         return enriched
 
     def _match(self, batch: Batch) -> pa.Table:
-        return self.part("detector").match(batch)
+        return self.detector().match(batch)
+
+    def detector(self) -> Detector:
+        """The detector of the calling thread: every worker has its own."""
+        from csirt.detect.match import Detector
+
+        ruleset = self.part("ruleset")
+        if getattr(self._mine, "ruleset", None) is not ruleset:
+            self._mine.ruleset, self._mine.detector = ruleset, Detector(ruleset)
+        detector: Detector = self._mine.detector
+        return detector
 
     def _check_source(self, source: Any) -> list[Problem]:
         from csirt.decode.build import check_source
@@ -276,11 +289,6 @@ class App:
         self._left_out[name] = [problem for problem in problems if problem.level == "error"]
         for problem in self._left_out[name]:
             LOG.warning("left out: %s", problem)
-
-    def _make_detector(self) -> Any:
-        from csirt.detect.match import Detector
-
-        return Detector(self.part("ruleset"))
 
     def _make_playbooks(self) -> Any:
         from csirt.respond.playbook import load_playbooks

@@ -138,6 +138,7 @@ class Decode(Section):
     accept_unknown_exporters: bool = True
     hold_bytes: Size = "8MiB"
     hold_age: Duration = "30m"
+    workers: Annotated[int, between(1, 64)] = 1  # threads that read, decode, enrich, match and write files
     netflow_ports: list[int] = field(default_factory=lambda: [2055, 2056, 4739, 9995, 9996, 6343])
     flow_period: Duration = "5m"  # flows metered from packets are cut at these boundaries of packet time
     idle_timeout: Duration = "15s"

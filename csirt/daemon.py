@@ -180,7 +180,7 @@ class Daemon:
     def _loop(self) -> None:
         from csirt.stores.errors import FatalStoreError
 
-        clock, pipeline = self.app.clock, self.pipeline
+        pipeline = self.pipeline
         while not self.stop.is_set():
             if self._reload.is_set():
                 self._reload.clear()
@@ -192,7 +192,7 @@ class Daemon:
                 return
             try:
                 moved = pipeline.turn()
-                pipeline.advance(pipeline.watermark.until(clock.monotonic()))
+                pipeline.advance(pipeline.until())
             except FatalStoreError:
                 LOG.exception("the store can no longer promise what it commits; stopping")
                 self.exit_code = FATAL_EXIT
@@ -214,11 +214,13 @@ class Daemon:
                 systemd.notify("STATUS=running")
             self._fed()
             if not moved:
-                self.stop.wait(PAUSE)
+                pipeline.rest(PAUSE, self.stop)
 
     def _fed(self) -> None:
-        self._turned = self.app.clock.monotonic()
-        systemd.notify("WATCHDOG=1")
+        """A turn was made: as old as the progress of the worker that hangs longest."""
+        self._turned = self.pipeline.worked()
+        if self.stalled() is None:
+            systemd.notify("WATCHDOG=1")
 
     def _failed(self, why: str, error: BaseException | None = None) -> None:
         """A turn that will be tried again: said in the log, to systemd, in status and health, and counted."""
@@ -243,6 +245,8 @@ class Daemon:
             self._server.close()
         if self._health is not None:
             self._health.stop()
+        if self.pipeline is not None:
+            self.pipeline.close()
         if not self.exit_code:
             self._note("stop", {})
         self.app.close()

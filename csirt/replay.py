@@ -11,8 +11,8 @@ from csirt.app import App
 from csirt.config import Source as SourceConfig
 from csirt.decode.build import decoder_for
 from csirt.errors import Conflict, NotFound, Usage
+from csirt.feed import Feed
 from csirt.model.chunk import Position
-from csirt.pipeline import Feed
 from csirt.sources.base import Input, Source
 from csirt.sources.files import open_file
 from csirt.sources.watch import sha256

@@ -60,7 +60,7 @@ class Watermark:
         """The active source that event time waits for, and how far that one has come."""
         active = [
             (self._greatest[source], source)
-            for source, last in self._active.items()
+            for source, last in list(self._active.items())
             if source in self._greatest and now_s - last < self._idle_after
         ]
         time, source = min(active, default=(0, ""))

@@ -42,6 +42,18 @@ class Turns:
             raise end
         return 1
 
+    def until(self) -> int | None:
+        return None
+
+    def worked(self) -> float:
+        return SYSTEM.monotonic()
+
+    def rest(self, seconds: float, stop: Any) -> None:
+        stop.wait(seconds)
+
+    def close(self) -> None:
+        pass
+
     def advance(self, until: int | None) -> None:
         """Nothing is pending."""
 

@@ -48,7 +48,7 @@ def app(tmp_path: Path) -> App:
     (tmp_path / "rules" / "a.yml").write_text(RULE.format(number=1, status="reject"))
     (tmp_path / "register.yml").write_text(register())
     app = App(config.load(write(tmp_path)), config_file=str(tmp_path / "csirt.toml"))
-    for part in ("register", "detector", "responder", "router", "deliverer"):
+    for part in ("register", "ruleset", "responder", "router", "deliverer"):
         app.part(part)
     return app
 
@@ -62,15 +62,16 @@ def write(folder: Path, *, role: str = "analyst", lateness: str = "5m", address:
 
 def test_a_broken_rule_takes_no_rule_away(app: App, tmp_path: Path) -> None:
     """With an error the whole old set stays, windows and all, until it is mended; then the new one takes effect."""
-    before = app.part("ruleset")
+    before, matching = app.part("ruleset"), app.detector()
     (tmp_path / "rules" / "a.yml").write_text(RULE.format(number=1, status="[reject"))
     (tmp_path / "rules" / "b.yml").write_text(RULE.format(number=2, status="sent"))
     notes = app.reload()
     assert any("a.yml:" in note for note in notes) and any(note.startswith("ruleset not reloaded") for note in notes)
     assert app.part("ruleset") is before and len(before.rules) == 1 and not app.left_out()
+    assert app.detector() is matching
     (tmp_path / "rules" / "a.yml").write_text(RULE.format(number=1, status="bounced"))
     assert app.reload() == []
-    assert len(app.part("ruleset").rules) == 2 and app.part("detector") is not None
+    assert len(app.part("ruleset").rules) == 2 and app.detector() is not matching
 
 
 def test_a_rule_that_was_broken_at_the_start_stops_no_reload(app: App, tmp_path: Path) -> None:

@@ -24,8 +24,15 @@ if TYPE_CHECKING:
     help="What the files hold.",
 )
 @click.option("--batch-rows", type=click.IntRange(100, 2_000_000), help="Rows of one commit; changes no result.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help="Threads; each kind of file, and each parser, has one at most. Changes no result.",
+)
 @shared
-def replay(settings: Settings, files: tuple[str, ...], parser: str, kind: str, batch_rows: int | None) -> int:
+def replay(
+    settings: Settings, files: tuple[str, ...], parser: str, kind: str, batch_rows: int | None, workers: int | None
+) -> int:
     """Run the whole pipeline over FILEs into the store named with --store.
 
     The same files again change nothing. Nobody is notified; plans stay plans.
@@ -51,6 +58,8 @@ def replay(settings: Settings, files: tuple[str, ...], parser: str, kind: str, b
     config = load(name)
     if batch_rows:
         config.stores.batch_rows = batch_rows
+    if workers:
+        config.decode.workers = workers
     app = App(config, store_directory=Path(settings.store))
     try:
         with progress(settings, "replay.progress", lambda: _numbers(app)):

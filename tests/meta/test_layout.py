@@ -27,6 +27,7 @@ ROOMS = (
 )
 # Modules that put the rooms together.
 COORDINATORS = {"app.py", "analysis.py", "pipeline.py", "replay.py", "daemon.py", "jobs.py", "watermark.py"}
+COORDINATORS |= {"feed.py", "ingest.py", "workers.py"}
 MAX_LINES = 500
 # What only one module may do, and why.
 BANNED = {
