@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.5  # seconds; a shell that hangs on a key is worse than one that offers nothing
 MANY = 200
-DATASETS = ("flow", "flow_options", "dns", "tls", "http", "mail", "edi", "self")
+DATASETS = ("flow", "flow_options", "flow_counters", "dns", "tls", "http", "mail", "edi", "self")
 Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 CASE_FIELDS = ("severity>=", "state:", "member:", "rule:", "ip:", "owner:", "age<", "last<", "not:ack", "is:clinical")
 

@@ -29,7 +29,9 @@ KINDS = ("auto", "netflow", "packets", "log", "syslog")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--to", "form", type=click.Choice(FORMATS), default="ndjson", help="Form of the output.")
 @click.option("-o", "--output", metavar="FILE", help="Write here and not to standard output.")
-@click.option("--dataset", default="", metavar="NAME", help="Only this dataset: flow, flow_options, dns, mail, …")
+@click.option(
+    "--dataset", default="", metavar="NAME", help="Only this dataset: flow, flow_options, flow_counters, dns, mail, …"
+)
 @click.option("--stats", metavar="FILE", help="Write the counts as JSON (csirt.decode-stats/1) to FILE, - for stderr.")
 @click.option("--parser", default="", metavar="NAME", help="FILEs are logs in this format; see csirt parsers list.")
 @click.option("--as", "kind", type=click.Choice(KINDS), default="auto", help="What the FILEs hold.")
@@ -44,7 +46,7 @@ def decode(
     parser: str,
     kind: str,
 ) -> int:
-    """Decode FILEs: NetFlow and IPFIX in captures or raw datagrams, packets, logs.
+    """Decode FILEs: NetFlow, IPFIX and sFlow in captures or raw datagrams, packets, logs.
 
     Templates of an earlier FILE count for later ones. Exit 0: all decoded, 7: some refused or held, 1: nothing.
 
@@ -110,6 +112,7 @@ class Run:
         self._lines = 0  # of dissections: a second look at packets that were counted when they were metered
         self.entered = 0
         self.left = 0
+        self.skipped = 0
         self.dropped: dict[str, int] = {}
         self.errors: list[dict[str, Any]] = []
         self.problems: list[str] = []
@@ -162,6 +165,7 @@ class Run:
         self.entered += result.entered
         self.left += result.left
         self._held[source] = result.held
+        self.skipped += sum(int(exporter.get("skipped", 0)) for exporter in result.exporters)
         for reason, number in result.dropped.items():
             self.dropped[reason] = self.dropped.get(reason, 0) + number
         for segment, frame, offset, reason in getattr(decoder, "rejected", ()):
@@ -198,6 +202,7 @@ class Run:
             "templates": templates,
             "held": sum(self._held.values()),
             "expired": expired,
+            "skipped": self.skipped,
             "octets": self._octets,
             "packets": self._packets,
             "dropped": dropped,

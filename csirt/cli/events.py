@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ENDS = ("source.ip", "source.port", "destination.ip", "destination.port")
 _SHOWN: dict[str, tuple[str, ...]] = {
     "flow": ("network.transport", "network.packets", "network.bytes"),
+    "flow_counters": ("csirt.interface.index", "csirt.interface.in.bytes", "csirt.interface.out.bytes"),
     "dns": ("dns.question.name", "dns.question.type", "dns.response_code"),
     "tls": ("tls.client.server_name", "tls.version"),
     "http": ("http.request.method", "url.domain", "url.path", "http.response.status_code"),

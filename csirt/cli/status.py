@@ -11,6 +11,7 @@ from csirt.cli.command import command
 from csirt.cli.common import Settings, colour, is_terminal, shared, width, write, write_json, write_rows
 
 EXPORTER = ("address", "version", "domain", "received", "decoded", "sequence_lost", "malformed", "held", "expired")
+_VERSIONS = {105: "sFlow 5"}  # of exporters; the others are what they say
 
 
 @command()
@@ -126,7 +127,8 @@ class _Screen:
         return [stage["name"], *(self._number(number) for number in numbers), self._cell(stage.get("rate", "-")), lag]
 
     def _exporter(self, item: dict[str, Any]) -> list[str]:
-        return [self._cell(item[name]) if name != "version" else str(item[name]) for name in EXPORTER]
+        version = _VERSIONS.get(item["version"], str(item["version"]))
+        return [version if name == "version" else self._cell(item[name]) for name in EXPORTER]
 
     def _say(self, key: str, **fields: Any) -> str:
         from csirt.messages import text

@@ -21,9 +21,9 @@ def decoder_for(source: Source, config: Config, *, now: int = 0) -> Decoder:
     an unknown or broken parser.
     """
     if source.type == "netflow":
-        from csirt.decode.netflow.decoder import NetflowDecoder
+        from csirt.decode.flows import FlowDecoder
 
-        return NetflowDecoder(
+        return FlowDecoder(
             source.id,
             exporters=config.decode.exporters,
             accept_unknown=config.decode.accept_unknown_exporters,

@@ -20,7 +20,12 @@ from csirt.detect.columns import (
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch, address_parts, event_ids
 
-_MODULES = {"flow": "netflow", "flow_options": "netflow", "mail": "postfix", "edi": "ebxml", "self": "csirt"}
+_MODULES = {
+    **dict.fromkeys(("flow", "flow_options", "flow_counters"), "netflow"),
+    "mail": "postfix",
+    "edi": "ebxml",
+    "self": "csirt",
+}
 # Columns that say where a row rests, which no keyword should find.
 _UNSEARCHED = frozenset({"csirt.segment", "csirt.ordinal", "event.id", "related.ip"})
 
@@ -150,7 +155,7 @@ def fields(dataset: str) -> frozenset[str]:
     if schema is None:
         return frozenset()
     names = {name for name in schema if name not in ("csirt.segment", "csirt.ordinal")}
-    if dataset not in ("flow_options", "self"):
+    if dataset not in ("flow_options", "flow_counters", "self"):
         names |= {"source.ip", "destination.ip", "related.ip", "network.type"}
     if dataset == "flow":
         names |= {"network.transport", "event.duration", "event.end"}

@@ -72,8 +72,8 @@ FLOW: dict[str, pa.DataType] = {
     "flow.tcp_flags": U16,
     "observer.ingress.interface.id": U32,
     "observer.egress.interface.id": U32,
-    "netflow.exporter.version": U8,
-    "netflow.exporter.domain": U32,
+    "netflow.exporter.version": U8,  # 5, 7, 9, 10 (IPFIX); 105: sFlow 5
+    "netflow.exporter.domain": U32,  # of sFlow the sub-agent
     "csirt.flow.sampling_rate": U32,
     "csirt.flow.sampling_origin": TEXT,
     "icmp.type": U8,
@@ -82,6 +82,24 @@ FLOW: dict[str, pa.DataType] = {
     "csirt.flow.reverse.bytes": U64,
     "csirt.flow.reverse.packets": U64,
     "csirt.flow.end_reason": TEXT,
+}
+
+# Counters of a router's interface as it states them itself (sFlow counter samples); a counter it does not keep is null.
+FLOW_COUNTERS: dict[str, pa.DataType] = {
+    "netflow.exporter.version": U8,
+    "netflow.exporter.domain": U32,
+    "csirt.interface.index": U32,
+    "csirt.interface.type": U32,
+    "csirt.interface.speed": U64,
+    "csirt.interface.direction": TEXT,  # unknown, full_duplex, half_duplex, in, out
+    "csirt.interface.admin_up": BOOL,
+    "csirt.interface.oper_up": BOOL,
+    "csirt.interface.promiscuous": BOOL,
+    **{
+        f"csirt.interface.{way}.{name}": U64
+        for way, more in (("in", ("unknown_protocols",)), ("out", ()))
+        for name in ("bytes", "unicast", "multicast", "broadcast", "discards", "errors", *more)
+    },
 }
 
 DNS: dict[str, pa.DataType] = {
@@ -173,6 +191,7 @@ SELF: dict[str, pa.DataType] = {
 DATASETS: dict[str, dict[str, pa.DataType]] = {
     "flow": {**COMMON, **FLOW, **ENRICHED},
     "flow_options": {**COMMON, "netflow.exporter.version": U8, "netflow.exporter.domain": U32},
+    "flow_counters": {**COMMON, **FLOW_COUNTERS},
     "dns": {**COMMON, **DNS, **ENRICHED},
     "tls": {**COMMON, **TLS, **ENRICHED},
     "http": {**COMMON, **HTTP, **ENRICHED},
@@ -187,6 +206,7 @@ CATEGORY: dict[str, tuple[str, str, str]] = {
     # dataset: event.kind, event.category, event.type
     "flow": ("event", "network", "connection"),
     "flow_options": ("event", "network", "info"),
+    "flow_counters": ("metric", "network", "info"),
     "dns": ("event", "network", "protocol"),
     "tls": ("event", "network", "protocol"),
     "http": ("event", "web", "access"),

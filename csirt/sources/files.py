@@ -22,6 +22,7 @@ from csirt.sources.watch import content
 KINDS = ("auto", "netflow", "packets", "log", "syslog")
 SNIFF = 2_000  # packets looked at
 _VERSIONS = (b"\0\5", b"\0\7", b"\0\x09", b"\0\x0a")
+_SFLOW = b"\0\0\0\5"
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip -k"),
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
@@ -110,10 +111,10 @@ def sniff(path: Path, head: bytes, size: int, parser: str = "") -> str:
     if not parser and size <= MAX_DATAGRAM and plausible(path.read_bytes()):
         return "netflow"
     if b"\0" in head and not parser:
-        if size <= MAX_DATAGRAM and head[:2] in _VERSIONS:
+        if size <= MAX_DATAGRAM and (head[:2] in _VERSIONS or head.startswith(_SFLOW)):
             return "netflow"  # cut short or broken: what is wrong with it is the decoder's to say
         raise Usage(
-            f"{path}: is no capture, no NetFlow datagram and no text; if it is a log all the same, name its parser "
+            f"{path}: is no capture, no flow datagram and no text; if it is a log all the same, name its parser "
             "(`csirt parsers list`)"
         )
     return "log"
@@ -124,7 +125,9 @@ def _netflow(path: Path, head: bytes, source: str) -> FileSource:
         uuid = form.segment_uuid(head)
         return FileSource(source, "netflow", DatagramInput(source, uuid or content(path), path))
     if path.stat().st_size > MAX_DATAGRAM:
-        raise Usage(f"{path}: is no capture, and too large for one datagram; NetFlow is read from pcap, pcapng or .dat")
+        raise Usage(
+            f"{path}: is no capture, and too large for one datagram; flow datagrams are read from pcap, pcapng or .dat"
+        )
     return FileSource(source, "netflow", datagram_input(source, path, content(path)))
 
 
@@ -138,7 +141,7 @@ def _packets(path: Path, head: bytes, source: str, config: settings.Config) -> F
 
 
 def _carries_netflow(path: Path) -> bool:
-    """Whether at least half of the first UDP payloads look like NetFlow."""
+    """Whether at least half of the first UDP payloads look like NetFlow or sFlow."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         found = pcap.Walker().read(handle, 0, os.fstat(handle).st_size, SNIFF, final=True)
@@ -154,9 +157,11 @@ def _carries_netflow(path: Path) -> bool:
 
 
 def plausible(payload: bytes) -> bool:
-    """Whether bytes have the frame of a NetFlow v5, v7, v9 or IPFIX message; what is in them is not looked at.
+    """Whether bytes have the frame of a NetFlow v5, v7, v9, IPFIX or sFlow v5 message; what is in them is not looked
+    at.
 
-    v5 and v7 header 24, records 48 and 52 bytes (Cisco); RFC 3954, 5.1 and 5.2; RFC 7011, 3.1 and 3.3.2.
+    v5 and v7 header 24, records 48 and 52 bytes (Cisco); RFC 3954, 5.1 and 5.2; RFC 7011, 3.1 and 3.3.2; sFlow v5:
+    an agent's address of 4 or 16 bytes behind the version, and the head of a sample if there are any.
     """
     size = len(payload)
     if size < 16:
@@ -169,7 +174,17 @@ def plausible(payload: bytes) -> bool:
         return size >= 24 and _set(payload, 20, (0, 1))
     if version == 10:
         return second >= 16 and (size == 16 or _set(payload, 16, (2, 3)))
-    return False
+    return payload.startswith(_SFLOW) and _sflow(payload)
+
+
+def _sflow(payload: bytes) -> bool:
+    """Whether a header and the first sample's follow sFlow's version."""
+    kind = int.from_bytes(payload[4:8], "big")
+    at = {1: 28, 2: 40}.get(kind, len(payload) + 1)
+    if len(payload) < at:
+        return False
+    samples = int.from_bytes(payload[at - 4 : at], "big")
+    return len(payload) == at if not samples else len(payload) >= at + 8
 
 
 def _set(payload: bytes, at: int, templates: tuple[int, int]) -> bool:

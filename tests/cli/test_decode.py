@@ -74,6 +74,7 @@ def test_statistics(tmp_path: Path, capfd: Any) -> None:
         "templates": 1,
         "held": 1,
         "expired": 0,
+        "skipped": 0,
         "octets": 100,
         "packets": 10,
         "dropped": {"malformed": 1},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from csirt.clock import HOUR, SYSTEM
-from csirt.decode.netflow.decoder import NetflowDecoder
+from csirt.decode.flows import FlowDecoder
 from csirt.demo.exporter import Exporter
 from csirt.demo.scenario import build
 from csirt.model.batch import Batch, event_ids
@@ -79,9 +79,9 @@ def test_hostile_datagrams_cost_the_valid_ones_nothing(valid: list[bytes]) -> No
     """Nothing raises, every datagram is accounted for, a mutant costs at most 50 ms, and the listed exporter's flows
     equal those of a run without the mutants."""
     rng = np.random.default_rng(SEED)
-    clean = NetflowDecoder("edge").decode(chunk(valid, exporters=[VALID] * len(valid)))
+    clean = FlowDecoder("edge").decode(chunk(valid, exporters=[VALID] * len(valid)))
     expected = ids_of(clean.batches, VALID)
-    decoder = NetflowDecoder("edge")
+    decoder = FlowDecoder("edge")
     decoder.decode(chunk([valid[0]], exporters=["192.0.2.77"]))  # compiles the kernels, outside the time
     kept: list[tuple[str, int]] = []
     frame, done, position = 1, 0, 0

@@ -61,7 +61,7 @@ def batches(draw: Any) -> Batch:
     for name in draw(st.lists(st.sampled_from(sorted(schema)), unique=True, max_size=12)):
         items = st.none() | values(schema[name]) if draw(st.booleans()) else values(schema[name])
         columns[name] = array(schema[name], draw(st.lists(items, min_size=rows, max_size=rows)))
-    if dataset != "flow_options" and draw(st.booleans()):
+    if not dataset.startswith("flow_") and draw(st.booleans()):
         for name in ("source.ip", "destination.ip"):
             family = draw(st.lists(st.sampled_from([0, 4, 6]), min_size=rows, max_size=rows))
             low = draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows))

@@ -22,7 +22,10 @@ CONFIG = Config.parse({"decode": {"dissect": []}})
 def test_every_fixture_of_netflow_is_netflow(data: Path, drain: Callable[..., Any]) -> None:
     """Raw datagrams and captures of every vendor are recognised, on whatever port, damaged ones too."""
     files = [*sorted((data / "netflow/vendors").glob("*.dat")), *sorted((data / "netflow/vendors/pcap").iterdir())]
-    files += sorted((data / "netflow/akvorado/netflow").iterdir())
+    files += [
+        *sorted((data / "netflow/akvorado/netflow").iterdir()),
+        *sorted((data / "netflow/akvorado/sflow").iterdir()),
+    ]
     assert len(files) > 100
     for path in files:
         source = open_file(path)
@@ -35,8 +38,8 @@ def test_every_fixture_of_netflow_is_netflow(data: Path, drain: Callable[..., An
 
 
 def test_ordinary_captures_are_packets(data: Path) -> None:
-    """Traffic without NetFlow, and sFlow, which is not decoded, are packets."""
-    for path in [*sorted((data / "pcaps/zeek").iterdir()), *sorted((data / "netflow/akvorado/sflow").iterdir())]:
+    """Traffic without NetFlow and sFlow is packets."""
+    for path in sorted((data / "pcaps/zeek").iterdir()):
         assert open_file(path, config=CONFIG).kind == "capture", path.name
 
 
@@ -73,7 +76,7 @@ def test_syslog_segments_and_logs(tmp_path: Path, drain: Callable[..., Any]) -> 
     [
         ("a.pcap.gz", gzip.compress(b"x", mtime=0), {}, "is compressed .gzip.; unpack it first: gunzip -k"),
         ("empty", b"", {}, "is empty"),
-        ("binary", b"\x00\x01\x02\x03" * 9, {}, "no capture, no NetFlow datagram and no text"),
+        ("binary", b"\x00\x01\x02\x03" * 9, {}, "no capture, no flow datagram and no text"),
         ("text", b"hello\n", {"kind": "packets"}, "is no pcap or pcapng file"),
         ("text", b"hello\n", {"kind": "syslog"}, "is no syslog segment"),
         ("text", b"x" * 70_000, {"kind": "netflow"}, "too large for one datagram"),

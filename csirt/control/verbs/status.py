@@ -20,6 +20,7 @@ EXPORTER = (
     "malformed",
     "held",
     "expired",
+    "skipped",
     "dropped",
     "decoded",
     "stored",

@@ -123,6 +123,11 @@ class NetflowDecoder:
         """How many templates are known, over all exporters and domains."""
         return sum(len(item.templates) for item in self._state.exporters)
 
+    @property
+    def held(self) -> int:
+        """How many datagrams wait for a template."""
+        return self._state.held.datagrams
+
     def plan(self, signature: Signature) -> int:
         """The number of the plan for a signature, compiled when it is first seen."""
         if signature not in self._plans:

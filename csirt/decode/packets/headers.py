@@ -13,9 +13,11 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 
-# Slots of the scratch array (uint64) that `parse` fills.
+# Slots of the scratch array (uint64) that `parse` fills. KIND: the ether type of what follows the link headers,
+# NETWORK: where that is in the buffer. LABEL: the top MPLS label, with bit 20 set where there is one.
 S_HI, S_LO, D_HI, D_LO, FAMILY, PROTOCOL, PORTS, HAS_PORTS, BYTES, FLAGS, VLAN, ICMP, FRAGMENT, FRAGMENT_ID = range(14)
-SLOTS = 14
+KIND, NETWORK, LABEL, HAS_FLAGS = 14, 15, 16, 17
+SLOTS = 18
 
 # Results of `parse`; the names are the reasons of the drop counter.
 OK, TRUNCATED, NOT_IP, MALFORMED, LINKTYPE, TIME = range(6)
@@ -84,6 +86,8 @@ def _tags(buffer: Any, kind: int, at: int, end: int, p: Any) -> tuple[int, int]:
             if at + 4 > end:
                 return -1, at
             bottom = buffer[at + 2] & 1
+            if p[LABEL] == 0:
+                p[LABEL] = np.uint64((_be32(buffer, at) >> 12) | 0x100000)
             at += 4
             if bottom:
                 return _by_version(buffer, at, end), at
@@ -149,6 +153,7 @@ def _transport(buffer: Any, at: Any, end: Any, protocol: Any, p: Any) -> None:
             p[HAS_PORTS] = np.uint64(1)
         if protocol == 6 and at + 14 <= end:
             p[FLAGS] = np.uint64(_be16(buffer, at + 12) & 0x01FF)
+            p[HAS_FLAGS] = np.uint64(1)
     elif (protocol == 1 or protocol == 58) and at + 2 <= end:
         p[ICMP] = np.uint64(0x10000 | _be16(buffer, at))
 
@@ -230,6 +235,7 @@ def parse(buffer: Any, offset: Any, captured: Any, original: Any, linktype: Any,
         return LINKTYPE
     if kind == -1:
         return TRUNCATED
+    p[KIND], p[NETWORK] = np.uint64(kind), np.uint64(at)
     length = max(original, captured) - (at - offset)
     if kind == _IPV4:
         return _ipv4(buffer, at, end, length, p)

@@ -23,7 +23,7 @@ from csirt.stores.embedded.lake import parts
 if TYPE_CHECKING:
     from csirt.stores.embedded.store import EmbeddedStore
 
-_SHARED = {"flow_options": "flow"}  # datasets that are kept as long as another
+_SHARED = {"flow_options": "flow", "flow_counters": "flow"}  # datasets that are kept as long as another
 
 
 @dataclass(slots=True)

@@ -1,0 +1,124 @@
+"""Datagrams of a flow port: NetFlow, IPFIX and sFlow told apart by how each begins, decoded, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from csirt.decode.netflow.decoder import Configured, NetflowDecoder
+from csirt.decode.sflow.decoder import SflowDecoder, is_sflow
+from csirt.model import address
+from csirt.model.batch import Array, Decoded
+from csirt.model.chunk import Chunk, Datagrams
+
+MAGIC = b"csirt-sflow/1\n"  # before a state that holds sFlow's too: its length, itself, then NetFlow's
+
+
+class FlowDecoder:
+    """Decodes one source's datagrams in order; pure. See `csirt.decode.base.Decoder` and `NetflowDecoder`."""
+
+    def __init__(
+        self,
+        source_id: str,
+        *,
+        exporters: Sequence[Configured] = (),
+        accept_unknown: bool = True,
+        hold_bytes: int = 8 << 20,
+        hold_age_us: int = 30 * 60 * 10**6,
+        key: bytes = b"",
+    ) -> None:
+        self.source = source_id
+        self._netflow = NetflowDecoder(
+            source_id,
+            exporters=exporters,
+            accept_unknown=accept_unknown,
+            hold_bytes=hold_bytes,
+            hold_age_us=hold_age_us,
+            key=key,
+        )
+        self._sflow = SflowDecoder({address.from_text(item.address): item for item in exporters}, accept_unknown)
+        self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason
+        self._states: tuple[bytes, bytes] = (b"", b"")
+
+    def load(self, state: bytes | None) -> None:
+        """Resume from a committed state, or start afresh. Raises ValueError for bytes that are no state."""
+        sflow, netflow = _split(state or b"")
+        self._netflow.load(netflow or None)
+        self._sflow.load(sflow)
+        self._states = sflow, netflow
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """The rows of one chunk and what became of every datagram in it."""
+        data = chunk.data
+        if not isinstance(data, Datagrams) or not len(data.offset):
+            return self._netflow.decode(chunk)
+        mine = is_sflow(data)
+        if not mine.any():
+            result = self._netflow.decode(chunk)
+            self.rejected = self._netflow.rejected
+            return self._with_state(result, netflow=result.state)
+        result = self._sflow.decode(chunk, _take(data, mine))
+        result.held = self._netflow.held
+        self.rejected = self._sflow.rejected
+        self._with_state(result, sflow=result.state)
+        if not mine.all():
+            whole, chunk.data = data, _take(data, ~mine)
+            other = self._netflow.decode(chunk)
+            chunk.data = whole
+            self.rejected = sorted(self.rejected + self._netflow.rejected)
+            result = _joined(other, result)
+            self._with_state(result, netflow=other.state)
+        return result
+
+    def finish(self) -> Decoded:
+        """End of input: what is still held expires, and is counted."""
+        result = self._netflow.finish()
+        return self._with_state(result, netflow=result.state) if result.state is not None else result
+
+    @property
+    def templates(self) -> int:
+        """How many templates are known, over all exporters and domains."""
+        return self._netflow.templates
+
+    def _with_state(self, result: Decoded, *, netflow: bytes | None = None, sflow: bytes | None = None) -> Decoded:
+        """Put both states into one; without sFlow it is NetFlow's own."""
+        old_sflow, old_netflow = self._states
+        self._states = (old_sflow if sflow is None else sflow), (old_netflow if netflow is None else netflow)
+        first, second = self._states
+        result.state = MAGIC + len(first).to_bytes(8, "big") + first + second if first else second
+        return result
+
+
+def _split(state: bytes) -> tuple[bytes, bytes]:
+    """(sFlow's state, NetFlow's) of a committed one."""
+    if not state.startswith(MAGIC):
+        return b"", state
+    at = len(MAGIC) + 8
+    end = at + int.from_bytes(state[len(MAGIC) : at], "big")
+    if end > len(state):
+        raise ValueError("not a state of flow datagrams")
+    return state[at:end], state[end:]
+
+
+def _take(data: Datagrams, which: Array) -> Datagrams:
+    """Some of the datagrams, on the same bytes."""
+    names = ("offset", "length", "frame", "time", "family", "high", "low", "port")
+    return Datagrams(data.buffer, *(np.asarray(getattr(data, name))[which] for name in names))
+
+
+def _joined(first: Decoded, second: Decoded) -> Decoded:
+    """Two decoders' results over parts of one chunk. What is held is the first one's."""
+    dropped = dict(first.dropped)
+    for reason, number in second.dropped.items():
+        dropped[reason] = dropped.get(reason, 0) + number
+    return Decoded(
+        batches=first.batches + second.batches,
+        entered=first.entered + second.entered,
+        left=first.left + second.left,
+        dropped=dropped,
+        held=first.held,
+        problems=first.problems + second.problems,
+        exporters=first.exporters + second.exporters,
+        redacted=first.redacted,
+    )
