@@ -16,6 +16,7 @@ from csirt.demo.exporter import Exporter
 from csirt.demo.scenario import build
 from csirt.model.batch import Batch, event_ids
 from tests.decode.netflow.datagrams import chunk
+from tests.decode.sflow import datagrams as s
 
 MUTANTS = 1_000_000 if os.environ.get("CSIRT_FUZZ") == "full" else 6_000
 SEED = int(os.environ.get("CSIRT_SEED", "11"))
@@ -26,13 +27,34 @@ AT_ONCE = 2_000
 
 @pytest.fixture(scope="module")
 def valid() -> list[bytes]:
-    """A router's export, v9 and IPFIX."""
+    """A router's export: v9, IPFIX and sFlow."""
     flows = build(START, background=1_500).flows
     payloads: list[bytes] = []
     for version, rows in zip((9, 10), flows, strict=True):
         exporter = Exporter(version, domain=version, boot=START - 24 * HOUR)
         payloads += [payload for _, payload in exporter.datagrams(rows)]
-    return payloads
+    return payloads + sampled()
+
+
+def sampled() -> list[bytes]:
+    """sFlow datagrams with every kind of sample and record that is read."""
+    packets = [s.ethernet(tags=(5, 6)) + s.ip4(body=s.tcp()), s.ethernet(labels=(7, 8)) + s.ip6(body=s.udp())]
+    made = []
+    for number in range(60):
+        records = [
+            s.header(packets[number % 2], frame=100 + number),
+            s.sampled_ip("10.0.0.1", "10.0.0.2"),
+            s.sampled_ethernet(99, "020000000001", "020000000002"),
+            s.block(1001, s.word(1, 2, 3, 4)),
+            s.block(1002, s.address("10.0.0.3") + s.word(24, 16)),
+            s.gateway("10.0.0.4", 1, 2, 3, path=((2, (4, 5)), (1, (6, 7)))),
+            s.block(1006, s.address("fd00::1") + s.word(2, 4096, 8192, 0)),
+            s.block(1007, s.address("10.0.0.5") + s.address("fd00::2")),
+            s.block(77_777, b"unknown"),
+        ]
+        interface = s.counters(s.generic(*range(19)), s.block(2, s.word(*range(13))), expanded=number % 3 == 0)
+        made.append(s.sflow(s.flow(*records, expanded=number % 2 == 0), interface, s.flow(*records), sequence=number))
+    return made
 
 
 def mutant(rng: np.random.Generator, corpus: list[bytes]) -> bytes:
@@ -82,7 +104,7 @@ def test_hostile_datagrams_cost_the_valid_ones_nothing(valid: list[bytes]) -> No
     clean = FlowDecoder("edge").decode(chunk(valid, exporters=[VALID] * len(valid)))
     expected = ids_of(clean.batches, VALID)
     decoder = FlowDecoder("edge")
-    decoder.decode(chunk([valid[0]], exporters=["192.0.2.77"]))  # compiles the kernels, outside the time
+    decoder.decode(chunk([valid[0], valid[-1]], exporters=["192.0.2.77"] * 2))  # compiles the kernels, outside the time
     kept: list[tuple[str, int]] = []
     frame, done, position = 1, 0, 0
     while done < MUTANTS:
