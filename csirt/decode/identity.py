@@ -12,29 +12,29 @@ import re
 
 REMOVED = "[id removed]"
 
-_FIRST = (3, 7, 6, 1, 8, 9, 4, 5, 2, 1)
-_SECOND = (5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1)
 _GAP = r"(?:[ .\-/_:+\u00a0\u2009\u202f\u2010-\u2014]|%20)?"
 _BODY = rf"\d{{2}}{_GAP}\d{{2}}{_GAP}\d{{2}}{_GAP}\d{{3}}{_GAP}\d{{2}}"
 
 # What can be one, for a linear-time engine that knows no look-around; `find` then decides.
 CANDIDATE = _BODY
+_NO_DIGIT = re.compile(r"%20|\D")
 _CANDIDATE = re.compile(rf"(?<!\d)(?=({_BODY})(?!\d))")
 
 
 def valid(digits: str) -> bool:
     """Whether eleven decimal digits are an identity number: both check digits right, or a date and the second right
     with a first check digit as it may be from 2032."""
-    numbers = [int(digit) for digit in digits]
+    numbers = tuple(map(int, digits))
     if len(numbers) != 11 or not any(numbers):
         return False
-    if sum(a * b for a, b in zip(_SECOND, numbers, strict=True)) % 11:
+    a, b, c, d, e, f, g, h, i, j, k = numbers  # written out: this runs for every number-like text of the network
+    if (5 * a + 4 * b + 3 * c + 2 * d + 7 * e + 6 * f + 5 * g + 4 * h + 3 * i + 2 * j + k) % 11:
         return False
-    rest = sum(a * b for a, b in zip(_FIRST, numbers, strict=False)) % 11
+    rest = (3 * a + 7 * b + 6 * c + d + 8 * e + 9 * f + 4 * g + 5 * h + 2 * i + j) % 11
     return rest == 0 or (rest <= 3 and _dated(numbers))
 
 
-def _dated(numbers: list[int]) -> bool:
+def _dated(numbers: tuple[int, ...]) -> bool:
     day = numbers[0] * 10 + numbers[1]
     month = numbers[2] * 10 + numbers[3]
     day -= 40 if day > 40 else 0
@@ -50,7 +50,8 @@ def find(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     for match in _CANDIDATE.finditer(text):
         start, end = match.span(1)
-        digits = re.sub(r"%20|\D", "", match.group(1))
+        found = match.group(1)
+        digits = found if len(found) == 11 else _NO_DIGIT.sub("", found)
         if valid(digits) and (not spans or start >= spans[-1][1]):
             spans.append((start, end))
     return spans
@@ -59,6 +60,5 @@ def find(text: str) -> list[tuple[int, int]]:
 def remove(text: str) -> tuple[str, int]:
     """The text with every identity number replaced by `[id removed]`, and how many there were."""
     spans = find(text)
-    for start, end in reversed(spans):
-        text = text[:start] + REMOVED + text[end:]
-    return text, len(spans)
+    starts, ends = [0, *(end for _, end in spans)], [*(start for start, _ in spans), len(text)]
+    return REMOVED.join(text[start:end] for start, end in zip(starts, ends, strict=True)), len(spans)

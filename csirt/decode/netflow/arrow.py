@@ -77,17 +77,19 @@ class Arrow:
         if column.storage.startswith("text"):
             offsets = pa.py_buffer(ends.astype(np.int32))
             raw = pa.Array.from_buffers(pa.binary(), len(length), [bitmap, offsets, pa.py_buffer(data)])
-            return self._clean(_decoded(raw.dictionary_encode()), name, private.TEXT[column.storage])
+            array = _decoded(raw.dictionary_encode())
+            rule = private.TEXT[column.storage]
+            return self._clean(array, name, rule) if private.suspicious(data, rule.signs) else array
         digits = pa.py_buffer(data.tobytes().hex().encode())
         offsets = pa.py_buffer((ends * 2).astype(np.int32))
-        raw = pa.Array.from_buffers(pa.string(), len(length), [bitmap, offsets, digits])
-        return self._clean(raw.dictionary_encode(), name, private.HEX)
+        array = pa.Array.from_buffers(pa.string(), len(length), [bitmap, offsets, digits]).dictionary_encode()
+        return self._clean(array, name, private.HEX) if private.suspicious(data, private.HEX.signs) else array
 
     def _clean(self, array: pa.DictionaryArray, name: str, rule: private.Rule) -> pa.DictionaryArray:
         """Without what must not leave decode; values that held an identity number are counted under `name`."""
         values = array.dictionary
         if not len(values) or not pc.any(pc.match_substring_regex(values, rule.suspect)).as_py():
-            return _distinct(array.indices, values)
+            return array
         pairs = [rule.clean(item) for item in values.to_pylist()]
         hit = np.flatnonzero([removed for _, removed in pairs])
         if len(hit):
@@ -119,10 +121,10 @@ def macs(values: Array, mask: Array | None, ecs_form: bool) -> pa.Array:
 def _decoded(raw: pa.DictionaryArray) -> pa.DictionaryArray:
     """Binary dictionary values as UTF-8, what is none of it replaced."""
     try:
-        values = raw.dictionary.cast(pa.string())
+        return pa.DictionaryArray.from_arrays(raw.indices, raw.dictionary.cast(pa.string()))
     except pa.ArrowInvalid:
         values = pa.array([item.decode("utf-8", "replace") for item in raw.dictionary.to_pylist()], pa.string())
-    return pa.DictionaryArray.from_arrays(raw.indices, values)
+        return _distinct(raw.indices, values)
 
 
 def _distinct(indices: pa.Array, values: pa.Array) -> pa.DictionaryArray:

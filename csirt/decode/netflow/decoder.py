@@ -11,16 +11,18 @@ from csirt.decode.netflow import normalise, sampling
 from csirt.decode.netflow.elements import ElementTable, shipped
 from csirt.decode.netflow.intake import Deltas, Intake
 from csirt.decode.netflow.normalise import Names
-from csirt.decode.netflow.plan import Plan, compile_plan, fixed_signature
+from csirt.decode.netflow.plan import Plans, fixed_signature
 from csirt.decode.netflow.rows import Rows, Sets, build
 from csirt.decode.netflow.state import Held, State
-from csirt.decode.netflow.templates import Signature
 from csirt.model import address
 from csirt.model.batch import Array, Batch, Decoded, assemble
 from csirt.model.chunk import Chunk, Datagrams
 
 BATCH_BYTES = 512 << 20  # of raw columns: what is larger, or has more columns, becomes several batches
 BATCH_COLUMNS = 2_000
+BATCH_PLANS = 8_192
+SPARSE_BYTES = 16 << 20  # templates with different columns go to different batches when, beyond this size,
+SPARSE_FACTOR = 4  # only one cell in so many would be filled
 MAX_PLANS = 8_192
 
 
@@ -57,8 +59,7 @@ class NetflowDecoder:
         self._configured = {address.from_text(item.address): item for item in exporters}
         self._accept_unknown = accept_unknown
         self._hold = (hold_bytes, hold_age_us)
-        self._plans: dict[Signature, int] = {}
-        self._compiled: list[Plan] = []
+        self._plans = Plans(self._table)
         self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason
         self.load(None)
 
@@ -102,11 +103,11 @@ class NetflowDecoder:
         data = chunk.data
         if not isinstance(data, Datagrams) or not len(data.offset):
             return Decoded(held=self._state.held.datagrams)
-        if len(self._compiled) > MAX_PLANS:
+        if len(self._plans) > MAX_PLANS:
             self._forget_plans()
-        intake = Intake(self._state, self._index, data, self.plan, self._allowed)
+        intake = Intake(self._state, self._index, data, self._plans.number, self._allowed)
         intake.read_templates()
-        sets = intake.resolve(chunk.segment, *self._hold, self._compiled)
+        sets = intake.resolve(chunk.segment, *self._hold, self._plans)
         result = Decoded(entered=len(data.offset))
         result.batches = self._batches(sets, intake, result.redacted)
         intake.account(result)
@@ -128,25 +129,17 @@ class NetflowDecoder:
         """How many datagrams wait for a template."""
         return self._state.held.datagrams
 
-    def plan(self, signature: Signature) -> int:
-        """The number of the plan for a signature, compiled when it is first seen."""
-        if signature not in self._plans:
-            self._plans[signature] = len(self._compiled)
-            self._compiled.append(compile_plan(signature, self._table))
-        return self._plans[signature]
-
     def _forget_plans(self) -> None:
-        self._plans.clear()
-        self._compiled.clear()
+        self._plans = Plans(self._table)
         for version in sorted(self._table.fixed):
-            self.plan(fixed_signature(version, self._table))
+            self._plans.number(fixed_signature(version, self._table))
 
     def _allowed(self, family: int, high: int, low: int) -> bool:
         return self._accept_unknown or (family, high, low) in self._configured
 
     def _batches(self, sets: Sets, intake: Intake, redacted: dict[str, int]) -> list[Batch]:
         """Options first, for what they say about samplers counts for the flows beside them."""
-        options = np.array([plan.signature.options for plan in self._compiled], bool)[sets.plan]
+        options = np.array([signature.options for signature in self._plans.signatures], bool)[sets.plan]
         numbers = np.unique(sets.exporter).tolist()
         live = {number: self._state.exporters[number].samplers for number in numbers}
         before = {number: dict(table) for number, table in live.items() if table}
@@ -180,11 +173,19 @@ class NetflowDecoder:
         if not len(sets.plan):
             return
         used, local = np.unique(sets.plan, return_inverse=True)
-        plans = [self._compiled[number] for number in used.tolist()]
+        plans = [self._plans[number] for number in used.tolist()]
         widths = {output.column: max(output.width, 17) for plan in plans for output in plan.outputs}
-        if len(local) > 1 and (
-            len(widths) > BATCH_COLUMNS or sum(widths.values()) * int(sets.records.sum()) > BATCH_BYTES
-        ):
+        size = sum(widths.values()) * int(sets.records.sum())
+        if len(used) > 1 and size > SPARSE_BYTES:
+            wide = np.array([sum(max(output.width, 17) for output in plan.outputs) for plan in plans], np.int64)
+            if size > SPARSE_FACTOR * int((wide[local] * sets.records).sum()):
+                place = np.empty(len(used), np.int64)
+                place[np.argsort(wide, kind="stable")] = np.arange(len(used))
+                narrow = place[local] < len(used) // 2
+                yield from self._parts(sets.take(narrow), buffer)
+                yield from self._parts(sets.take(~narrow), buffer)
+                return
+        if len(local) > 1 and (len(widths) > BATCH_COLUMNS or len(used) > BATCH_PLANS or size > BATCH_BYTES):
             half = len(local) // 2
             yield from self._parts(sets.take(np.arange(half)), buffer)
             yield from self._parts(sets.take(np.arange(half, len(local))), buffer)

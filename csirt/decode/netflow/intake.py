@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from csirt.decode.netflow import scan
+from csirt.decode.netflow import limits, scan
 from csirt.decode.netflow.holding import Entries, Outcome, keep, settle
-from csirt.decode.netflow.plan import Plan
+from csirt.decode.netflow.plan import Plans
 from csirt.decode.netflow.rows import Sets
 from csirt.decode.netflow.state import MAX_EXPORTERS, MAX_TEMPLATE_FIELDS, MAX_TEMPLATES, Exporter, State
 from csirt.decode.netflow.templates import Definition, Signature, parse
@@ -43,6 +43,7 @@ class Intake:
         self.bad = np.zeros(len(self.s_id), np.int64)
         self.good = np.zeros(len(self.s_id), bool)
         self._changes: list[tuple[int, int, int]] = []  # before set, slot, plan
+        self._used: dict[int, int] = {}  # by exporter: definitions for which this chunk has data
 
     def _scan(self, offset: Array, length: Array) -> None:
         count = len(offset)
@@ -107,22 +108,27 @@ class Intake:
         self.s_slot = np.full(len(self.s_id), -1, np.int64)
         self.s_slot[data] = number[len(held["exporter"]) :]
         self._current = np.full(max(slots, 1), scan.NO_TEMPLATE, np.int64)
-        for slot, (owner, ident) in enumerate(keys):
-            signature = self.state.exporters[owner].templates.get(ident)
+        for slot, (exporter_number, ident) in enumerate(keys):
+            signature = self.state.exporters[exporter_number].templates.get(ident)
             if signature is not None:
                 self._current[slot] = self._plan_of(signature)
         first_kind = np.where(self.s_version == 9, 0, 2)
         is_template = templated & ((self.s_id == first_kind) | (self.s_id == first_kind + 1))
         self.bad[(self.s_version >= 9) & (self.s_id < 256) & ~is_template & (self.s_exporter >= 0)] += 1
         known: dict[tuple[int, int, bytes], tuple[list[Definition], int]] = {}
+        message, room = -1, 0
         for s in np.flatnonzero(is_template).tolist():
+            if self.s_message[s] != message:
+                message, room = int(self.s_message[s]), limits.DEFINITIONS
             at = int(self.s_offset[s])
-            body = self.buffer[at : at + int(self.s_length[s])].tobytes()
+            body = self.buffer[at : at + int(self.s_length[s])].tobytes() if room else b""
             kind = (int(self.s_version[s]), int(self.s_id[s]), body)
             if kind not in known:
-                known[kind] = parse(*kind)
+                known[kind] = parse(*kind, limits.DEFINITIONS)
             definitions, broken = known[kind]
-            self.bad[s] += broken
+            self.bad[s] += max(broken, len(definitions) > room, not room)
+            definitions = definitions[:room]
+            room -= len(definitions)
             self.good[s] = not broken or bool(definitions)
             for definition in definitions:
                 self._define(s, int(self.s_exporter[s]), definition)
@@ -136,28 +142,33 @@ class Intake:
             for ident in gone:
                 old = exporter.templates.get(ident)
                 if old is not None and old.options == definition.options:
-                    self.state.template_fields -= len(old.fields)
-                    del exporter.templates[ident]
-                    self._change(s, number, ident, scan.NO_TEMPLATE)
+                    self._withdraw(s, number, ident)
             return
         old = exporter.templates.get(definition.template)
         if old == signature:
             return
         grown = len(signature.fields) - (len(old.fields) if old else 0)
         full = old is None and len(exporter.templates) >= MAX_TEMPLATES
-        if full or self.state.template_fields + grown > MAX_TEMPLATE_FIELDS:
+        slot = self._slot.get((number, definition.template))
+        used = self._used.get(number, 0) + (slot is not None)
+        if full or self.state.template_fields + grown > MAX_TEMPLATE_FIELDS or used > limits.CHANGES:
             self.bad[s] += 1
+            if old is not None:  # data that follows is not what the old definition says
+                self._withdraw(s, number, definition.template)
             return
         self.state.template_fields += grown
         exporter.templates[definition.template] = signature
-        self._change(s, number, definition.template, self._plan_of(signature))
-
-    def _change(self, s: int, exporter: int, template: int, plan: int) -> None:
-        slot = self._slot.get((exporter, template))
         if slot is not None:
-            self._changes.append((s, slot, plan))
+            self._used[number] = used
+            self._changes.append((s, slot, self._plan_of(signature)))
 
-    def resolve(self, segment: str, limit: int, age: int, plans: list[Plan]) -> Sets:
+    def _withdraw(self, s: int, number: int, template: int) -> None:
+        self.state.template_fields -= len(self.state.exporters[number].templates.pop(template).fields)
+        slot = self._slot.get((number, template))
+        if slot is not None:
+            self._changes.append((s, slot, scan.NO_TEMPLATE))
+
+    def resolve(self, segment: str, limit: int, age: int, plans: Plans) -> Sets:
         """The sets that can be decoded now, older held ones first, in the order their rows shall have."""
         changes = np.array(self._changes, np.int64).reshape(-1, 3)
         plan = np.full(len(self.s_id), scan.NONE, np.int64)
@@ -167,6 +178,7 @@ class Intake:
             mine = (self.s_version == version) & (self.s_exporter >= 0)
             if mine.any():
                 plan[mine] = self._plan_of_fixed(version, plans)
+        limits.refuse(plan, self.s_datagram, plans, self.bad)
         records = count(self.buffer, self.s_offset, self.s_length, plan, plans, self.bad)
         waiting = plan == scan.NO_TEMPLATE
         weight = np.where(waiting, self.s_length, records)
@@ -199,8 +211,8 @@ class Intake:
         fate = settle(self.state.held, self.held_slot, new, at[release], slots[release], clock, limit, age)
         return self._outcome(fate, new, plan, records, base, to[release], self.s_datagram[at[release]], plans)
 
-    def _plan_of_fixed(self, version: int, plans: list[Plan]) -> int:
-        return next(i for i, plan in enumerate(plans) if plan.signature.version == version)
+    def _plan_of_fixed(self, version: int, plans: Plans) -> int:
+        return next(i for i, signature in enumerate(plans.signatures) if signature.version == version)
 
     def _outcome(
         self,
@@ -211,7 +223,7 @@ class Intake:
         base: Array,
         to: Array,
         when: Array,
-        plans: list[Plan],
+        plans: Plans,
     ) -> Sets:
         """Join what is decoded at once with what a template released."""
         older = self.state.held.sets
@@ -220,6 +232,8 @@ class Intake:
         at = self.s_datagram.copy()
         plan[released] = to[new_fate[new_fate >= 0]]
         at[released] = when[new_fate[new_fate >= 0]]
+        limits.refuse(plan, self.s_datagram, plans, self.bad)
+        records[plan == scan.NONE] = 0
         later = np.full(len(plan), scan.NONE, np.int64)
         later[released] = plan[released]
         records = records + count(self.buffer, self.s_offset, self.s_length, later, plans, self.bad)
@@ -240,13 +254,14 @@ class Intake:
         self._new = new
         return sets
 
-    def _older(self, which: Array, plan: Array, at: Array, plans: list[Plan]) -> Sets:
+    def _older(self, which: Array, plan: Array, at: Array, plans: Plans) -> Sets:
         """Sets held from earlier chunks, appended to this chunk's buffer."""
         held = self.state.held
         rows = {name: values[which] for name, values in held.rows.items()}
         offset = (np.cumsum(held.rows["length"]) - held.rows["length"])[which] + len(self.buffer)
         self.buffer = _read_only(np.concatenate([self.buffer, held.data]))
         bad = np.zeros(len(which), np.int64)
+        limits.refuse(plan, rows["datagram"], plans, bad)
         records = count(self.buffer, offset, rows["length"], plan, plans, bad)
         self._outcomes.decoded[which] = records > 0
         sets = Sets(
@@ -393,19 +408,22 @@ class Deltas:
         ]
 
 
-def count(buffer: Array, offset: Array, length: Array, plan: Array, plans: list[Plan], bad: Array) -> Array:
+def count(buffer: Array, offset: Array, length: Array, plan: Array, plans: Plans, bad: Array) -> Array:
     """Complete records of every set (0 without a plan); sets that hold none, or end inside one, count in `bad`."""
     records = np.zeros(len(plan), np.int64)
-    for number in np.unique(plan).tolist():
-        if number < 0:
-            continue
-        which = np.flatnonzero(plan == number)
-        item = plans[number]
-        if item.size:
-            records[which] = length[which] // item.size
-        else:
-            scan.count_variable(buffer, offset, length, which, item.sizes, item.least, records, bad)
-        bad[which[(records[which] == 0) & (length[which] >= 4) & (bad[which] == 0)]] += 1
+    known = np.flatnonzero(plan >= 0)
+    numbers = plan[known]
+    sizes = np.zeros(len(plans), np.int64)
+    used = np.flatnonzero(np.bincount(numbers))
+    sizes[used] = [plans[number].size for number in used.tolist()]
+    size = sizes[numbers]
+    records[known] = length[known] // np.maximum(size, 1)
+    varies = known[size == 0]
+    varies = varies[np.argsort(plan[varies], kind="stable")]
+    for which in np.split(varies, np.flatnonzero(np.diff(plan[varies])) + 1) if len(varies) else []:
+        item = plans[int(plan[which[0]])]
+        scan.count_variable(buffer, offset, length, which, item.sizes, item.least, records, bad)
+    bad[known[(records[known] == 0) & (length[known] >= 4) & (bad[known] == 0)]] += 1
     return records
 
 

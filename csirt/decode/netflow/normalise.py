@@ -122,8 +122,13 @@ def announced_boots(rows: Rows, roles: Roles) -> list[tuple[int, int, int]]:
             continue
         there = (column.parts[0] > 0) & column.present[rows.plan]
         at, exporter = rows.spread(rows.sets.at), rows.spread(rows.sets.exporter)
-        triples = np.stack([at, exporter, column.parts[0]], axis=1)[there]
-        for when, number, boot in np.unique(triples, axis=0).tolist():
+        rank = np.flatnonzero(there)[np.lexsort((at[there], exporter[there]))]
+        final = np.ones(len(rank), bool)  # what a datagram says last counts
+        final[:-1] = (at[rank][1:] != at[rank][:-1]) | (exporter[rank][1:] != exporter[rank][:-1])
+        rank = rank[final]
+        for when, number, boot in zip(
+            at[rank].tolist(), exporter[rank].tolist(), column.parts[0][rank].tolist(), strict=True
+        ):
             if last.get(number) != boot:
                 last[number] = boot
                 found.append((when, number, boot))

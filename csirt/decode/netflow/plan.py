@@ -64,6 +64,33 @@ class Plan:
         return " ".join(f"{name}={column}{'|' + way if way else ''}" for name, column, way in self.mapped)
 
 
+class Plans:
+    """All plans by number, compiled when one is first needed: a stranger can name more templates than have data."""
+
+    def __init__(self, table: ElementTable) -> None:
+        self._table = table
+        self._numbers: dict[Signature, int] = {}
+        self._plans: list[Plan | None] = []
+        self.signatures: list[Signature] = []
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def __getitem__(self, number: int) -> Plan:
+        plan = self._plans[number]
+        if plan is None:
+            plan = self._plans[number] = compile_plan(self.signatures[number], self._table)
+        return plan
+
+    def number(self, signature: Signature) -> int:
+        """The number of a signature's plan."""
+        number = self._numbers.setdefault(signature, len(self._plans))
+        if number == len(self._plans):
+            self._plans.append(None)
+            self.signatures.append(signature)
+        return number
+
+
 def fixed_signature(version: int, table: ElementTable) -> Signature:
     """The signature of a version without templates; its fields are numbers into the version's layout."""
     return Signature(version, False, 0, tuple((0, i, length) for i, (_, length) in enumerate(table.fixed[version])))

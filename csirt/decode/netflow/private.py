@@ -7,7 +7,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from csirt.decode import identity
+from csirt.decode.netflow.jit import kernel
+from csirt.model.batch import Array
 
 _MAILBOX = r"[^\s@/:;,<>\"]+(?:@|%40)[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
 _MAILBOX_RE = re.compile(_MAILBOX)
@@ -21,16 +25,19 @@ _NOBODY = frozenset({"", "-", "none", "unknown"})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`suspect`: a linear-time expression without which a value is as it should be. `clean`: a value as it may leave,
-    and whether it held an identity number."""
+    """`suspect`: a linear-time expression without which a value is as it should be. `signs`: octets of which a suspect
+    value has one, or else eleven digits. `clean`: a value as it may leave, and whether it held an identity number."""
 
     suspect: str
+    signs: Array
     clean: Callable[[str], tuple[str, bool]]
 
 
 def _text(value: str) -> tuple[str, bool]:
     kept, removed = identity.remove(value)
-    return _MAILBOX_RE.sub("[mailbox removed]", kept), removed > 0
+    if "@" in kept or "%40" in kept:
+        kept = _MAILBOX_RE.sub("[mailbox removed]", kept)
+    return kept, removed > 0
 
 
 def _url(value: str) -> tuple[str, bool]:
@@ -56,6 +63,27 @@ def _octets(value: str) -> tuple[str, bool]:
     return raw.hex(), removed
 
 
+@kernel
+def suspicious(data: Array, signs: Array) -> bool:
+    """Whether octets of many values together have what a suspect value has (a look that costs less than `suspect`)."""
+    digits = 0
+    for i in range(data.size):
+        octet = data[i]
+        if signs[octet]:
+            return True
+        if 48 <= octet <= 57:
+            digits += 1
+            if digits == 11:
+                return True
+    return False
+
+
+def _signs(octets: bytes) -> Array:
+    table = np.zeros(256, np.bool_)
+    table[list(octets)] = True
+    return table
+
+
 def _re2(pattern: str) -> str:
     """RE2 writes code points differently from Python."""
     return re.sub(r"\\u([0-9a-f]{4})", r"\\x{\1}", pattern)
@@ -63,8 +91,8 @@ def _re2(pattern: str) -> str:
 
 _PLAIN = f"{_MAILBOX}|" + _re2(identity.CANDIDATE)
 TEXT = {
-    "text": Rule(_PLAIN, _text),
-    "text:url": Rule(f"[?#;]|{_PLAIN}", _url),
-    "text:user": Rule(".", _user),
+    "text": Rule(_PLAIN, _signs(b"@%"), _text),
+    "text:url": Rule(f"[?#;]|{_PLAIN}", _signs(b"@%?#;"), _url),
+    "text:user": Rule(".", _signs(bytes(range(256))), _user),
 }
-HEX = Rule(f"{_HEX_DIGITS}|{_HEX_MAILBOX}", _octets)
+HEX = Rule(f"{_HEX_DIGITS}|{_HEX_MAILBOX}", _signs(b"@"), _octets)

@@ -69,18 +69,15 @@ def numbers(rows: Rows, names: tuple[str, ...], absent: int) -> Array | None:
     """The first of these elements that each row has, as int64, `absent` where it has none; None if no row has any."""
     found: Array | None = None
     for name in reversed(names):
+        where: dict[str, Array] = {}
         for place, plan in enumerate(rows.plans):
             column = plan.names.get(name)
-            if column is None or column not in rows.columns or rows.columns[column].storage != "uint":
-                continue
-            if found is None:
-                found = np.full(rows.count, absent, np.int64)
-            values = rows.columns[column].parts[0]
-            if len(rows.plans) == 1:
-                found[:] = values.astype(np.int64)
-            else:
-                mine = rows.plan == place
-                found[mine] = values[mine].astype(np.int64)
+            if column is not None and column in rows.columns and rows.columns[column].storage == "uint":
+                where.setdefault(column, np.zeros(len(rows.plans), bool))[place] = True
+        for column, plans in where.items():
+            values = rows.columns[column].parts[0].astype(np.int64)
+            rest = absent if found is None else found
+            found = values if plans.all() else np.where(plans[rows.plan], values, rest)
     return found
 
 
@@ -123,6 +120,13 @@ def announced(rows: Rows, roles: Roles) -> list[Change]:
     at, exporter = rows.spread(rows.sets.at), rows.spread(rows.sets.exporter)
     which = np.flatnonzero(rate)
     order = which[np.lexsort((which, at[which], ids[which], exporter[which]))]
+    last = np.ones(len(order), bool)  # of what one datagram says of a sampler: it counts for all of the datagram
+    last[:-1] = (
+        (ids[order][1:] != ids[order][:-1])
+        | (exporter[order][1:] != exporter[order][:-1])
+        | (at[order][1:] != at[order][:-1])
+    )
+    order = order[last]
     same = np.zeros(len(order), bool)
     same[1:] = (
         (ids[order][1:] == ids[order][:-1])

@@ -21,7 +21,7 @@ MAGIC = b"csirt-netflow/2\n"
 MAX_EXPORTERS = 16_384
 MAX_TEMPLATES = 4_096  # per exporter, version and domain
 MAX_TEMPLATE_FIELDS = 2_000_000  # in all
-OVERHEAD = 96  # what a held set costs beyond its octets
+OVERHEAD = 256  # what a held set costs beyond its octets, in memory and in the state
 HELD = ("exporter", "template", "length", "frame", "base", "time", "export", "uptime", "segment", "datagram", "clock")
 
 

@@ -36,27 +36,29 @@ class Definition:
     options: bool
 
 
-def parse(version: int, set_id: int, body: bytes) -> tuple[list[Definition], int]:
-    """The template records of one set and how many were broken; never raises.
+def parse(version: int, set_id: int, body: bytes, most: int = 512) -> tuple[list[Definition], int]:
+    """The template records of one set, at most `most`, and how many were broken; never raises.
 
-    A broken record ends the set, for nothing says where the next one starts.
+    A broken record ends the set, for nothing says where the next one starts. One more than `most` counts as broken.
     """
     if version == 9:
-        return _nine(body, set_id == 1)
-    return _ipfix(body, set_id == 3)
+        return _nine(body, set_id == 1, most)
+    return _ipfix(body, set_id == 3, most)
 
 
 def _word(body: bytes, at: int) -> int:
     return int.from_bytes(body[at : at + 2], "big")
 
 
-def _nine(body: bytes, options: bool) -> tuple[list[Definition], int]:
+def _nine(body: bytes, options: bool, most: int) -> tuple[list[Definition], int]:
     found: list[Definition] = []
     at, head = 0, 6 if options else 4
     while len(body) - at >= head:
         template, count = _word(body, at), _word(body, at + 2)
         if template == 0 and not any(body[at:]):
             break  # padding
+        if len(found) == most:
+            return found, 1
         scopes = 0
         if options:
             scope_octets, option_octets = count, _word(body, at + 4)
@@ -75,13 +77,15 @@ def _nine(body: bytes, options: bool) -> tuple[list[Definition], int]:
     return found, 0
 
 
-def _ipfix(body: bytes, options: bool) -> tuple[list[Definition], int]:
+def _ipfix(body: bytes, options: bool, most: int) -> tuple[list[Definition], int]:
     found: list[Definition] = []
     at = 0
     while len(body) - at >= 4:
         template, count = _word(body, at), _word(body, at + 2)
         if template == 0 and not any(body[at:]):
             break  # padding
+        if len(found) == most:
+            return found, 1
         at += 4
         if count == 0:  # withdrawal; the id of the set itself withdraws all of its kind (8.1)
             if template < 256 and template != (3 if options else 2):

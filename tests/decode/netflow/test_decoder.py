@@ -130,7 +130,7 @@ def test_held_data_expires_by_receive_time() -> None:
 
 def test_held_data_is_bounded_in_octets_and_the_oldest_goes_first() -> None:
     """Beyond the limit the oldest held sets expire; the newest are still decoded."""
-    decoder = NetflowDecoder("s", hold_bytes=400)
+    decoder = NetflowDecoder("s", hold_bytes=900)
     payloads = [ipfix(block(300, flow(n))) for n in range(1, 6)]
     result = decoder.decode(chunk(payloads))
     assert result.dropped == {"expired": 2} and result.held == 3
