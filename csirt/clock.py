@@ -26,6 +26,10 @@ class Clock:
         """CPU seconds of all threads of this process."""
         return time.process_time()
 
+    def thread_cpu(self) -> float:
+        """CPU seconds of the calling thread."""
+        return time.thread_time()
+
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)

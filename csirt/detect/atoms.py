@@ -171,7 +171,7 @@ def _is_plain(node: Node) -> bool:
 
 def _is_witness(node: Node) -> bool:
     if isinstance(node, Leaf):
-        return node.atom.field is not None and node.atom.kind not in _NO_WITNESS and node.atom.argument != ""
+        return node.atom.kind not in _NO_WITNESS and node.atom.argument != ""
     if isinstance(node, Or):
         return all(map(_is_witness, node.children))
     if isinstance(node, And):

@@ -62,6 +62,10 @@ class Column:
         """The test on the rows (all when None) without making text, or None when it needs the distinct values."""
         return None
 
+    def could_hold(self, atom: Atom) -> bool:
+        """Whether the atom can hold for any value of this kind of column; saves making text that cannot match."""
+        return True
+
     def texts(self, rows: Array) -> pa.DictionaryArray:
         """The text of these rows, lists as their sorted members joined by commas, null where there is none."""
         found = self.distinct()
@@ -84,6 +88,19 @@ class Column:
             [texts[code].as_py() for code in found.codes[start:end].tolist() if code >= 0]
             for start, end in zip(left.tolist(), right.tolist(), strict=True)
         ]
+
+
+def _written_with(atom: Atom, characters: frozenset[str]) -> bool:
+    """Whether a text of these characters could satisfy a string atom."""
+    if atom.kind in ("eq", "contains", "startswith", "endswith"):
+        return characters.issuperset(atom.argument.lower())
+    return atom.kind != "wild" or characters.issuperset(atom.argument[1].lower())
+
+
+# What the text of a number, an address or a time is written with.
+_NUMBER = frozenset("0123456789+-.einfa")
+_ADDRESS = frozenset("0123456789abcdef:.")
+_TIME = frozenset("0123456789-:.tz")
 
 
 class TextColumn(Column):
@@ -119,6 +136,9 @@ class NumberColumn(Column):
 
     def null(self) -> Array:
         return np.zeros(self.rows, bool) if self.valid is None else ~self.valid
+
+    def could_hold(self, atom: Atom) -> bool:
+        return _written_with(atom, _NUMBER)
 
     def _make_distinct(self) -> Distinct:
         unique, where = np.unique(self.numbers, return_inverse=True)
@@ -186,6 +206,9 @@ class AddressColumn(Column):
         mask: Array = self.family == 0
         return mask
 
+    def could_hold(self, atom: Atom) -> bool:
+        return _written_with(atom, _ADDRESS)
+
     def _make_distinct(self) -> Distinct:
         return _of_dictionary(address_columns.texts(self.family, self.high, self.low))
 
@@ -212,6 +235,9 @@ class TimeColumn(Column):
 
     def null(self) -> Array:
         return np.zeros(self.rows, bool) if self.valid is None else ~self.valid
+
+    def could_hold(self, atom: Atom) -> bool:
+        return _written_with(atom, _TIME)
 
     def _make_distinct(self) -> Distinct:
         unique, where = np.unique(self.micros, return_inverse=True)

@@ -2,7 +2,8 @@
 
 Equality goes through one hash look-up. Substrings, prefixes and suffixes go through one literal scan (Hyperscan, or
 Aho-Corasick where Hyperscan has no wheel) over all values joined by the byte 0xFF, which no UTF-8 text contains, so a
-value with line ends or any other character cannot be mistaken for two. Regexes run on RE2 (linear time).
+value with line ends or any other character cannot be mistaken for two. Texts with wildcards and regexes take part in
+that scan with a literal every match must hold; what it finds is then verified. Regexes run on RE2 (linear time).
 
 Case: `fold` is Unicode simple lower-casing, for rules and values alike ('ß' is not 'ss'; 'İ' is 'i').
 """
@@ -12,14 +13,16 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csirt.detect import required, values
 from csirt.detect.atoms import Atom
+from csirt.detect.budget import Budget
 from csirt.model.batch import Array
 
 hyperscan: Any = None
@@ -30,6 +33,9 @@ SEPARATOR = b"\xff"
 # Fewer literals than this are cheaper one by one; shorter ones than two bytes hit too often for a scan's callback.
 FEW_LITERALS = 4
 LONGEST_LITERAL = 1000
+# A literal that hits more often than this, and than once in so many bytes, is looked for alone from then on.
+NOISY_HITS = 4096
+NOISY_BYTES = 256
 
 
 def fold(text: str) -> str:
@@ -38,10 +44,20 @@ def fold(text: str) -> str:
     return lowered
 
 
-class Scanner:
-    """The string atoms of one field, compiled once; `scan` finds where each of them holds."""
+def folded(texts: pa.StringArray) -> pa.StringArray:
+    """The texts as case-insensitive comparison sees them."""
+    data, offsets = values.text_buffers(texts)
+    plain = data[offsets[0] : offsets[-1]] if len(offsets) else data
+    return pc.utf8_lower(texts) if len(plain) and plain.max() > 127 else pc.ascii_lower(texts)
 
-    def __init__(self, atoms: Iterable[Atom], *, engine: str = "auto") -> None:
+
+class Scanner:
+    """The string atoms of one field, compiled once; `scan` finds where each of them holds. Not thread-safe: it learns
+    which literals are noisy."""
+
+    def __init__(self, atoms: Iterable[Atom], *, engine: str = "auto", budget: Budget | None = None) -> None:
+        self._engine = engine
+        self._budget = budget or Budget()
         self._equal: dict[bool, dict[str, list[Atom]]] = {False: defaultdict(list), True: defaultdict(list)}
         self._literals: dict[bool, dict[bytes, list[Atom]]] = {False: defaultdict(list), True: defaultdict(list)}
         self._single: list[Atom] = []
@@ -49,10 +65,9 @@ class Scanner:
             self._place(atom)
         for cased in (False, True):
             few = self._literals[cased]
-            if 0 < len(few) < FEW_LITERALS or (engine == "arrow" and few):
-                self._single += [atom for atoms_ in few.values() for atom in atoms_]
-                few.clear()
-        self._automata = {cased: _automaton(list(found), engine) for cased, found in self._literals.items() if found}
+            if 0 < len(few) < FEW_LITERALS or engine == "arrow":
+                self._alone(cased, list(few))
+        self._automata: dict[bool, Any] = {}
         self._sets = {
             cased: (pa.array(list(found), pa.string()), list(found.values()))
             for cased, found in self._equal.items()
@@ -64,14 +79,29 @@ class Scanner:
         if atom.kind == "eq":
             self._equal[atom.cased][argument].append(atom)
             return
-        literal = argument[1] if atom.kind == "wild" else argument if atom.kind != "re" else ""
-        raw = literal.encode("utf-8", "surrogatepass") if isinstance(literal, str) else b""
-        if not 2 <= len(raw) <= LONGEST_LITERAL or b"\0" in raw:  # Hyperscan's binding ends a literal at a zero byte
-            self._single.append(atom)
-            return
+        if atom.kind == "re":
+            wanted: tuple[str, ...] = tuple(map(fold, required.literals(argument)))
+        else:
+            wanted = (argument[1],) if atom.kind == "wild" else (argument,) if atom.kind != "text" else ()
         before = SEPARATOR if atom.kind == "startswith" else b""
         after = SEPARATOR if atom.kind == "endswith" else b""
-        self._literals[atom.cased][before + raw + after].append(atom)
+        raw = [before + literal.encode("utf-8", "surrogatepass") + after for literal in wanted]
+        # Hyperscan's binding ends a literal at a zero byte.
+        if not raw or any(not 2 <= len(item) - len(before + after) <= LONGEST_LITERAL or b"\0" in item for item in raw):
+            self._single.append(atom)
+            return
+        for item in raw:
+            self._literals[atom.cased][item].append(atom)
+
+    def _alone(self, cased: bool, literals: Iterable[bytes]) -> None:
+        """Look for the atoms of these literals one by one."""
+        table = self._literals[cased]
+        moved = {atom: None for literal in literals for atom in table[literal]}
+        self._single += moved
+        for literal in list(table):
+            table[literal] = [atom for atom in table[literal] if atom not in moved]
+            if not table[literal]:
+                del table[literal]
 
     def scan(self, texts: pa.StringArray) -> dict[Atom, Array]:
         """Where each atom holds, as sorted indices into `texts` (no nulls); atoms that hold nowhere are left out."""
@@ -82,49 +112,74 @@ class Scanner:
 
         def view(cased: bool) -> pa.StringArray:
             if cased not in views:
-                views[cased] = pc.utf8_lower(texts)
+                views[cased] = folded(texts)
             return views[cased]
 
         for cased, (wanted, owners) in self._sets.items():
             _equalities(view(cased), wanted, owners, hits)
-        for cased, automaton in self._automata.items():
-            owners = list(self._literals[cased].values())
-            values = view(cased)
-            for pattern, found in _scan(automaton, values).items():
-                for atom in owners[pattern]:
-                    sure = found if atom.kind != "wild" else _verify(atom, values, found)
-                    if len(sure):
-                        hits[atom] = sure
-        for atom in self._single:
-            found = np.flatnonzero(single(atom, view(atom.cased or atom.kind == "re")))
+        alone = list(self._single)
+        for cased, literals in self._literals.items():
+            if literals:
+                self._scan(cased, view(cased), texts, hits)
+        for atom in alone:
+            mask = self._alone_mask(atom, view(atom.cased or atom.kind == "re"))
+            found = np.flatnonzero(mask)
             if len(found):
                 hits[atom] = found
         return hits
 
+    def _scan(self, cased: bool, view: pa.StringArray, texts: pa.StringArray, hits: dict[Atom, Array]) -> None:
+        """One pass for all literals; what only may hold is verified."""
+        if cased not in self._automata:
+            self._automata[cased] = _automaton(list(self._literals[cased]), self._engine)
+        names = list(self._literals[cased])
+        pieces: dict[Atom, list[Array]] = {}
+        noisy: list[bytes] = []
+        pairs, size = _pairs(self._automata[cased], view)
+        for pattern, count, found in _by_pattern(pairs, view):
+            if count > NOISY_HITS and count > size // NOISY_BYTES:
+                noisy.append(names[pattern])
+            for atom in self._literals[cased][names[pattern]]:
+                pieces.setdefault(atom, []).append(found)
+        for atom, parts in pieces.items():
+            found = parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
+            if atom.kind in ("wild", "re"):
+                source = texts if atom.kind == "re" else view
+                everywhere = len(found) == len(source)
+                mask = self._alone_mask(atom, source if everywhere else source.take(pa.array(found)))
+                found = found[mask]
+            if len(found):
+                hits[atom] = found
+        if noisy:
+            self._alone(cased, noisy)
+            del self._automata[cased]
 
-def single(atom: Atom, values: pa.StringArray) -> Array:
+    def _alone_mask(self, atom: Atom, texts: pa.StringArray) -> Array:
+        """One atom over values, within its budget."""
+        if atom.kind not in ("wild", "re"):
+            return single(atom, texts)
+        return self._budget.run(atom, texts, single)
+
+
+def single(atom: Atom, texts: pa.StringArray) -> Array:
     """One string atom over values that are already folded where the atom folds; a boolean per value."""
     argument = atom.argument
     if atom.kind == "text":
-        return np.ones(len(values), bool)
+        return np.ones(len(texts), bool)
     if atom.kind in ("re", "wild"):
         pattern = argument if atom.kind == "re" else argument[0]
-        found = pc.match_substring_regex(values, pattern)
+        found = pc.match_substring_regex(texts, pattern)
     elif atom.kind == "eq":
-        found = pc.equal(values, argument)
+        found = pc.equal(texts, argument)
     else:
         test = {"contains": pc.match_substring, "startswith": pc.starts_with, "endswith": pc.ends_with}[atom.kind]
-        found = test(values, argument)
+        found = test(texts, argument)
     return np.asarray(found.to_numpy(zero_copy_only=False))
 
 
-def _verify(atom: Atom, values: pa.StringArray, found: Array) -> Array:
-    return found[single(atom, values.take(pa.array(found)))]
-
-
-def _equalities(values: pa.StringArray, wanted: pa.Array, owners: list[list[Atom]], hits: dict[Atom, Array]) -> None:
-    where = pc.index_in(values, value_set=wanted)
-    if where.null_count == len(values):
+def _equalities(texts: pa.StringArray, wanted: pa.Array, owners: list[list[Atom]], hits: dict[Atom, Array]) -> None:
+    where = pc.index_in(texts, value_set=wanted)
+    if where.null_count == len(texts):
         return
     which = np.asarray(pc.fill_null(where, -1).to_numpy())
     rows = np.flatnonzero(which >= 0)
@@ -149,7 +204,7 @@ class _Hyperscan:
             literal=True,
         )
 
-    def find(self, buffer: bytes) -> Array:
+    def find(self, buffer: Any) -> Array:
         """(pattern, end offset) pairs, n x 2."""
         found: list[tuple[int, int]] = []
         self._database.scan(buffer, match_event_handler=_collect, context=found)
@@ -168,9 +223,9 @@ class _AhoCorasick:
 
         self._machine = ahocorasick_rs.BytesAhoCorasick(literals)
 
-    def find(self, buffer: bytes) -> Array:
+    def find(self, buffer: Any) -> Array:
         """(pattern, end offset) pairs, n x 2."""
-        found = self._machine.find_matches_as_indexes(buffer, overlapping=True)
+        found = self._machine.find_matches_as_indexes(bytes(buffer), overlapping=True)
         return np.array([(pattern, end) for pattern, _, end in found], np.int64).reshape(-1, 2)
 
 
@@ -180,22 +235,36 @@ def _automaton(literals: list[bytes], engine: str) -> Any:
     return _Hyperscan(literals)
 
 
-def _scan(automaton: Any, values: pa.StringArray) -> dict[int, Array]:
-    """pattern -> sorted distinct value indices."""
-    raw = values.cast(pa.binary())
-    lengths = np.asarray(pc.binary_length(raw).to_numpy()).astype(np.int64)
-    starts = np.empty(len(values), np.int64)
-    starts[0] = 1
-    np.cumsum(lengths[:-1] + 1, out=starts[1:])
-    starts[1:] += 1
-    whole = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), raw)
-    joined = pc.binary_join(whole, SEPARATOR)[0].as_py()
-    pairs = automaton.find(SEPARATOR + joined + SEPARATOR)
+def _pairs(automaton: Any, texts: pa.StringArray) -> tuple[Array, int]:
+    """((pattern, end offset) pairs over the joined texts, how many bytes were read)."""
+    raw = pa.concat_arrays([_EDGE, texts.cast(pa.binary()), _EDGE])
+    whole = pa.ListArray.from_arrays(pa.array([0, len(raw)], pa.int32()), raw)
+    joined = pc.binary_join(whole, SEPARATOR)[0].as_buffer()
+    return automaton.find(memoryview(joined)), joined.size
+
+
+_EDGE = pa.array([b""], pa.binary())
+
+
+def _by_pattern(pairs: Array, texts: pa.StringArray) -> Iterator[tuple[int, int, Array]]:
+    """(pattern, how often it was found, sorted distinct value indices)."""
     if not len(pairs):
-        return {}
+        return
+    _, offsets = values.text_buffers(texts)
+    # Of the joined text: an empty value and a separator, then each value after its separator.
+    starts = offsets[:-1].astype(np.int64) - offsets[0] + np.arange(1, len(offsets))
     # The last byte of a match lies in its value, or is the separator that closes it.
-    value = np.searchsorted(starts, pairs[:, 1] - 1, side="right") - 1
-    keys = np.unique(pairs[:, 0] * (len(values) + 1) + value)
-    patterns, indices = keys // (len(values) + 1), keys % (len(values) + 1)
+    found = np.searchsorted(starts, pairs[:, 1] - 1, side="right") - 1
+    width = len(texts) + 1
+    keys = np.sort(pairs[:, 0] * width + found)
+    patterns = keys // width
     cuts = np.flatnonzero(np.diff(patterns)) + 1
-    return {int(ids[0]): found for ids, found in zip(np.split(patterns, cuts), np.split(indices, cuts), strict=True)}
+    starts_at = [0, *cuts.tolist()]
+    for left, right in zip(starts_at, [*starts_at[1:], len(keys)], strict=True):
+        indices = keys[left:right] % width
+        if right - left > 1:
+            keep = np.empty(right - left, bool)
+            keep[0] = True
+            np.not_equal(indices[1:], indices[:-1], out=keep[1:])
+            indices = indices[keep]
+        yield int(patterns[left]), right - left, indices

@@ -1,0 +1,226 @@
+"""One program over one frame: which rows each condition matches.
+
+First the rows of each witness atom, column by column; a condition whose witnesses hold nowhere is not looked at. The
+others are evaluated on their candidate rows alone, child by child, each child only on the rows the children before it
+left undecided.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from csirt.detect import distinct, rows
+from csirt.detect.atoms import And, Atom, Leaf, Node, Not
+from csirt.detect.columns import AddressColumn, Column, NumberColumn
+from csirt.detect.distinct import Tests
+from csirt.model.batch import Array
+
+if TYPE_CHECKING:
+    from csirt.detect.engine import Frame, Program
+
+# With fewer ranges than this an address column is compared range by range.
+FEW_RANGES = 4
+
+
+class Run:
+    """The caches live as long as the frame is looked at. `candidates`: how many rows each awake condition had."""
+
+    def __init__(self, program: Program, frame: Frame) -> None:
+        self.program = program
+        self.frame = frame
+        self.rows = frame.rows
+        self.candidates: dict[int, int] = {}
+        self._tests: dict[str, Tests] = {}
+        self._ranges: dict[str, dict[Atom, Array]] = {}
+        self._accept: dict[Atom, Array | None] = {}
+        self._masks: dict[Atom, Array] = {}
+        self._keywords: dict[Atom, Array] | None = None
+
+    def results(self) -> dict[int, Array]:
+        """Condition index -> sorted rows that match; conditions that match nowhere are left out."""
+        found: dict[int, Array] = {}
+        if not self.rows:
+            return found
+        awake: dict[int, list[Array]] = defaultdict(list)
+        for atom, where in self.witness_rows(self.program.witnesses).items():
+            for index in self.program.wakes[atom]:
+                awake[index].append(where)
+        for index in sorted(awake):
+            self._match(index, self._union(awake[index]), found)
+        if self.program.dense:
+            everything = np.arange(self.rows)
+            for index in self.program.dense:
+                self._match(index, everything, found)
+        return found
+
+    def _match(self, index: int, candidates: Array, found: dict[int, Array]) -> None:
+        self.candidates[index] = len(candidates)
+        rest = self.program.plans[index].rest
+        matched = candidates if rest is None else candidates[self._holds(rest, candidates)]
+        if len(matched):
+            found[index] = matched
+
+    def _union(self, pieces: list[Array]) -> Array:
+        if len(pieces) == 1:
+            return pieces[0]
+        if sum(map(len, pieces)) * 16 < self.rows:
+            return np.unique(np.concatenate(pieces))
+        mask = np.zeros(self.rows, bool)
+        for piece in pieces:
+            mask[piece] = True
+        return np.flatnonzero(mask)
+
+    # -- witnesses -----------------------------------------------------------------------------------------------
+
+    def witness_rows(self, witnesses: Mapping[str, list[Atom]]) -> dict[Atom, Array]:
+        """The rows of every witness atom that holds somewhere; the keywords stand under no name."""
+        where: dict[Atom, Array] = {}
+        for field, atoms in witnesses.items():
+            if not field:
+                known = self._keyword_rows()
+                where.update((atom, known[atom]) for atom in atoms if atom in known)
+                continue
+            column = self.frame.column(field)
+            if column is not None:
+                self._column_rows(field, column, atoms, where)
+        return where
+
+    def _column_rows(self, field: str, column: Column, atoms: list[Atom], where: dict[Atom, Array]) -> None:
+        if isinstance(column, NumberColumn):
+            atoms = rows.of_numbers(column, atoms, where)
+        ranges = self._address_rows(field, column)
+        tests = self._of(field, column)
+        sparse: dict[Atom, Array] = {}
+        for atom in atoms:
+            if ranges is not None and atom in self.program.intervals[field].atoms:
+                if atom in ranges:
+                    where[atom] = ranges[atom]
+                continue
+            mask = column.direct(atom, None)
+            if mask is not None:
+                found = np.flatnonzero(mask)
+                if len(found):
+                    where[atom] = found
+                continue
+            hits = tests.hits(atom)
+            if hits is not None:
+                sparse[atom] = hits
+        if sparse:
+            rows.of_distinct(column.distinct(), sparse, where)
+
+    def _address_rows(self, field: str, column: Column) -> dict[Atom, Array] | None:
+        """The rows of all address atoms of an address column, or None when there are too few to search together."""
+        intervals = self.program.intervals.get(field)
+        if intervals is None or not isinstance(column, AddressColumn) or len(intervals.atoms) < FEW_RANGES:
+            return None
+        if field not in self._ranges:
+            self._ranges[field] = intervals.hits(column.family, column.high, column.low)
+        return self._ranges[field]
+
+    def _of(self, field: str, column: Column) -> Tests:
+        if field not in self._tests:
+            program = self.program
+            self._tests[field] = Tests(column, program.scanners.get(field), program.intervals.get(field))
+        return self._tests[field]
+
+    # -- evaluation ----------------------------------------------------------------------------------------------
+
+    def _holds(self, node: Node, where: Array) -> Array:
+        """A boolean per row of `where`."""
+        if isinstance(node, Leaf):
+            return self._test(node.atom, where)
+        if isinstance(node, Not):
+            return ~self._holds(node.child, where)
+        # And drops the rows a child refuses, Or those it accepts; the next child sees what is left.
+        keep = isinstance(node, And)
+        result = np.full(len(where), not keep)
+        open_rows, places = where, np.arange(len(where))
+        for child in node.children:
+            verdict = self._holds(child, open_rows)
+            undecided = verdict if keep else ~verdict
+            if not undecided.all():
+                places, open_rows = places[undecided], open_rows[undecided]
+            if not len(places):
+                break
+        result[places] = keep
+        return result
+
+    def _test(self, atom: Atom, where: Array) -> Array:
+        if atom.field is None:
+            return self._mask(atom, None)[where]
+        column = self.frame.column(atom.field)
+        if column is None:
+            return np.full(len(where), atom.kind == "null")
+        if atom.kind in ("null", "exists", "field"):
+            return self._mask(atom, column)[where]
+        direct = column.direct(atom, where)
+        if direct is not None:
+            return direct
+        accept = self._accepts(atom, column)
+        if accept is None:
+            return np.zeros(len(where), bool)
+        found = column.distinct()
+        if found.parents is None:
+            return accept[found.codes[where]]
+        return self._mask(atom, column)[where]
+
+    def _accepts(self, atom: Atom, column: Column) -> Array | None:
+        """Per distinct value of the column whether the atom holds (one more entry, False, for code -1); None: none."""
+        if atom not in self._accept:
+            hits = self._of(atom.field or "", column).hits(atom)
+            accept = None
+            if hits is not None:
+                accept = np.zeros(len(column.distinct().texts) + 1, bool)
+                accept[hits] = True
+            self._accept[atom] = accept
+        return self._accept[atom]
+
+    def _mask(self, atom: Atom, column: Column | None) -> Array:
+        """Every row at once, for atoms that cannot be tested row by row."""
+        if atom not in self._masks:
+            self._masks[atom] = self._whole(atom, column)
+        return self._masks[atom]
+
+    def _whole(self, atom: Atom, column: Column | None) -> Array:
+        mask = np.zeros(self.rows, bool)
+        if column is None:
+            known = self._keyword_rows().get(atom)
+            if known is not None:
+                mask[known] = True
+        elif atom.kind == "null":
+            return column.null()
+        elif atom.kind == "exists":
+            return column.present()
+        elif atom.kind == "field":
+            other = self.frame.column(atom.argument[0])
+            if other is not None:
+                return distinct.reference(atom.argument[1], column, other)
+        else:
+            accept = self._accepts(atom, column)
+            found = column.distinct()
+            if accept is not None and found.parents is not None:
+                mask[found.parents[accept[found.codes]]] = True
+        return mask
+
+    def _keyword_rows(self) -> dict[Atom, Array]:
+        """The rows of every keyword that is found in any column."""
+        if self._keywords is None:
+            pieces: dict[Atom, list[Array]] = defaultdict(list)
+            scanner = self.program.keyword_scanner
+            for name in self.frame.names() if scanner is not None else ():
+                column = self.frame.column(name)
+                wanted = [] if column is None else [atom for atom in self.program.keywords if column.could_hold(atom)]
+                if column is None or not wanted:
+                    continue
+                tests = Tests(column, scanner, None)
+                hits = {atom: found for atom in wanted if (found := tests.hits(atom)) is not None}
+                here: dict[Atom, Array] = {}
+                rows.of_distinct(column.distinct(), hits, here)
+                for atom, where in here.items():
+                    pieces[atom].append(where)
+            self._keywords = {atom: self._union(parts) for atom, parts in pieces.items()}
+        return self._keywords

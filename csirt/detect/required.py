@@ -1,0 +1,90 @@
+"""Literals of which every match of a regular expression contains one: what a scan can look for first.
+
+The expression is parsed by Python's own parser; where that reads it differently from RE2, or not at all, nothing is
+said and the expression runs on every value.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+# Fewer bytes hit too often to help; more alternatives cost more than they save.
+SHORTEST = 3
+MOST = 32
+# Written the same, read differently: POSIX classes, and {,n}, which is plain text to RE2.
+_OTHERWISE = ("[[:", "[:", "{,", "[^[:", "\\Q", "\\C", "\\p", "\\P", "\\pN")
+
+
+def literals(pattern: str) -> tuple[str, ...]:
+    """Texts (case as written) of which each match holds one, compared without regard to case; empty: not known."""
+    if any(mark in pattern for mark in _OTHERWISE):
+        return ()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tree = re._parser.parse(pattern)  # type: ignore[attr-defined]
+        found = _sequence(tree, bool(tree.state.flags & re.IGNORECASE))
+    except (re.error, RecursionError, OverflowError, Warning, ValueError):
+        return ()
+    return found or ()
+
+
+def _sequence(parts: Iterable[tuple[Any, Any]], blind: bool) -> tuple[str, ...] | None:
+    """The best set of literals of a sequence: the one whose shortest is longest."""
+    best: tuple[str, ...] | None = None
+    run: list[str] = []
+
+    def consider(found: tuple[str, ...] | None) -> None:
+        nonlocal best
+        if found and len(found) <= MOST and min(map(_size, found)) >= SHORTEST and _better(found, best):
+            best = found
+
+    def close() -> None:
+        if run:
+            consider(("".join(run),))
+            run.clear()
+
+    for operation, argument in parts:
+        if str(operation) == "LITERAL" and _plain(chr(argument), blind):
+            run.append(chr(argument))
+            continue
+        close()
+        consider(_part(str(operation), argument, blind))
+    close()
+    return best
+
+
+def _part(operation: str, argument: Any, blind: bool) -> tuple[str, ...] | None:
+    if operation == "SUBPATTERN":
+        _, add, remove, inner = argument
+        return _sequence(inner, (blind or bool(add & re.IGNORECASE)) and not remove & re.IGNORECASE)
+    if operation in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1:
+        return _sequence(argument[2], blind)
+    if operation == "BRANCH":
+        found: list[str] = []
+        for branch in argument[1]:
+            one = _sequence(branch, blind)
+            if one is None:
+                return None
+            found += one
+        return tuple(dict.fromkeys(found))
+    return None
+
+
+def _plain(character: str, blind: bool) -> bool:
+    """Whether lower-casing finds every way to write the character. Without regard to case RE2 also takes ſ for s and
+    the Kelvin sign for k, and knows more such pairs beyond ASCII."""
+    return not blind or (character.isascii() and character not in "sSkK")
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _better(found: Sequence[str], best: Sequence[str] | None) -> bool:
+    if best is None:
+        return True
+    return (min(map(_size, found)), -len(found)) > (min(map(_size, best)), -len(best))
