@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 # What an atom's argument is, by kind:
@@ -33,6 +34,14 @@ class Atom:
     kind: str
     argument: Any = None
     cased: bool = False
+    _hash: int = dataclass_field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Results are kept by atom: hashing the parts again for every look-up would cost more than the tests.
+        object.__setattr__(self, "_hash", hash((self.field, self.kind, self.argument, self.cased)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

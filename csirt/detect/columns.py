@@ -35,7 +35,9 @@ class Distinct:
 
 
 class Column:
-    """One logical column."""
+    """One logical column. `plain`: it is text or of mixed kinds, so that every test is of its distinct values."""
+
+    plain = False
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -98,6 +100,7 @@ def _written_with(atom: Atom, characters: frozenset[str]) -> bool:
 
 
 # What the text of a number, an address or a time is written with.
+_WHOLE = frozenset("0123456789-")
 _NUMBER = frozenset("0123456789+-.einfa")
 _ADDRESS = frozenset("0123456789abcdef:.")
 _TIME = frozenset("0123456789-:.tz")
@@ -105,6 +108,8 @@ _TIME = frozenset("0123456789-:.tz")
 
 class TextColumn(Column):
     """Text, plain, dictionary or list; `present` is given where it differs from having a value."""
+
+    plain = True
 
     def __init__(self, rows: int, found: Distinct, present: Array | None = None, null: Array | None = None) -> None:
         super().__init__(rows)
@@ -138,15 +143,14 @@ class NumberColumn(Column):
         return np.zeros(self.rows, bool) if self.valid is None else ~self.valid
 
     def could_hold(self, atom: Atom) -> bool:
-        return _written_with(atom, _NUMBER)
+        return _written_with(atom, _WHOLE if self.numbers.dtype.kind in "iu" else _NUMBER)
 
     def _make_distinct(self) -> Distinct:
-        unique, where = np.unique(self.numbers, return_inverse=True)
-        codes = where.astype(np.int32).reshape(-1)
+        found = pa.array(self.numbers).dictionary_encode()
+        codes = np.array(found.indices.to_numpy())
         if self.valid is not None:
             codes[~self.valid] = -1
-        texts = pa.array([values.number_text(item) for item in unique.tolist()], pa.string())
-        return Distinct(texts, codes, None, np.full(len(unique), NUMBER, np.uint8))
+        return Distinct(_number_texts(found.dictionary), codes, None, np.full(len(found.dictionary), NUMBER, np.uint8))
 
     def direct(self, atom: Atom, rows: Array | None) -> Array | None:
         wanted = values.wanted_number(atom)
@@ -259,6 +263,22 @@ class TimeColumn(Column):
     def texts(self, rows: Array) -> pa.DictionaryArray:
         valid = None if self.valid is None else self.valid[rows]
         return Column.texts(TimeColumn(self.micros[rows], valid), np.arange(len(rows)))
+
+
+def _number_texts(numbers: pa.Array) -> pa.StringArray:
+    """The text of each number, as `values.number_text` has it."""
+    texts = numbers.cast(pa.string())
+    if pa.types.is_integer(numbers.type):
+        return texts
+    # Arrow writes fractions of common size as we do; others differ in where the exponent begins.
+    size = np.abs(np.asarray(numbers.to_numpy()))
+    other = np.flatnonzero(~((size >= 1e-3) & (size < 1e9)))
+    if not len(other):
+        return texts
+    ours = pa.array([values.number_text(float(numbers[index].as_py())) for index in other.tolist()], pa.string())
+    mask = np.zeros(len(texts), bool)
+    mask[other] = True
+    return pc.replace_with_mask(texts, pa.array(mask), ours)
 
 
 def constant(text: str, rows: int) -> TextColumn:

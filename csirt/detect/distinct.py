@@ -32,11 +32,9 @@ class Tests:
 
     def hits(self, atom: Atom) -> Array | None:
         """Positions of the distinct values where the atom holds, sorted; None: nowhere."""
-        if not self.column.could_hold(atom):
-            return None
         if atom.kind in STRING_KINDS:
-            found = self._string(atom)
-        elif atom.kind == "cidr" and self._intervals is not None:
+            return self.strings().get(atom) if self.column.could_hold(atom) else None
+        if atom.kind == "cidr" and self._intervals is not None:
             if self._ranges is None:
                 self._ranges = self._intervals.hits(*values.split_addresses(self.found.texts))
             found = self._plain(self._ranges.get(atom))
@@ -44,21 +42,25 @@ class Tests:
             found = np.flatnonzero(self._value(atom))
         return found if found is not None and len(found) else None
 
-    def _string(self, atom: Atom) -> Array | None:
+    def strings(self) -> dict[Atom, Array]:
+        """Every string atom of the column that holds somewhere, with the positions of its distinct values."""
         if self._texts is None:
             assert self._scanner is not None
-            self._texts = self._scanner.scan(self.found.texts)
-        found = self._texts.get(atom)
-        kinds = self.found.kinds
-        if kinds is None:
-            return found
-        if found is not None:
-            found = found[kinds[found] != OTHER]
-        wanted = values.wanted_number(atom)
-        if wanted is None:
-            return found
-        more = np.flatnonzero(self._numeric(frozenset({NUMBER}), *wanted))
-        return more if found is None else np.union1d(found, more)
+            found = self._scanner.scan(self.found.texts)
+            self._texts = found if self.found.kinds is None else self._typed(found, self.found.kinds)
+        return self._texts
+
+    def _typed(self, found: dict[Atom, Array], kinds: Array) -> dict[Atom, Array]:
+        """Without objects, which are no text, and with the numbers that a text in a rule writes."""
+        objects = bool((kinds == OTHER).any())
+        typed = {atom: hits[kinds[hits] != OTHER] for atom, hits in found.items()} if objects else dict(found)
+        assert self._scanner is not None
+        if (kinds == NUMBER).any():
+            for atom, operator, number in self._scanner.numeric:
+                more = np.flatnonzero(self._numeric(frozenset({NUMBER}), operator, number))
+                if len(more):
+                    typed[atom] = np.union1d(typed[atom], more) if atom in typed else more
+        return {atom: hits for atom, hits in typed.items() if len(hits)}
 
     def _plain(self, found: Array | None) -> Array | None:
         """Without truth values and objects."""
@@ -76,6 +78,7 @@ class Tests:
     def _value(self, atom: Atom) -> Array:
         """An atom that is no string test, per distinct value."""
         found = self.found
+        accept: Array
         if atom.kind == "compare":
             return self._numeric(frozenset({TEXT, NUMBER}), *atom.argument)
         if atom.kind == "number":

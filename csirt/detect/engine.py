@@ -12,7 +12,7 @@ from typing import Protocol
 from csirt.detect.atoms import STRING_KINDS, Atom, Node, Plan, leaves, plans, simplify
 from csirt.detect.budget import Budget
 from csirt.detect.columns import Column
-from csirt.detect.evaluate import Run
+from csirt.detect.evaluate import Run, Witnesses
 from csirt.detect.intervals import Intervals
 from csirt.detect.text import Scanner
 from csirt.detect.values import address_bounds
@@ -132,8 +132,14 @@ def _all(plan: Plan) -> set[Atom]:
     return {*plan.witnesses, *(leaves(plan.rest) if plan.rest is not None else ())}
 
 
-def _by_field(atoms: Iterable[Atom]) -> dict[str, list[Atom]]:
+def _by_field(atoms: Iterable[Atom]) -> dict[str, Witnesses]:
     grouped: dict[str, list[Atom]] = defaultdict(list)
     for atom in atoms:
         grouped[atom.field or ""].append(atom)
-    return dict(grouped)
+    return {
+        field: Witnesses(
+            frozenset(atom for atom in group if atom.kind in STRING_KINDS),
+            [atom for atom in group if atom.kind not in STRING_KINDS],
+        )
+        for field, group in grouped.items()
+    }

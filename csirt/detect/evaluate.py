@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 # With fewer ranges than this an address column is compared range by range.
 FEW_RANGES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """The witness atoms of one field."""
+
+    strings: frozenset[Atom]
+    others: list[Atom]
 
 
 class Run:
@@ -76,26 +85,32 @@ class Run:
 
     # -- witnesses -----------------------------------------------------------------------------------------------
 
-    def witness_rows(self, witnesses: Mapping[str, list[Atom]]) -> dict[Atom, Array]:
+    def witness_rows(self, witnesses: Mapping[str, Witnesses]) -> dict[Atom, Array]:
         """The rows of every witness atom that holds somewhere; the keywords stand under no name."""
         where: dict[Atom, Array] = {}
         for field, atoms in witnesses.items():
             if not field:
                 known = self._keyword_rows()
-                where.update((atom, known[atom]) for atom in atoms if atom in known)
+                where.update((atom, known[atom]) for atom in atoms.strings if atom in known)
                 continue
             column = self.frame.column(field)
             if column is not None:
                 self._column_rows(field, column, atoms, where)
         return where
 
-    def _column_rows(self, field: str, column: Column, atoms: list[Atom], where: dict[Atom, Array]) -> None:
-        if isinstance(column, NumberColumn):
-            atoms = rows.of_numbers(column, atoms, where)
-        ranges = self._address_rows(field, column)
-        tests = self._of(field, column)
+    def _column_rows(self, field: str, column: Column, atoms: Witnesses, where: dict[Atom, Array]) -> None:
         sparse: dict[Atom, Array] = {}
-        for atom in atoms:
+        tests = self._of(field, column)
+        if column.plain:  # text: one scan says which of the atoms hold, however many there are
+            others = atoms.others
+            if atoms.strings:
+                sparse = {atom: hits for atom, hits in tests.strings().items() if atom in atoms.strings}
+        else:
+            others = [*atoms.strings, *atoms.others]
+        if isinstance(column, NumberColumn):
+            others = rows.of_numbers(column, others, where)
+        ranges = self._address_rows(field, column)
+        for atom in others:
             if ranges is not None and atom in self.program.intervals[field].atoms:
                 if atom in ranges:
                     where[atom] = ranges[atom]

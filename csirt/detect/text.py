@@ -61,6 +61,8 @@ class Scanner:
         self._equal: dict[bool, dict[str, list[Atom]]] = {False: defaultdict(list), True: defaultdict(list)}
         self._literals: dict[bool, dict[bytes, list[Atom]]] = {False: defaultdict(list), True: defaultdict(list)}
         self._single: list[Atom] = []
+        # (atom, operator, number) of the texts that a number, as well as a text, can equal.
+        self.numeric: list[tuple[Atom, str, values.Number]] = []
         for atom in dict.fromkeys(atoms):
             self._place(atom)
         for cased in (False, True):
@@ -78,6 +80,9 @@ class Scanner:
         argument = atom.argument
         if atom.kind == "eq":
             self._equal[atom.cased][argument].append(atom)
+            wanted_number = values.wanted_number(atom)
+            if wanted_number is not None:
+                self.numeric.append((atom, *wanted_number))
             return
         if atom.kind == "re":
             wanted: tuple[str, ...] = tuple(map(fold, required.literals(argument)))
