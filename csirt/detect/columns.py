@@ -7,6 +7,7 @@ directly, and becomes distinct text only when a rule asks for text.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +65,14 @@ class Column:
         """The test on the rows (all when None) without making text, or None when it needs the distinct values."""
         return None
 
+    @property
+    def writing(self) -> str:
+        """What its text looks like, a key of `_WRITINGS`; empty for any text."""
+        return ""
+
     def could_hold(self, atom: Atom) -> bool:
-        """Whether the atom can hold for any value of this kind of column; saves making text that cannot match."""
-        return True
+        """Whether a string atom can hold for any value of this kind of column; saves making text that cannot match."""
+        return not self.writing or _could_be(atom, self.writing)
 
     def texts(self, rows: Array) -> pa.DictionaryArray:
         """The text of these rows, lists as their sorted members joined by commas, null where there is none."""
@@ -92,18 +98,20 @@ class Column:
         ]
 
 
-def _written_with(atom: Atom, characters: frozenset[str]) -> bool:
-    """Whether a text of these characters could satisfy a string atom."""
+# What the text of a number, an address or a time looks like, and any part of it.
+_WRITINGS = {
+    "whole": re.compile(r"-?[0-9]*"),
+    "number": re.compile(r"[-+]?[0-9]*\.?[0-9]*(e?[-+]?[0-9]*)|-?i?nf?|-?i|f|na?n?|an?|-"),
+    "address": re.compile(r"[0-9a-f:.]*"),
+    "time": re.compile(r"[-0-9:.tz]*"),
+}
+
+
+def _could_be(atom: Atom, writing: str) -> bool:
+    """Whether a text of that sort could satisfy a string atom."""
     if atom.kind in ("eq", "contains", "startswith", "endswith"):
-        return characters.issuperset(atom.argument.lower())
-    return atom.kind != "wild" or characters.issuperset(atom.argument[1].lower())
-
-
-# What the text of a number, an address or a time is written with.
-_WHOLE = frozenset("0123456789-")
-_NUMBER = frozenset("0123456789+-.einfa")
-_ADDRESS = frozenset("0123456789abcdef:.")
-_TIME = frozenset("0123456789-:.tz")
+        return _WRITINGS[writing].fullmatch(atom.argument.lower()) is not None
+    return atom.kind != "wild" or _WRITINGS[writing].fullmatch(atom.argument[1].lower()) is not None
 
 
 class TextColumn(Column):
@@ -142,8 +150,9 @@ class NumberColumn(Column):
     def null(self) -> Array:
         return np.zeros(self.rows, bool) if self.valid is None else ~self.valid
 
-    def could_hold(self, atom: Atom) -> bool:
-        return _written_with(atom, _WHOLE if self.numbers.dtype.kind in "iu" else _NUMBER)
+    @property
+    def writing(self) -> str:
+        return "whole" if self.numbers.dtype.kind in "iu" else "number"
 
     def _make_distinct(self) -> Distinct:
         found = pa.array(self.numbers).dictionary_encode()
@@ -210,8 +219,9 @@ class AddressColumn(Column):
         mask: Array = self.family == 0
         return mask
 
-    def could_hold(self, atom: Atom) -> bool:
-        return _written_with(atom, _ADDRESS)
+    @property
+    def writing(self) -> str:
+        return "address"
 
     def _make_distinct(self) -> Distinct:
         return _of_dictionary(address_columns.texts(self.family, self.high, self.low))
@@ -240,8 +250,9 @@ class TimeColumn(Column):
     def null(self) -> Array:
         return np.zeros(self.rows, bool) if self.valid is None else ~self.valid
 
-    def could_hold(self, atom: Atom) -> bool:
-        return _written_with(atom, _TIME)
+    @property
+    def writing(self) -> str:
+        return "time"
 
     def _make_distinct(self) -> Distinct:
         unique, where = np.unique(self.micros, return_inverse=True)

@@ -17,7 +17,8 @@ from csirt.model.batch import Array
 class Tests:
     """The tests of one column's distinct values, each made once per batch."""
 
-    def __init__(self, column: Column, scanner: Scanner | None, intervals: Intervals | None) -> None:
+    def __init__(self, field: str, column: Column, scanner: Scanner | None, intervals: Intervals | None) -> None:
+        self.field = field
         self.column = column
         self._scanner = scanner
         self._intervals = intervals
@@ -46,17 +47,23 @@ class Tests:
         """Every string atom of the column that holds somewhere, with the positions of its distinct values."""
         if self._texts is None:
             assert self._scanner is not None
-            found = self._scanner.scan(self.found.texts)
-            self._texts = found if self.found.kinds is None else self._typed(found, self.found.kinds)
+            self.take(self._scanner.scan([(self.field, self.found.texts)])[0], self._scanner)
+        assert self._texts is not None
         return self._texts
 
-    def _typed(self, found: dict[Atom, Array], kinds: Array) -> dict[Atom, Array]:
+    def take(self, found: dict[Atom, Array], scanner: Scanner) -> None:
+        """What a scan over several columns found in this one."""
+        kinds = self.found.kinds
+        self._texts = found if kinds is None else self._typed(found, kinds, scanner)
+
+    def _typed(self, found: dict[Atom, Array], kinds: Array, scanner: Scanner) -> dict[Atom, Array]:
         """Without objects, which are no text, and with the numbers that a text in a rule writes."""
         objects = bool((kinds == OTHER).any())
         typed = {atom: hits[kinds[hits] != OTHER] for atom, hits in found.items()} if objects else dict(found)
-        assert self._scanner is not None
         if (kinds == NUMBER).any():
-            for atom, operator, number in self._scanner.numeric:
+            for atom, operator, number in scanner.numeric:
+                if atom.field is not None and atom.field != self.field:
+                    continue
                 more = np.flatnonzero(self._numeric(frozenset({NUMBER}), operator, number))
                 if len(more):
                     typed[atom] = np.union1d(typed[atom], more) if atom in typed else more

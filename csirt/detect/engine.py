@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from csirt.detect.atoms import STRING_KINDS, Atom, Node, Plan, leaves, plans, simplify
@@ -36,6 +36,8 @@ class Frame(Protocol):
 HEAVY_ROWS = 500
 HEAVY_SHARE = 100
 LEARN_EVERY = 512
+# A frame of at most so many rows has all its text columns read in one pass.
+TOGETHER_ROWS = 20_000
 
 
 class Program:
@@ -48,7 +50,12 @@ class Program:
     def __init__(self, conditions: Sequence[Node], *, engine: str = "auto", budget: float | None = None) -> None:
         self._choices: list[list[Plan]] = [plans(simplify(condition)) for condition in conditions]
         self._budget = Budget(budget)
+        self._engine = engine
+        self._texts: dict[str, list[Atom]] = {}
+        self._all: Scanner | None = None
+        self._keyword_kinds: dict[str, bool] = {}
         self._frames = 0
+        self.together = TOGETHER_ROWS
         self._tried: dict[int, int] = {}
         self.overrun: set[int] = set()
         self._choose([choice[0] for choice in self._choices])
@@ -62,10 +69,28 @@ class Program:
             texts = [atom for atom in group if atom.kind in STRING_KINDS]
             ranges = [atom for atom in group if address_bounds(atom) is not None]
             if field is not None and texts:
-                self.scanners[field] = Scanner(texts, engine=engine, budget=self._budget)
+                self._texts[field] = texts
+                self.scanners[field] = self._scanner({field: texts})
             if field is not None and ranges:
                 self.intervals[field] = Intervals(ranges)
-        self.keyword_scanner = Scanner(self.keywords, engine=engine, budget=self._budget) if self.keywords else None
+        self.keyword_scanner = self._scanner({"": self.keywords}) if self.keywords else None
+
+    def _scanner(self, atoms: Mapping[str, Sequence[Atom]]) -> Scanner:
+        return Scanner(atoms, engine=self._engine, budget=self._budget)
+
+    def all_scanner(self) -> Scanner:
+        """One scanner for the texts of every field; made when the first small frame comes."""
+        if self._all is None:
+            self._all = self._scanner(self._texts)
+        return self._all
+
+    def keywords_of(self, column: Column) -> bool:
+        """Whether any keyword can hold in a column of that kind."""
+        if column.plain:
+            return True
+        if column.writing not in self._keyword_kinds:
+            self._keyword_kinds[column.writing] = any(column.could_hold(atom) for atom in self.keywords)
+        return self._keyword_kinds[column.writing]
 
     def _atoms(self) -> Iterable[Atom]:
         for choice in self._choices:

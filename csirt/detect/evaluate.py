@@ -54,6 +54,7 @@ class Run:
         found: dict[int, Array] = {}
         if not self.rows:
             return found
+        self._scan_together()
         awake: dict[int, list[Array]] = defaultdict(list)
         for atom, where in self.witness_rows(self.program.witnesses).items():
             for index in self.program.wakes[atom]:
@@ -139,8 +140,21 @@ class Run:
     def _of(self, field: str, column: Column) -> Tests:
         if field not in self._tests:
             program = self.program
-            self._tests[field] = Tests(column, program.scanners.get(field), program.intervals.get(field))
+            self._tests[field] = Tests(field, column, program.scanners.get(field), program.intervals.get(field))
         return self._tests[field]
+
+    def _scan_together(self) -> None:
+        """In a small frame all text columns are read in one pass: what a pass costs before it reads outweighs what it
+        costs to find a column's literals in the others too."""
+        if self.rows > self.program.together:
+            return
+        columns = [(field, self.frame.column(field)) for field in self.program.scanners]
+        texts = [(field, column) for field, column in columns if column is not None and column.plain]
+        scanner = self.program.all_scanner()
+        for (field, column), found in zip(
+            texts, scanner.scan([(field, column.distinct().texts) for field, column in texts]), strict=True
+        ):
+            self._of(field, column).take(found, scanner)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
@@ -222,20 +236,23 @@ class Run:
         return mask
 
     def _keyword_rows(self) -> dict[Atom, Array]:
-        """The rows of every keyword that is found in any column."""
+        """The rows of every keyword that is found in any column; all columns are read in one pass."""
         if self._keywords is None:
             pieces: dict[Atom, list[Array]] = defaultdict(list)
             scanner = self.program.keyword_scanner
+            columns: list[Column] = []
             for name in self.frame.names() if scanner is not None else ():
                 column = self.frame.column(name)
-                wanted = [] if column is None else [atom for atom in self.program.keywords if column.could_hold(atom)]
-                if column is None or not wanted:
-                    continue
-                tests = Tests(column, scanner, None)
-                hits = {atom: found for atom in wanted if (found := tests.hits(atom)) is not None}
-                here: dict[Atom, Array] = {}
-                rows.of_distinct(column.distinct(), hits, here)
-                for atom, where in here.items():
-                    pieces[atom].append(where)
+                if column is not None and self.program.keywords_of(column):
+                    columns.append(column)
+            if scanner is not None:
+                found = scanner.scan([("", column.distinct().texts) for column in columns])
+                for column, hits in zip(columns, found, strict=True):
+                    tests = Tests("", column, scanner, None)
+                    tests.take(hits, scanner)
+                    here: dict[Atom, Array] = {}
+                    rows.of_distinct(column.distinct(), tests.strings(), here)
+                    for atom, where in here.items():
+                        pieces[atom].append(where)
             self._keywords = {atom: self._union(parts) for atom, parts in pieces.items()}
         return self._keywords

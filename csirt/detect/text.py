@@ -1,7 +1,7 @@
 """String atoms over the distinct values of a column: one pass for all of them, however many rules ask.
 
-Equality goes through one hash look-up. Substrings, prefixes and suffixes go through one literal scan (Hyperscan, or
-Aho-Corasick where Hyperscan has no wheel) over all values joined by the byte 0xFF, which no UTF-8 text contains, so a
+Equality, substrings, prefixes and suffixes go through one literal scan (Hyperscan, or Aho-Corasick where Hyperscan has
+no wheel) over all values joined by the byte 0xFF, which no UTF-8 text contains, so a
 value with line ends or any other character cannot be mistaken for two. Texts with wildcards and regexes take part in
 that scan with a literal every match must hold; what it finds is then verified. Regexes run on RE2 (linear time).
 
@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,118 +51,195 @@ def folded(texts: pa.StringArray) -> pa.StringArray:
 
 
 class Scanner:
-    """The string atoms of one field, compiled once; `scan` finds where each of them holds. Not thread-safe: it learns
-    which literals are noisy."""
+    """String atoms by field ("": of any field), compiled once; `scan` finds where each of them holds. Not thread-safe:
+    it learns which literals are noisy."""
 
-    def __init__(self, atoms: Iterable[Atom], *, engine: str = "auto", budget: Budget | None = None) -> None:
+    def __init__(
+        self, atoms: Mapping[str, Iterable[Atom]], *, engine: str = "auto", budget: Budget | None = None
+    ) -> None:
         self._engine = engine
         self._budget = budget or Budget()
-        self._equal: dict[bool, dict[str, list[Atom]]] = {False: defaultdict(list), True: defaultdict(list)}
-        self._literals: dict[bool, dict[bytes, list[Atom]]] = {False: defaultdict(list), True: defaultdict(list)}
-        self._single: list[Atom] = []
+        self._literals: dict[bool, dict[bytes, dict[str, list[Atom]]]] = {False: {}, True: {}}
+        self._single: dict[str, dict[Atom, None]] = {}
         # (atom, operator, number) of the texts that a number, as well as a text, can equal.
         self.numeric: list[tuple[Atom, str, values.Number]] = []
-        for atom in dict.fromkeys(atoms):
-            self._place(atom)
-        for cased in (False, True):
-            few = self._literals[cased]
-            if 0 < len(few) < FEW_LITERALS or engine == "arrow":
-                self._alone(cased, list(few))
         self._automata: dict[bool, Any] = {}
-        self._sets = {
-            cased: (pa.array(list(found), pa.string()), list(found.values()))
-            for cased, found in self._equal.items()
-            if found
-        }
+        self._owned: dict[bool, tuple[tuple[str, ...], Array]] = {}
+        for field, group in atoms.items():
+            for atom in dict.fromkeys(group):
+                self._place(field, atom)
+        for cased in (False, True):
+            if len(self._literals[cased]) < FEW_LITERALS or engine == "arrow":
+                self._alone(cased, list(self._literals[cased]))
 
-    def _place(self, atom: Atom) -> None:
-        argument = atom.argument
+    def _place(self, field: str, atom: Atom) -> None:
         if atom.kind == "eq":
-            self._equal[atom.cased][argument].append(atom)
-            wanted_number = values.wanted_number(atom)
-            if wanted_number is not None:
-                self.numeric.append((atom, *wanted_number))
-            return
-        if atom.kind == "re":
-            wanted: tuple[str, ...] = tuple(map(fold, required.literals(argument)))
-        else:
-            wanted = (argument[1],) if atom.kind == "wild" else (argument,) if atom.kind != "text" else ()
-        before = SEPARATOR if atom.kind == "startswith" else b""
-        after = SEPARATOR if atom.kind == "endswith" else b""
+            number = values.wanted_number(atom)
+            if number is not None:
+                self.numeric.append((atom, *number))
+        wanted = _wanted(atom)
+        before = SEPARATOR if atom.kind in ("eq", "startswith") else b""
+        after = SEPARATOR if atom.kind in ("eq", "endswith") else b""
         raw = [before + literal.encode("utf-8", "surrogatepass") + after for literal in wanted]
         # Hyperscan's binding ends a literal at a zero byte.
-        if not raw or any(not 2 <= len(item) - len(before + after) <= LONGEST_LITERAL or b"\0" in item for item in raw):
-            self._single.append(atom)
+        if not raw or any(not 2 <= len(item) <= LONGEST_LITERAL or b"\0" in item for item in raw):
+            self._single.setdefault(field, {})[atom] = None
             return
         for item in raw:
-            self._literals[atom.cased][item].append(atom)
+            self._literals[atom.cased].setdefault(item, {}).setdefault(field, []).append(atom)
 
     def _alone(self, cased: bool, literals: Iterable[bytes]) -> None:
         """Look for the atoms of these literals one by one."""
         table = self._literals[cased]
-        moved = {atom: None for literal in literals for atom in table[literal]}
-        self._single += moved
-        for literal in list(table):
-            table[literal] = [atom for atom in table[literal] if atom not in moved]
+        moved: dict[str, dict[Atom, None]] = {}
+        for literal in literals:
+            for field, atoms in table[literal].items():
+                moved.setdefault(field, {}).update(dict.fromkeys(atoms))
+        for field, atoms in moved.items():
+            self._single.setdefault(field, {}).update(atoms)
+        for literal, owners in list(table.items()):
+            for field in moved:
+                if field in owners:
+                    owners[field] = [atom for atom in owners[field] if atom not in moved[field]]
+            table[literal] = {field: atoms for field, atoms in owners.items() if atoms}
             if not table[literal]:
                 del table[literal]
+        self._automata.pop(cased, None)
+        self._owned.pop(cased, None)
 
-    def scan(self, texts: pa.StringArray) -> dict[Atom, Array]:
-        """Where each atom holds, as sorted indices into `texts` (no nulls); atoms that hold nowhere are left out."""
-        hits: dict[Atom, Array] = {}
-        if not len(texts):
+    def scan(self, columns: Sequence[tuple[str, pa.StringArray]]) -> list[dict[Atom, Array]]:
+        """For each (field, values without nulls): where each of its atoms holds, as sorted indices; atoms that hold
+        nowhere are left out. All columns are read in one pass."""
+        hits: list[dict[Atom, Array]] = [{} for _ in columns]
+        if not any(len(texts) for _, texts in columns):
             return hits
-        views: dict[bool, pa.StringArray] = {True: texts}
-
-        def view(cased: bool) -> pa.StringArray:
-            if cased not in views:
-                views[cased] = folded(texts)
-            return views[cased]
-
-        for cased, (wanted, owners) in self._sets.items():
-            _equalities(view(cased), wanted, owners, hits)
-        alone = list(self._single)
-        for cased, literals in self._literals.items():
-            if literals:
-                self._scan(cased, view(cased), texts, hits)
-        for atom in alone:
-            mask = self._alone_mask(atom, view(atom.cased or atom.kind == "re"))
-            found = np.flatnonzero(mask)
-            if len(found):
-                hits[atom] = found
+        views = _Views(columns)
+        for cased in (False, True):
+            if self._literals[cased]:
+                self._scan(cased, views, hits)
+        for place, (field, _) in enumerate(columns):
+            alone = self._single.get(field, {})
+            everywhere = self._single.get("", {}) if field else {}
+            for atom in (*alone, *everywhere):
+                found = np.flatnonzero(self._mask(atom, views.one(place, atom.cased or atom.kind == "re")))
+                if len(found):
+                    hits[place][atom] = found
         return hits
 
-    def _scan(self, cased: bool, view: pa.StringArray, texts: pa.StringArray, hits: dict[Atom, Array]) -> None:
+    def _scan(self, cased: bool, views: _Views, hits: list[dict[Atom, Array]]) -> None:
         """One pass for all literals; what only may hold is verified."""
-        if cased not in self._automata:
-            self._automata[cased] = _automaton(list(self._literals[cased]), self._engine)
         names = list(self._literals[cased])
-        pieces: dict[Atom, list[Array]] = {}
+        if cased not in self._automata:
+            self._automata[cased] = _automaton(names, self._engine)
+        pairs, size = _pairs(self._automata[cased], views.all(cased))
+        pieces: list[dict[Atom, list[Array]]] = [{} for _ in hits]
         noisy: list[bytes] = []
-        pairs, size = _pairs(self._automata[cased], view)
-        for pattern, count, found in _by_pattern(pairs, view):
+        found = _Found(pairs, views, self._owns(cased, views.fields))
+        for pattern, place, count, indices in found:
             if count > NOISY_HITS and count > size // NOISY_BYTES:
                 noisy.append(names[pattern])
-            for atom in self._literals[cased][names[pattern]]:
-                pieces.setdefault(atom, []).append(found)
-        for atom, parts in pieces.items():
-            found = parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
-            if atom.kind in ("wild", "re"):
-                source = texts if atom.kind == "re" else view
-                everywhere = len(found) == len(source)
-                mask = self._alone_mask(atom, source if everywhere else source.take(pa.array(found)))
-                found = found[mask]
-            if len(found):
-                hits[atom] = found
+            owners = self._literals[cased][names[pattern]]
+            field = views.fields[place]
+            for atom in (*owners.get(field, ()), *(owners.get("", ()) if field else ())):
+                pieces[place].setdefault(atom, []).append(indices)
+        for place, parts in enumerate(pieces):
+            for atom, where in parts.items():
+                sure = self._verified(atom, where, views.one(place, cased or atom.kind == "re"))
+                if len(sure):
+                    hits[place][atom] = sure
         if noisy:
-            self._alone(cased, noisy)
-            del self._automata[cased]
+            self._alone(cased, dict.fromkeys(noisy))
 
-    def _alone_mask(self, atom: Atom, texts: pa.StringArray) -> Array:
+    def _owns(self, cased: bool, fields: tuple[str, ...]) -> Array:
+        """Per literal and column whether an atom of the column has the literal."""
+        if cased not in self._owned or self._owned[cased][0] != fields:
+            known = [[field in owners or "" in owners for field in fields] for owners in self._literals[cased].values()]
+            self._owned[cased] = fields, np.array(known, bool).reshape(-1, len(fields))
+        return self._owned[cased][1]
+
+    def _verified(self, atom: Atom, parts: list[Array], texts: pa.StringArray) -> Array:
+        found = parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
+        if atom.kind not in ("wild", "re"):
+            return found
+        kept: Array = found[self._mask(atom, texts if len(found) == len(texts) else texts.take(pa.array(found)))]
+        return kept
+
+    def _mask(self, atom: Atom, texts: pa.StringArray) -> Array:
         """One atom over values, within its budget."""
         if atom.kind not in ("wild", "re"):
             return single(atom, texts)
         return self._budget.run(atom, texts, single)
+
+
+def _wanted(atom: Atom) -> tuple[str, ...]:
+    """Literals of which a value must hold one for the atom to hold, folded unless `cased`; none: not known."""
+    if atom.kind == "re":
+        return tuple(map(fold, required.literals(atom.argument)))
+    if atom.kind == "wild":
+        return (atom.argument[1],) if atom.argument[1] else ()
+    return () if atom.kind == "text" else (atom.argument,)
+
+
+class _Views:
+    """Several columns of values behind one another, as they are and folded."""
+
+    def __init__(self, columns: Sequence[tuple[str, pa.StringArray]]) -> None:
+        self.fields = tuple(field for field, _ in columns)
+        self.bounds = np.cumsum([0, *(len(texts) for _, texts in columns)])
+        texts = [texts for _, texts in columns]
+        self._all: dict[bool, pa.StringArray] = {True: texts[0] if len(texts) == 1 else pa.concat_arrays(texts)}
+
+    def all(self, cased: bool) -> pa.StringArray:
+        """All values."""
+        if cased not in self._all:
+            self._all[cased] = folded(self._all[True])
+        return self._all[cased]
+
+    def one(self, place: int, cased: bool) -> pa.StringArray:
+        """The values of one column."""
+        start, end = int(self.bounds[place]), int(self.bounds[place + 1])
+        whole = self.all(cased)
+        return whole if len(self.fields) == 1 else whole.slice(start, end - start)
+
+
+class _Found:
+    """What a scan found: (literal, column, how often, sorted distinct indices of the column's values)."""
+
+    def __init__(self, pairs: Array, views: _Views, owned: Array) -> None:
+        _, offsets = values.text_buffers(views.all(True))
+        self._bounds = views.bounds
+        width = len(offsets)
+        # Of the joined text: an empty value and a separator, then each value after its separator. The last byte of a
+        # match lies in its value, or is the separator that closes it.
+        starts = offsets[:-1].astype(np.int64) - offsets[0] + np.arange(1, width)
+        value = np.searchsorted(starts, pairs[:, 1] - 1, side="right") - 1
+        if len(views.fields) > 1:
+            column = np.searchsorted(self._bounds, value, side="right") - 1
+            mine = owned[pairs[:, 0], column]
+            value, pattern = value[mine], pairs[mine, 0]
+        else:
+            pattern = pairs[:, 0]
+        self._keys = np.sort(pattern * width + value)
+        self._width = width
+
+    def __iter__(self) -> Iterator[tuple[int, int, int, Array]]:
+        patterns, found = np.divmod(self._keys, self._width)
+        if not len(found):
+            return
+        columns = np.searchsorted(self._bounds, found, side="right") - 1
+        cuts = np.flatnonzero((np.diff(patterns) != 0) | (np.diff(columns) != 0)) + 1
+        edges = [0, *cuts.tolist(), len(found)]
+        firsts = edges[:-1]
+        for left, right, pattern, column in zip(
+            firsts, edges[1:], patterns[firsts].tolist(), columns[firsts].tolist(), strict=True
+        ):
+            indices = found[left:right]
+            if right - left > 1:
+                keep = np.empty(right - left, bool)
+                keep[0] = True
+                np.not_equal(indices[1:], indices[:-1], out=keep[1:])
+                indices = indices[keep]
+            yield pattern, column, right - left, indices - self._bounds[column] if column else indices
 
 
 def single(atom: Atom, texts: pa.StringArray) -> Array:
@@ -180,20 +256,6 @@ def single(atom: Atom, texts: pa.StringArray) -> Array:
         test = {"contains": pc.match_substring, "startswith": pc.starts_with, "endswith": pc.ends_with}[atom.kind]
         found = test(texts, argument)
     return np.asarray(found.to_numpy(zero_copy_only=False))
-
-
-def _equalities(texts: pa.StringArray, wanted: pa.Array, owners: list[list[Atom]], hits: dict[Atom, Array]) -> None:
-    where = pc.index_in(texts, value_set=wanted)
-    if where.null_count == len(texts):
-        return
-    which = np.asarray(pc.fill_null(where, -1).to_numpy())
-    rows = np.flatnonzero(which >= 0)
-    order = rows[np.argsort(which[rows], kind="stable")]
-    ranked = which[order]
-    cuts = np.flatnonzero(np.diff(ranked)) + 1
-    for piece in np.split(order, cuts):
-        for atom in owners[int(which[piece[0]])]:
-            hits[atom] = piece
 
 
 class _Hyperscan:
@@ -249,27 +311,3 @@ def _pairs(automaton: Any, texts: pa.StringArray) -> tuple[Array, int]:
 
 
 _EDGE = pa.array([b""], pa.binary())
-
-
-def _by_pattern(pairs: Array, texts: pa.StringArray) -> Iterator[tuple[int, int, Array]]:
-    """(pattern, how often it was found, sorted distinct value indices)."""
-    if not len(pairs):
-        return
-    _, offsets = values.text_buffers(texts)
-    # Of the joined text: an empty value and a separator, then each value after its separator.
-    starts = offsets[:-1].astype(np.int64) - offsets[0] + np.arange(1, len(offsets))
-    # The last byte of a match lies in its value, or is the separator that closes it.
-    found = np.searchsorted(starts, pairs[:, 1] - 1, side="right") - 1
-    width = len(texts) + 1
-    keys = np.sort(pairs[:, 0] * width + found)
-    patterns = keys // width
-    cuts = np.flatnonzero(np.diff(patterns)) + 1
-    starts_at = [0, *cuts.tolist()]
-    for left, right in zip(starts_at, [*starts_at[1:], len(keys)], strict=True):
-        indices = keys[left:right] % width
-        if right - left > 1:
-            keep = np.empty(right - left, bool)
-            keep[0] = True
-            np.not_equal(indices[1:], indices[:-1], out=keep[1:])
-            indices = indices[keep]
-        yield int(patterns[left]), right - left, indices

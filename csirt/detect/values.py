@@ -114,7 +114,7 @@ def network(text: str) -> tuple[int, int, int]:
 
 
 # With fewer values the loader of compiled loops would cost more than it saves.
-FEW_ADDRESSES = 2000
+FEW_ADDRESSES = 200
 
 
 def split_addresses(texts: pa.StringArray) -> tuple[Array, Array, Array]:

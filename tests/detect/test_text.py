@@ -26,7 +26,7 @@ def test_a_scan_finds_what_comparison_finds(
 ) -> None:
     """Neighbouring values, line ends, zero bytes, empty texts and case never mislead the joined scan."""
     atoms = [Atom("f", kind, text if cased else fold(text), cased) for kind, text, cased in wanted]
-    hits = Scanner(atoms, engine=engine).scan(pa.array(values, pa.string()))
+    hits = Scanner({"f": atoms}, engine=engine).scan([("f", pa.array(values, pa.string()))])[0]
     tests = {"eq": str.__eq__, "contains": str.__contains__, "startswith": str.startswith, "endswith": str.endswith}
     for atom in atoms:
         seen = values if atom.cased else [fold(value) for value in values]
@@ -38,7 +38,7 @@ def test_many_literals_over_many_values() -> None:
     """A dictionary as large as a day's DNS names is scanned once for all literals."""
     names = [f"host{number}.member{number % 97}.example" for number in range(20_000)]
     atoms = [Atom("f", "endswith", f"member{number}.example") for number in range(50)]
-    hits = Scanner(atoms).scan(pa.array(names))
+    hits = Scanner({"f": atoms}).scan([("f", pa.array(names))])[0]
     for number, atom in enumerate(atoms):
         assert hits[atom].tolist() == [i for i in range(20_000) if names[i].endswith(f"member{number}.example")]
 
