@@ -119,8 +119,9 @@ _COSTS = {
 
 
 def _atom_cost(atom: Atom) -> float:
-    if atom.field is None:
-        return 200.0
+    if atom.field is None:  # found in any column: as likely as there are columns
+        length = len(atom.argument[1] if atom.kind == "wild" else str(atom.argument or ""))
+        return 70.0 + 1000.0 / max(length, 1)
     if atom.kind in ("eq", "contains", "startswith", "endswith"):
         if atom.argument in ("true", "false"):
             return 30.0

@@ -104,6 +104,7 @@ _WRITINGS = {
     "number": re.compile(r"[-+]?[0-9]*\.?[0-9]*(e?[-+]?[0-9]*)|-?i?nf?|-?i|f|na?n?|an?|-"),
     "address": re.compile(r"[0-9a-f:.]*"),
     "time": re.compile(r"[-0-9:.tz]*"),
+    "truth": re.compile(r"t?r?u?e?|f?a?l?s?e?"),
 }
 
 
@@ -112,6 +113,11 @@ def _could_be(atom: Atom, writing: str) -> bool:
     if atom.kind in ("eq", "contains", "startswith", "endswith"):
         return _WRITINGS[writing].fullmatch(atom.argument.lower()) is not None
     return atom.kind != "wild" or _WRITINGS[writing].fullmatch(atom.argument[1].lower()) is not None
+
+
+def could_be_written(atom: Atom) -> bool:
+    """Whether a string atom could hold for a number, an address, a time or a truth value."""
+    return any(_could_be(atom, writing) for writing in _WRITINGS)
 
 
 class TextColumn(Column):
@@ -191,6 +197,10 @@ class TruthColumn(Column):
 
     def null(self) -> Array:
         return np.zeros(self.rows, bool) if self.valid is None else ~self.valid
+
+    @property
+    def writing(self) -> str:
+        return "truth"
 
     def _make_distinct(self) -> Distinct:
         codes = self.truth.astype(np.int32)
@@ -281,9 +291,9 @@ def _number_texts(numbers: pa.Array) -> pa.StringArray:
     texts = numbers.cast(pa.string())
     if pa.types.is_integer(numbers.type):
         return texts
-    # Arrow writes fractions of common size as we do; others differ in where the exponent begins.
+    # Arrow writes fractions of common size as we do, but whole ones without `.0` and exponents elsewhere.
     size = np.abs(np.asarray(numbers.to_numpy()))
-    other = np.flatnonzero(~((size >= 1e-3) & (size < 1e9)))
+    other = np.flatnonzero(~((size >= 1e-3) & (size < 1e10) & (size != np.floor(size))))
     if not len(other):
         return texts
     ours = pa.array([values.number_text(float(numbers[index].as_py())) for index in other.tolist()], pa.string())
@@ -295,6 +305,11 @@ def _number_texts(numbers: pa.Array) -> pa.StringArray:
 def constant(text: str, rows: int) -> TextColumn:
     """The same text in every row."""
     return TextColumn(rows, Distinct(pa.array([text]), np.zeros(rows, np.int32)))
+
+
+def testable(kind: pa.DataType) -> bool:
+    """Whether `from_arrow` makes a column of that type."""
+    return not (pa.types.is_nested(kind) and not (pa.types.is_list(kind) or pa.types.is_large_list(kind)))
 
 
 def from_arrow(column: Any) -> Column | None:

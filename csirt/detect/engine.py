@@ -11,7 +11,7 @@ from typing import Protocol
 
 from csirt.detect.atoms import STRING_KINDS, Atom, Node, Plan, leaves, plans, simplify
 from csirt.detect.budget import Budget
-from csirt.detect.columns import Column
+from csirt.detect.columns import Column, could_be_written
 from csirt.detect.evaluate import Run, Witnesses
 from csirt.detect.intervals import Intervals
 from csirt.detect.text import Scanner
@@ -54,6 +54,7 @@ class Program:
         self._texts: dict[str, list[Atom]] = {}
         self._all: Scanner | None = None
         self._keyword_kinds: dict[str, bool] = {}
+        self._in_writings: dict[Atom, bool] = {}
         self._frames = 0
         self.together = TOGETHER_ROWS
         self._tried: dict[int, int] = {}
@@ -86,11 +87,15 @@ class Program:
 
     def keywords_of(self, column: Column) -> bool:
         """Whether any keyword can hold in a column of that kind."""
-        if column.plain:
-            return True
         if column.writing not in self._keyword_kinds:
             self._keyword_kinds[column.writing] = any(column.could_hold(atom) for atom in self.keywords)
         return self._keyword_kinds[column.writing]
+
+    def in_writings(self, atom: Atom) -> bool:
+        """Whether a keyword could be part of a number, an address or a time."""
+        if atom not in self._in_writings:
+            self._in_writings[atom] = could_be_written(atom)
+        return self._in_writings[atom]
 
     def _atoms(self) -> Iterable[Atom]:
         for choice in self._choices:

@@ -48,6 +48,7 @@ class Run:
         self._accept: dict[Atom, Array | None] = {}
         self._masks: dict[Atom, Array] = {}
         self._keywords: dict[Atom, Array] | None = None
+        self._written: dict[Atom, Array] | None = None
 
     def results(self) -> dict[int, Array]:
         """Condition index -> sorted rows that match; conditions that match nowhere are left out."""
@@ -91,8 +92,8 @@ class Run:
         where: dict[Atom, Array] = {}
         for field, atoms in witnesses.items():
             if not field:
-                known = self._keyword_rows()
-                where.update((atom, known[atom]) for atom in atoms.strings if atom in known)
+                known = {atom: self._keyword(atom) for atom in atoms.strings}
+                where.update((atom, found) for atom, found in known.items() if found is not None)
                 continue
             column = self.frame.column(field)
             if column is not None:
@@ -217,7 +218,7 @@ class Run:
     def _whole(self, atom: Atom, column: Column | None) -> Array:
         mask = np.zeros(self.rows, bool)
         if column is None:
-            known = self._keyword_rows().get(atom)
+            known = self._keyword(atom)
             if known is not None:
                 mask[known] = True
         elif atom.kind == "null":
@@ -235,24 +236,35 @@ class Run:
                 mask[found.parents[accept[found.codes]]] = True
         return mask
 
-    def _keyword_rows(self) -> dict[Atom, Array]:
-        """The rows of every keyword that is found in any column; all columns are read in one pass."""
+    def _keyword(self, atom: Atom) -> Array | None:
+        """The rows where a keyword is found in any column. Numbers, addresses and times are made text only for a
+        keyword that could be part of one."""
         if self._keywords is None:
-            pieces: dict[Atom, list[Array]] = defaultdict(list)
-            scanner = self.program.keyword_scanner
-            columns: list[Column] = []
-            for name in self.frame.names() if scanner is not None else ():
-                column = self.frame.column(name)
-                if column is not None and self.program.keywords_of(column):
-                    columns.append(column)
-            if scanner is not None:
-                found = scanner.scan([("", column.distinct().texts) for column in columns])
-                for column, hits in zip(columns, found, strict=True):
-                    tests = Tests("", column, scanner, None)
-                    tests.take(hits, scanner)
-                    here: dict[Atom, Array] = {}
-                    rows.of_distinct(column.distinct(), tests.strings(), here)
-                    for atom, where in here.items():
-                        pieces[atom].append(where)
-            self._keywords = {atom: self._union(parts) for atom, parts in pieces.items()}
-        return self._keywords
+            self._keywords = self._searched([column for column in self._columns() if column.plain])
+        found = [self._keywords.get(atom)]
+        if self.program.in_writings(atom):
+            if self._written is None:
+                typed = [column for column in self._columns() if not column.plain]
+                self._written = self._searched([column for column in typed if self.program.keywords_of(column)])
+            found.append(self._written.get(atom))
+        known = [where for where in found if where is not None]
+        return self._union(known) if known else None
+
+    def _columns(self) -> list[Column]:
+        columns = [self.frame.column(name) for name in self.frame.names()]
+        return [column for column in columns if column is not None]
+
+    def _searched(self, columns: list[Column]) -> dict[Atom, Array]:
+        """The rows of every keyword that is found in these columns, which are read in one pass."""
+        scanner = self.program.keyword_scanner
+        assert scanner is not None
+        pieces: dict[Atom, list[Array]] = defaultdict(list)
+        found = scanner.scan([("", column.distinct().texts) for column in columns])
+        for column, hits in zip(columns, found, strict=True):
+            tests = Tests("", column, scanner, None)
+            tests.take(hits, scanner)
+            here: dict[Atom, Array] = {}
+            rows.of_distinct(column.distinct(), tests.strings(), here)
+            for atom, where in here.items():
+                pieces[atom].append(where)
+        return {atom: self._union(parts) for atom, parts in pieces.items()}

@@ -6,7 +6,8 @@ and absent are kept apart. Used by the rule author's tools only: live events are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from csirt.detect import values
-from csirt.detect.columns import NUMBER, OTHER, TEXT, TRUTH, AddressColumn, Column, Distinct, TextColumn, from_arrow
+from csirt.detect.columns import (
+    NUMBER,
+    OTHER,
+    TEXT,
+    TRUTH,
+    AddressColumn,
+    Column,
+    Distinct,
+    TextColumn,
+    from_arrow,
+    testable,
+)
 from csirt.errors import NotFound, Usage
 from csirt.model import ecs
 from csirt.model.batch import Array, address_parts, event_ids
@@ -27,24 +39,29 @@ MAX_DEPTH = 64
 
 
 class RawFrame:
-    """Rows of any kind with columns by their own names. `datasets`: `event.dataset` of each row, None when unknown."""
+    """Rows of any kind with columns by their own names."""
 
-    def __init__(self, rows: int, columns: dict[str, Column]) -> None:
+    def __init__(self, rows: int, columns: Mapping[str, Callable[[], Column | None]]) -> None:
         self.rows = rows
-        self._columns = columns
+        self._makers = columns
+        self._columns: dict[str, Column | None] = {}
 
     def column(self, name: str) -> Column | None:
         """The column of that name, spaces aside."""
-        return self._columns.get(name.replace(" ", ""))
+        plain = name.replace(" ", "")
+        if plain not in self._columns:
+            maker = self._makers.get(plain)
+            self._columns[plain] = None if maker is None else maker()
+        return self._columns[plain]
 
     def names(self) -> Sequence[str]:
         """All columns."""
-        return list(self._columns)
+        return list(self._makers)
 
     def event_ids(self) -> list[str | None]:
         """The events' own ids, from the first field that looks like one."""
         for name in ID_FIELDS:
-            column = self._columns.get(name)
+            column = self.column(name)
             if column is not None and not column.null().all():
                 found: list[str | None] = column.texts(np.arange(self.rows)).to_pylist()
                 return found
@@ -53,7 +70,7 @@ class RawFrame:
     def times(self) -> tuple[Array, Array]:
         """(microseconds, valid): event time from the first field that holds times."""
         for name in TIME_FIELDS:
-            column = self._columns.get(name)
+            column = self.column(name)
             if column is None or column.null().all():
                 continue
             texts = column.texts(np.arange(self.rows))
@@ -103,7 +120,7 @@ def from_events(events: Iterable[dict[str, Any]]) -> RawFrame:
     for row, event in enumerate(events):
         count = row + 1
         _flatten(event, "", row, builders, 0, False)
-    return RawFrame(count, {name: builder.column(count) for name, builder in builders.items()})
+    return RawFrame(count, {name: partial(builder.column, count) for name, builder in builders.items()})
 
 
 class _Builder:
@@ -187,22 +204,27 @@ def _flatten(value: Any, name: str, row: int, builders: dict[str, _Builder], dep
 
 
 def from_table(table: pa.Table) -> RawFrame:
-    """A frame of an Arrow table; structs are flattened, addresses in the lake's physical form become one column."""
-    columns: dict[str, Column] = {}
+    """A frame of an Arrow table; structs are flattened, addresses in the lake's physical form become one column. Each
+    column is made when it is first asked for."""
     flat = table
     while any(pa.types.is_struct(field.type) for field in flat.schema):
         flat = flat.flatten()
+    makers: dict[str, Callable[[], Column | None]] = {}
     names = set(flat.column_names)
-    for name in flat.column_names:
+    for place, name in enumerate(flat.column_names):
         stem = next((name.removesuffix(part) for part in ecs.ADDRESS_PARTS if name.endswith(part)), "")
         if stem and all(f"{stem}{part}" in names for part in ecs.ADDRESS_PARTS):
-            columns.setdefault(stem, AddressColumn(*address_parts(flat, stem)))
-            continue
-        column = from_arrow(flat.column(name))
-        if column is not None:
-            columns[name.replace(" ", "")] = column
-    if {"csirt.segment", "csirt.ordinal"} <= names and "event.id" not in columns:
-        found = from_arrow(event_ids(flat))
-        if found is not None:
-            columns["event.id"] = found
-    return RawFrame(table.num_rows, columns)
+            makers.setdefault(stem, partial(_addresses, flat, stem))
+        elif testable(flat.schema.field(place).type):
+            makers[name.replace(" ", "")] = partial(from_arrow, flat.column(place))
+    if {"csirt.segment", "csirt.ordinal"} <= names:
+        makers.setdefault("event.id", partial(_ids, flat))
+    return RawFrame(table.num_rows, makers)
+
+
+def _addresses(table: pa.Table, name: str) -> Column:
+    return AddressColumn(*address_parts(table, name))
+
+
+def _ids(table: pa.Table) -> Column | None:
+    return from_arrow(event_ids(table))

@@ -95,8 +95,8 @@ class Scanner:
         for literal in literals:
             for field, atoms in table[literal].items():
                 moved.setdefault(field, {}).update(dict.fromkeys(atoms))
-        for field, atoms in moved.items():
-            self._single.setdefault(field, {}).update(atoms)
+        for field, gone in moved.items():
+            self._single.setdefault(field, {}).update(gone)
         for literal, owners in list(table.items()):
             for field in moved:
                 if field in owners:
