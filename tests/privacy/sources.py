@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.decode.netflow.datagrams import block, ipfix, ipfix_options, template, v9, word
+from tests.decode.sflow import datagrams as sflow
 from tests.privacy.planted import DOTTED, FREE_TEXT, NUMBERS, PEOPLE, SPACED, SUBJECTS, USERS
 
 # A day of the planted logs: 2026-03-10T08:12:31Z.
@@ -33,8 +34,8 @@ def frame_with_payload() -> bytes:
 
 
 def netflow() -> list[bytes]:
-    """IPFIX and v9 datagrams: texts, octets and packet sections in flows and in options data; the last one's template
-    never comes."""
+    """IPFIX, v9 and sFlow datagrams: texts, octets and packet sections in flows and in options data; the last one's
+    template never comes."""
     url = f"/journal/{NUMBERS[0]}/vis?tema={quote(SUBJECTS[0])}&navn=Kari+Hemmelig&bruker={USERS[1]}"
     frame = frame_with_payload()
     strings = (96, 83, 82, 460, 461, 468, 371, 7777)
@@ -52,8 +53,17 @@ def netflow() -> list[bytes]:
         ipfix(block(3, options), block(301, described, pad=False), seconds=DAY_S, sequence=1),
         v9(block(0, template(300, (8, 4), (12, 4), (40000, 65), (82, 20))),
            block(300, ENDS + user + NUMBERS[0].encode().ljust(20, b"\0")), seconds=DAY_S),
+        sampled(frame, url),
         ipfix(held, seconds=DAY_S, sequence=2),
     ]  # fmt: skip
+
+
+def sampled(frame: bytes, url: str) -> bytes:
+    """An sFlow datagram with a packet, who its ends are and what they asked for (extended user and URL data)."""
+    names = [word(106, len(name)) + name.encode() + bytes(-len(name) % 4) for name in USERS[:2]]
+    asked = word(1, len(url)) + url.encode() + bytes(-len(url) % 4) + word(0)
+    records = [sflow.header(frame), sflow.block(1004, b"".join(names)), sflow.block(1005, asked)]
+    return sflow.sflow(sflow.flow(*records), sflow.block(0x7777, NUMBERS[0].encode()))
 
 
 def client_hello(name: str) -> bytes:

@@ -68,11 +68,12 @@ def _check(fields: list[str], seen: set[str]) -> None:
 
 
 def _frame(batch: Batch, keys: list[str]) -> pl.DataFrame:
-    """Keys and counters of a batch; absent keys are null, repeated text stays a dictionary until it is summed."""
+    """Keys and counters of a batch; absent keys are null, of the type they have elsewhere; repeated text stays a
+    dictionary until it is summed."""
     table = with_computed(batch, set(keys))
     made: dict[str, pa.Array] = {}
     for name in keys:
-        column = table.column(name) if name in table.column_names else pa.nulls(batch.rows, pa.string())
+        column = table.column(name) if name in table.column_names else pa.nulls(batch.rows)
         made[name] = pc.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column
     for name in _SUMS:
         column = (

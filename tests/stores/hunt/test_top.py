@@ -10,6 +10,7 @@ import pytest
 from csirt.clock import Frozen
 from csirt.errors import Usage
 from csirt.model.address import to_text
+from csirt.model.batch import Batch
 from csirt.model.filter import Filter
 from csirt.stores.base import Commit
 from csirt.stores.embedded import EmbeddedStore, open_embedded
@@ -17,6 +18,8 @@ from csirt.stores.hunt import top as module
 from csirt.stores.hunt.select import Question
 from csirt.stores.hunt.top import top
 from tests.stores import build
+
+COMMON = ["@timestamp", "csirt.segment", "csirt.ordinal"]
 
 
 @pytest.fixture
@@ -89,3 +92,13 @@ def test_too_many_values_want_a_limit(store: EmbeddedStore, monkeypatch: pytest.
     with pytest.raises(Usage, match="--limit"):
         top(store, Question(dataset="flow"), ["source.ip"])
     assert top(store, Question(dataset="flow", limit=3), ["source.ip"])["count"] == 3
+
+
+def test_addresses_stay_addresses_beside_datasets_without_them(tmp_path: Path) -> None:
+    """Over all datasets, of which some have no such field, an address is summed and shown as in its own."""
+    with open_embedded(tmp_path, clock=Frozen(build.START)) as opened:
+        opened.commit(Commit(batches=[build.flows(50), Batch("flow_counters", build.mails(5).table.select(COMMON))]))
+        found = top(opened, Question(), ["source.ip"])
+        alone = top(opened, Question(dataset="flow"), ["source.ip"])
+    assert [item for item in found["items"] if item["source.ip"]] == alone["items"]
+    assert sum(item["events"] for item in found["items"]) == 55
