@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csirt.clock import SYSTEM, Clock
 from csirt.config import Config, duration, load, taken_over
 from csirt.content import folder
-from csirt.errors import Problem, Usage
+from csirt.errors import CsirtError, Problem, Usage
 from csirt.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -103,6 +103,9 @@ class App:
         problems += load_playbooks(self.playbook_folders())[1]
         for source in self.config.sources:
             problems += self._check_source(source)
+        problems += [
+            problem for listener in self.config.collect.listeners for problem in self._check_listener(listener)
+        ]
         problems += [Problem("configuration", 1, text) for text in self._make_router().check()]
         problems += [Problem("configuration", 1, text) for text in self._make_responder().guard.problems()]
         return problems
@@ -159,20 +162,25 @@ class App:
         shipped = [folder("playbooks")] if self.config.respond.shipped else []
         return shipped + [Path(name) for name in self.config.respond.playbooks]
 
-    def feeds(self, *, patience: float = math.inf) -> list[Feed]:
-        """The configured sources, each with its decoder. `patience`: seconds a read may wait for tshark."""
+    def feeds(self, *, patience: float = math.inf, known: Collection[str] = ()) -> list[Feed]:
+        """The configured sources, and every lane of them, each with its decoder; without the `known`. `patience`:
+        seconds a read may wait for tshark."""
         from csirt.decode.build import decoder_for
         from csirt.feed import Feed
         from csirt.sources.build import open_source
+        from csirt.sources.lanes import lanes_of
 
         now = self.clock.now()
         return [
             Feed(
-                open_source(source, self.config, clock=self.clock, patience=patience),
+                open_source(source, self.config, lane=lane, clock=self.clock, patience=patience),
                 decoder_for(source, self.config, now=now),
                 source.vrf,
+                lane=lane,
             )
             for source in self.config.sources
+            for lane in lanes_of(source, self.config)
+            if lane not in known
         ]
 
     def pipeline(self, feeds: list[Feed], *, deliver: bool = True) -> Pipeline:
@@ -242,6 +250,16 @@ class App:
             check_source(source)
         except Usage as error:
             return [Problem("configuration", 1, line) for line in error.message.split("\n")]
+        return []
+
+    def _check_listener(self, listener: Any) -> list[Problem]:
+        from csirt.collect.tls import server_context
+
+        try:
+            if listener.transport == "tls":
+                server_context(listener)
+        except CsirtError as error:
+            return [Problem("configuration", 1, error.message)]
         return []
 
     def _rule_options(self) -> dict[str, Any]:

@@ -93,8 +93,18 @@ class Listener(Section):
     source: str  # the id of the source that reads its spool
     kind: Literal["netflow", "syslog"]
     listen: str  # "127.0.0.1:2055", "[::]:514"
-    transport: Literal["udp", "tcp"] = "udp"
+    transport: Literal["udp", "tcp", "tls"] = "udp"
     receive_buffer: Size = "32MiB"
+    workers: Annotated[int, between(1, 64)] = 1  # netflow over udp: sockets on the port, each with a thread and a lane
+    certificate: str = ""  # tls: PEM files; a name without `/` is a systemd credential
+    key: str = ""
+    client_ca: str = ""  # tls: senders must then have a certificate from it
+
+    def lanes(self) -> list[str]:
+        """The lanes of its source that it fills (`model/spool.py`); the first has no name."""
+        if self.transport == "tls" or (self.kind == "netflow" and self.transport == "tcp"):
+            return [self.transport]
+        return ["", *map(str, range(1, self.workers))]
 
 
 @dataclass(kw_only=True)
@@ -390,6 +400,20 @@ def _line_of(text: str, path: tuple[str, ...]) -> int:
     return best
 
 
+def _listener(item: Listener) -> list[str]:
+    """What of a listener's keys does not fit its transport."""
+    where = f"collect.listeners {item.source}"
+    problems: list[str] = []
+    if item.workers > 1 and (item.kind, item.transport) != ("netflow", "udp"):
+        problems.append(f"{where}: only netflow over udp has several workers; leave `workers` out")
+    files = [name for name in ("certificate", "key", "client_ca") if getattr(item, name)]
+    if item.transport == "tls" and not (item.certificate and item.key):
+        problems.append(f"{where}: tls needs `certificate` and `key`, PEM files")
+    if item.transport != "tls" and files:
+        problems.append(f'{where}: `{files[0]}` is for transport = "tls" only')
+    return problems
+
+
 def _references(config: Config) -> list[str]:
     """References between sections, and what a section needs beside another value in it."""
     problems: list[str] = []
@@ -409,6 +433,7 @@ def _references(config: Config) -> list[str]:
         for item in config.collect.listeners
         if item.source not in ids
     ]
+    problems += [problem for item in config.collect.listeners for problem in _listener(item)]
     contacts = {contact.name for contact in config.notify.contacts}
     routes = {route.name for route in config.notify.routes}
     for route in config.notify.routes:

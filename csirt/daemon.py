@@ -26,6 +26,7 @@ LOG = logging.getLogger("csirt.daemon")
 PAUSE = 0.2
 RETRY = 1.0
 PATIENCE = 5.0  # seconds for the jobs at work to end when the daemon stops
+LANES = 5.0  # seconds between two looks for new lanes of a source
 STALLED = 60.0  # seconds without a finished turn: the watchdog is no longer fed
 FATAL_EXIT = 74  # EX_IOERR: the disk refused a sync; systemd restarts us and we recover from the last commit
 
@@ -47,6 +48,7 @@ class Daemon:
         self._health: HealthServer | None = None
         self._scheduler: Any = None
         self._busy: set[str] = set()  # jobs at work
+        self._lanes_due = 0.0
         self._warn = RateLimited(LOG)
 
     def run(self, *, once: bool = False) -> int:
@@ -126,18 +128,15 @@ class Daemon:
         return f"{sources} sources, {len(self.receivers)} receivers, {len(rules.rules) + len(rules.correlations)} rules"
 
     def _receive(self) -> None:
-        from csirt.collect.receiver import Receiver
+        from csirt.collect import lanes
 
         app, config = self.app, self.app.config
-        handed = systemd.listen_fds()
-        for listener in config.collect.listeners:
-            # A socket unit's sockets go to the listeners in their order; the kernel kept datagrams over our restart.
-            mine = [handed.pop(0)] if handed else None
-            receiver = Receiver(
-                listener, config.collect.spool, config.path("spool"), app.metrics, app.clock, handed=mine
+        listeners = config.collect.listeners
+        # A socket unit keeps its sockets, and what arrives on them, over our restart.
+        for listener, handed in zip(listeners, lanes.share(listeners, systemd.listen_fds()), strict=True):
+            self.receivers += lanes.start(
+                listener, config.collect.spool, config.path("spool"), app.metrics, app.clock, handed=handed
             )
-            receiver.start()
-            self.receivers.append(receiver)
 
     def _start(self) -> None:
         app, config = self.app, self.app.config
@@ -191,6 +190,7 @@ class Daemon:
                 self.exit_code = FATAL_EXIT
                 return
             try:
+                self._find_lanes()
                 moved = pipeline.turn()
                 pipeline.advance(pipeline.until())
             except FatalStoreError:
@@ -215,6 +215,16 @@ class Daemon:
             self._fed()
             if not moved:
                 pipeline.rest(PAUSE, self.stop)
+
+    def _find_lanes(self) -> None:
+        """A collector that was given more workers fills lanes that were not there before."""
+        now = self.app.clock.monotonic()
+        if now < self._lanes_due:
+            return
+        self._lanes_due = now + LANES
+        for feed in self.app.feeds(patience=0.0, known={feed.key for feed in self.pipeline.feeds}):
+            LOG.info("a new lane: %s", feed.key)
+            self.pipeline.add(feed)
 
     def _fed(self) -> None:
         """A turn was made: as old as the progress of the worker that hangs longest."""

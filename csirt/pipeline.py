@@ -66,6 +66,12 @@ class Pipeline:
         """CPU seconds by stage."""
         return self.ingest.spent
 
+    def add(self, feed: Feed) -> None:
+        """Another feed: a lane that was not there before. Event time waits until it was looked at."""
+        self.ingest.load(feed)
+        self.watermark.follow(self.store, feed.key)
+        self.feeds.append(feed)
+
     def turn(self) -> int:
         """One chunk of every input that has something, or what the workers made ready; how many."""
         if self.workers:

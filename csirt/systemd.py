@@ -27,20 +27,22 @@ def notify(state: str) -> bool:
     return True
 
 
-def listen_fds() -> list[socket.socket]:
-    """The sockets handed over by a socket unit, in the unit's order; empty when the process was started without.
+def listen_fds() -> list[tuple[str, socket.socket]]:
+    """The sockets handed over by a socket unit, each with its name (`FileDescriptorName=`; the unit's by default), in
+    the unit's order; empty when the process was started without.
 
     The environment variables are removed, so that a child process does not take them for its own.
     """
     owner = os.environ.pop("LISTEN_PID", "")
     count = os.environ.pop("LISTEN_FDS", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
+    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
     if owner != str(os.getpid()) or not count.isdigit():
         return []
-    sockets: list[socket.socket] = []
+    sockets: list[tuple[str, socket.socket]] = []
     for number in range(FIRST_FD, FIRST_FD + int(count)):
         os.set_inheritable(number, False)
-        sockets.append(socket.socket(fileno=number))
+        name = names[number - FIRST_FD] if number - FIRST_FD < len(names) else ""
+        sockets.append((name, socket.socket(fileno=number)))
     return sockets
 
 

@@ -26,11 +26,15 @@ class Watermark:
         self._greatest: dict[str, int] = {}
         self._active: dict[str, float] = {}
         for source in sources:
-            state = store.state(f"time:{source}")
-            if state:
-                self._greatest[source] = int(json.loads(state)["greatest"])
+            self.follow(store, source)
         saved = store.state("watermark")
         self.mark: int | None = int(saved) if saved else None
+
+    def follow(self, store: Store, source: str) -> None:
+        """Go on from what is committed of a source."""
+        state = store.state(f"time:{source}")
+        if state:
+            self._greatest[source] = int(json.loads(state)["greatest"])
 
     def greatest_of(self, batch: Batch, now: int) -> int | None:
         """The greatest believable event time of a batch, in microseconds."""

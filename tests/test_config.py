@@ -11,6 +11,7 @@ from csirt.config import duration, load, size
 from csirt.errors import Usage
 
 ROOT = Path(__file__).parent.parent
+LISTENER = '[[sources]]\nid = "e"\ntype = "netflow"\n[[collect.listeners]]\nsource = "e"\nlisten = "[::]:1"\n'
 
 
 def refused(tmp_path: Path, text: str) -> str:
@@ -40,6 +41,13 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         ('[[sources]]\nid = "a"\ntype = "log"\npath = "x"\n', "needs `parser`"),
         ('[[sources]]\nid = "a"\ntype = "netflow"\n', "needs `path`"),
         ('[[collect.listeners]]\nsource = "b"\nkind = "netflow"\nlisten = "127.0.0.1:1"\n', "no source has the id 'b'"),
+        (LISTENER + 'kind = "syslog"\nworkers = 2\n', "only netflow over udp has several workers"),
+        (LISTENER + 'kind = "netflow"\nworkers = 0\n', "0 is not between 1 and 64"),
+        (LISTENER + 'kind = "netflow"\ntransport = "tls"\nkey = "k"\n', "tls needs `certificate` and `key`"),
+        (
+            LISTENER + 'kind = "netflow"\ntransport = "tcp"\nclient_ca = "c"\n',
+            '`client_ca` is for transport = "tls" only',
+        ),
         ('[detect]\nlateness = "soon"\n', "detect.lateness: 'soon' is not a duration"),
         ('[collect.spool]\nlimit = "much"\n', "collect.spool.limit: 'much' is not a size"),
         ('[control.users]\nkari = "analist"\n', "did you mean 'analyst'?"),

@@ -15,6 +15,7 @@ import pytest
 
 from csirt.app import App
 from csirt.config import load
+from csirt.daemon import Daemon
 from csirt.errors import Conflict, Unreachable
 from csirt.feed import HandOver
 from csirt.pipeline import Pipeline
@@ -227,3 +228,50 @@ def test_what_a_worker_meets_reaches_the_coordinator(
         assert list(app.store.dump()) == expected
     finally:
         app.close()
+
+
+def test_lanes_are_read_as_one_source(inputs: Inputs, tmp_path: Path) -> None:
+    """Segments of two routers in two lanes, and in one folder: the same store, whatever the number of workers; a lane
+    that a collector begins while we run is found, and event time waits for it."""
+    segments = sorted(inputs.folder.glob("edge*.pcapng"))
+    dumps = []
+    for lanes, workers in ((["edge", "edge"], 1), (["edge", "edge@1"], 1), (["edge", "edge@tcp"], 3)):
+        folder = tmp_path / f"{len(dumps)}"
+        config = _edge(inputs, folder)
+        for segment, lane in zip(segments, lanes, strict=True):
+            (folder / "spool" / lane).mkdir(parents=True, exist_ok=True)
+            (folder / "spool" / lane / segment.name).symlink_to(segment)
+        dumps.append(drained(config, folder / "store", workers))
+    assert len(dumps[0]) > 2_000 and dumps[0] == dumps[1] == dumps[2]
+
+    config = _edge(inputs, tmp_path / "live")
+    app = app_of(config, tmp_path / "live" / "store", 2)
+    daemon = Daemon(app)
+    (tmp_path / "live/spool/edge").mkdir(parents=True)
+    (tmp_path / "live/spool/edge" / segments[0].name).symlink_to(segments[0])
+    daemon.pipeline = pipeline = app.pipeline(app.feeds(patience=0.0), deliver=False)
+    try:
+        live(pipeline, lambda: settled(app, pipeline))
+        (tmp_path / "live/spool/edge@1").mkdir()
+        (tmp_path / "live/spool/edge@1" / segments[1].name).symlink_to(segments[1])
+        daemon._find_lanes()
+        assert [feed.key for feed in pipeline.feeds] == ["edge", "edge@1"] and not pipeline.feeds[1].looked
+        assert pipeline.until() == pipeline.watermark.mark
+        live(pipeline, lambda: settled(app, pipeline))
+        found = list(app.store.dump(["event"]))
+    finally:
+        pipeline.close()
+        app.close()
+    assert found == [line for line in dumps[0] if b'"kind":"event"' in line]
+
+
+def _edge(inputs: Inputs, folder: Path) -> Path:
+    """A configuration with one NetFlow source whose spool is below the folder."""
+    folder.mkdir()
+    config = folder / "csirt.toml"
+    text = inputs.config.read_text().replace("[decode]", f'[collect.spool]\ndirectory = "{folder}/spool"\n[decode]')
+    config.write_text(
+        text + '[[sources]]\nid = "edge"\ntype = "netflow"\npath = ""\nsettle = "0s"\n'
+        '[[collect.listeners]]\nsource = "edge"\nkind = "netflow"\nlisten = "127.0.0.1:0"\n'
+    )
+    return config

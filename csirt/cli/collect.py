@@ -10,7 +10,6 @@ from csirt.cli.command import group
 from csirt.cli.common import Settings, shared
 
 if TYPE_CHECKING:
-    import socket
     import threading
 
     from csirt.collect.receiver import Receiver
@@ -30,38 +29,55 @@ def collect() -> None:
     """
 
 
+def _tls(command: Any) -> Any:
+    """The options of a listener by TLS."""
+    for name, key, help in (
+        ("--client-ca", "client_ca", "PEM file of the authority that senders' certificates must come from."),
+        ("--key", "key", "PEM file of its key."),
+        ("--cert", "certificate", "PEM file of our certificate, for --transport tls."),
+    ):
+        command = click.option(name, key, metavar="FILE", help=help)(command)
+    return command
+
+
 @collect.command()
 @click.option("--source", required=True, metavar="ID", help="The source that reads this spool.")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Default: the source's listener in the configuration.")
+@click.option("--transport", type=click.Choice(["udp", "tcp", "tls"]), help="Default: the listener's, else udp.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), help="Sockets on the port, each with a thread and a lane; udp only."
+)
+@_tls
 @shared
-def netflow(settings: Settings, source: str, listen: str | None) -> int:
-    """NetFlow v5, v9 and IPFIX datagrams over UDP, until SIGTERM.
+def netflow(settings: Settings, **given: Any) -> int:
+    """NetFlow v5, v9 and IPFIX over UDP, IPFIX over TCP or TLS, until SIGTERM.
 
     \b
     Examples:
-      csirt collect netflow --source edge --listen '[::]:2055'
-      csirt collect netflow --source edge --config /etc/csirt/csirt.toml
+      csirt collect netflow --source edge --listen '[::]:2055' --workers 4
+      csirt collect netflow --source edge --listen '[::]:4740' --transport tls --cert cert.pem --key key.pem
     """
-    return _collect(settings, "netflow", source, listen, None)
+    return _collect(settings, "netflow", given)
 
 
 @collect.command()
 @click.option("--source", required=True, metavar="ID", help="The source that reads this spool.")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Default: the source's listener in the configuration.")
-@click.option("--transport", type=click.Choice(["udp", "tcp"]), help="Default: the listener's, else udp.")
+@click.option("--transport", type=click.Choice(["udp", "tcp", "tls"]), help="Default: the listener's, else udp.")
+@_tls
 @shared
-def syslog(settings: Settings, source: str, listen: str | None, transport: str | None) -> int:
-    """Syslog messages (RFC 3164, RFC 5424) over UDP or TCP, until SIGTERM.
+def syslog(settings: Settings, **given: Any) -> int:
+    """Syslog messages (RFC 3164, RFC 5424) over UDP, TCP or TLS, until SIGTERM.
 
     \b
     Examples:
       csirt collect syslog --source relay --listen 127.0.0.1:5514
-      csirt collect syslog --source relay --listen 127.0.0.1:5514 --transport tcp
+      csirt collect syslog --source relay --listen '[::]:6514' --transport tls --cert cert.pem --key key.pem
     """
-    return _collect(settings, "syslog", source, listen, transport)
+    return _collect(settings, "syslog", given)
 
 
-def _collect(settings: Settings, kind: str, source: str, listen: str | None, transport: str | None) -> int:
+def _collect(settings: Settings, kind: str, given: dict[str, Any]) -> int:
     import logging
     import os
     import signal
@@ -69,98 +85,89 @@ def _collect(settings: Settings, kind: str, source: str, listen: str | None, tra
 
     from csirt import config, logs, systemd
     from csirt.clock import SYSTEM
-    from csirt.collect.receiver import Receiver
+    from csirt.collect import lanes
     from csirt.metrics import Metrics
 
     logs.configure(logging.INFO)
     os.umask(0o077)
     loaded = config.load(settings.config_file())
-    handed = systemd.listen_fds()
-    listener = _listener(loaded, kind, source, listen, transport, handed)
+    handed = [opened for _, opened in systemd.listen_fds()]
+    listener = _listener(loaded, kind, given, handed=bool(handed))
     stop = threading.Event()
-    receiver = Receiver(
-        listener, loaded.collect.spool, loaded.path("spool"), Metrics(), SYSTEM, handed=_fitting(kind, handed)
-    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    receiver.start()
-    systemd.notify("READY=1\n" + _status(receiver))
-    _watch(receiver, stop)
+    receivers = lanes.start(listener, loaded.collect.spool, loaded.path("spool"), Metrics(), SYSTEM, handed=handed)
+    systemd.notify("READY=1\n" + _status(receivers))
+    _watch(receivers, stop)
     systemd.notify("STOPPING=1")
-    receiver.stop()
-    return _finish(settings, receiver)
+    for receiver in receivers:
+        receiver.stop()
+    return _finish(settings, receivers)
 
 
-def _watch(receiver: Receiver, stop: threading.Event) -> None:
-    """Wait for the end. The watchdog is fed only while the receive loop and the side thread make progress."""
+def _watch(receivers: list[Receiver], stop: threading.Event) -> None:
+    """Wait for the end. The watchdog is fed only while every receive loop and side thread makes progress."""
     from csirt import systemd
     from csirt.clock import SYSTEM
 
     interval = min(systemd.watchdog_interval() or 10.0, 10.0)
-    before, due = -1, 0.0
-    while receiver.alive and not stop.wait(0.25):
-        updated = receiver.stats()["updated"]
-        if updated != before and SYSTEM.monotonic() >= due:
+    before, due = [-1] * len(receivers), 0.0
+    while all(receiver.alive for receiver in receivers) and not stop.wait(0.25):
+        updated = [receiver.stats()["updated"] for receiver in receivers]
+        moved = all(now != then for now, then in zip(updated, before, strict=True))
+        if moved and SYSTEM.monotonic() >= due:
             before, due = updated, SYSTEM.monotonic() + interval
-            systemd.notify("WATCHDOG=1\n" + _status(receiver))
+            systemd.notify("WATCHDOG=1\n" + _status(receivers))
 
 
-def _status(receiver: Receiver) -> str:
-    counts = receiver.stats()
+def _counts(receivers: list[Receiver]) -> dict[str, Any]:
+    from csirt.collect.stats import together
+
+    return together([receiver.stats() for receiver in receivers])
+
+
+def _status(receivers: list[Receiver]) -> str:
+    counts = _counts(receivers)
     lost = counts["kernel_dropped"] + sum(counts["spool_dropped"].values())
     return f"STATUS={', '.join(counts['listen'])}: {counts['received']} received, {lost} lost"
 
 
-def _finish(settings: Settings, receiver: Receiver) -> int:
+def _finish(settings: Settings, receivers: list[Receiver]) -> int:
     from csirt.cli.common import say, write_json
     from csirt.messages import text
 
-    counts: dict[str, Any] = receiver.stats()
+    counts = _counts(receivers)
     if settings.as_json:
         write_json(counts)
     else:
         lost = counts["kernel_dropped"] + sum(counts["spool_dropped"].values())
         known = {name: counts[name] for name in ("source", "received", "spooled")}
         say(text("collect.done", settings.language(), lost=lost, **known))
-    if receiver.failed is None:
+    failed = next((receiver.failed for receiver in receivers if receiver.failed), None)
+    if failed is None:
         return 0
-    say(receiver.failed.message)
+    say(failed.message)
     return FATAL_EXIT
 
 
-def _listener(
-    loaded: Config, kind: str, source: str, listen: str | None, transport: str | None, handed: list[socket.socket]
-) -> Listener:
+def _listener(loaded: Config, kind: str, given: dict[str, Any], *, handed: bool) -> Listener:
     """What to listen on: the options, else the configuration's listener of that source. Raises Usage."""
     import dataclasses
-    import re
 
-    from csirt.config import Listener
+    from csirt.config import Listener, source_id
     from csirt.errors import Usage
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", source):
-        raise Usage(f"{source!r} is no source id: lower-case letters, digits and _ . - only, 64 at most")
-    known = [item for item in loaded.collect.listeners if item.source == source]
-    known = [item for item in known if transport is None or item.transport == transport]
-    if not listen and not known and not handed:
+    source = given["source"]
+    try:
+        source_id(source)
+    except ValueError as error:
+        raise Usage(str(error)) from error
+    known = [item for item in loaded.collect.listeners if item.source == source and item.kind == kind]
+    known = [item for item in known if given["transport"] in (None, item.transport)]
+    if not given["listen"] and not known and not handed:
         raise Usage(
             f"nothing says where to listen for {source!r}: give --listen ADDRESS:PORT, or add a "
             "[[collect.listeners]] with that source to the configuration"
         )
     base = known[0] if known else Listener(source=source, kind="netflow", listen="")
-    values: dict[str, Any] = {"kind": kind, "listen": listen or base.listen, "transport": transport or base.transport}
-    if kind == "netflow":
-        values["transport"] = "udp"
-    return dataclasses.replace(base, **values)
-
-
-def _fitting(kind: str, handed: list[socket.socket]) -> list[socket.socket]:
-    """The sockets of the unit; netflow takes datagram sockets only. Raises Usage."""
-    import socket
-
-    from csirt.errors import Usage
-
-    streams = [item for item in handed if item.type != socket.SOCK_DGRAM]
-    if kind == "netflow" and streams:
-        raise Usage("the socket unit passes a stream socket; netflow needs ListenDatagram=")
-    return handed
+    return dataclasses.replace(base, **{"kind": kind, **{name: value for name, value in given.items() if value}})

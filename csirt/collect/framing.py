@@ -33,6 +33,12 @@ BLOCK6 = np.dtype([
 START4, START6 = PAYLOAD - BLOCK4.itemsize, PAYLOAD - BLOCK6.itemsize
 
 
+def _told(length: Array) -> Array:
+    """What a header says of a length: 0 where 16 bits cannot hold it (an IPFIX message of a stream that is longer than
+    a datagram can be). Readers then go by what was captured, as they do for segments a network card will cut."""
+    return np.where(length > 0xFFFF, 0, length)
+
+
 class Slots:
     """`count` slots and their headers as columns."""
 
@@ -92,7 +98,7 @@ class Slots:
         fields["high"][rows], fields["low"][rows] = time >> 32, time & 0xFFFF_FFFF
         fields["captured"][rows] = fields["original"][rows] = captured
         fields["dport"][rows] = port
-        fields["udp_length"][rows] = chosen + UDP_HEADER
+        fields["udp_length"][rows] = _told(chosen + UDP_HEADER)
         return chosen
 
     def _fill4(
@@ -104,14 +110,15 @@ class Slots:
             return
         sources = np.ascontiguousarray(source[rows] if not isinstance(rows, slice) else source)
         fields["version"][rows], fields["id"][rows], fields["fragment"][rows] = 0x4500, 0, 0x4000
-        fields["length"][rows] = chosen + 28
+        told = _told(chosen + 28)
+        fields["length"][rows] = told
         fields["ttl"][rows], fields["protocol"][rows], fields["udp_sum"][rows] = 64, UDP, 0
         fields["source"][rows] = sources.view("V4").reshape(-1)
         fields["destination"][rows] = np.frombuffer(destination, "V4")[0]
         fields["sport"][rows] = np.ascontiguousarray(sport[rows]).view("V2").reshape(-1)
         words = sources.view(">u2").reshape(-1, 2).astype(np.int64)
         words = words.sum(axis=1) + np.frombuffer(destination, ">u2").sum(dtype=np.int64)
-        words += 0x4500 + 0x4000 + (64 << 8 | UDP) + chosen + 28
+        words += 0x4500 + 0x4000 + (64 << 8 | UDP) + told
         words = (words & 0xFFFF) + (words >> 16)
         fields["sum"][rows] = 0xFFFF - ((words & 0xFFFF) + (words >> 16))
 
@@ -122,12 +129,19 @@ class Slots:
             return
         sources = np.ascontiguousarray(names[rows, 8:24])
         fields["version"][rows], fields["next"][rows], fields["hops"][rows] = 0x6000_0000, UDP, 64
-        fields["length"][rows] = chosen + UDP_HEADER
+        fields["length"][rows] = _told(chosen + UDP_HEADER)
         fields["source"][rows] = sources.view("V16").reshape(-1)
         fields["destination"][rows] = np.frombuffer(destination, "V16")[0]
         fields["sport"][rows] = np.ascontiguousarray(names[rows, 2:4]).view("V2").reshape(-1)
         sums = sources.view(">u2").reshape(-1, 8).astype(np.int64).sum(axis=1)
-        sums += int(np.frombuffer(destination, ">u2").sum(dtype=np.int64)) + UDP + 2 * (chosen + UDP_HEADER) + port
+        sums += (
+            int(np.frombuffer(destination, ">u2").sum(dtype=np.int64))
+            + UDP
+            + chosen
+            + UDP_HEADER
+            + _told(chosen + UDP_HEADER)
+            + port
+        )
         sums += np.ascontiguousarray(names[rows, 2:4]).view(">u2").reshape(-1)
         sums += np.fromiter((self._sum(row, lengths) for row in rows.tolist()), np.int64, len(rows))
         folded = 0xFFFF - sums % 0xFFFF

@@ -125,11 +125,16 @@ class RecvLoop:
         if known is None:
             if len(self._known) > 10_000:
                 self._known.clear()
-            port = struct.pack(">H", address[1])
-            host = socket.inet_pton(family, address[0].partition("%")[0])
-            raw = struct.pack("=H", family) + port + (host if family == socket.AF_INET else bytes(4) + host)
-            known = self._known[address] = np.frombuffer(raw.ljust(NAME, b"\0"), np.uint8)
+            known = self._known[address] = sockaddr(family, address)
         return known
+
+
+def sockaddr(family: int, address: Any) -> Array:
+    """What the kernel would write for a peer's address: sockaddr_in or sockaddr_in6, padded to NAME."""
+    port = struct.pack(">H", address[1])
+    host = socket.inet_pton(family, address[0].partition("%")[0])
+    raw = struct.pack("=H", family) + port + (host if family == socket.AF_INET else bytes(4) + host)
+    return np.frombuffer(raw.ljust(NAME, b"\0"), np.uint8)
 
 
 def receiver(slots: Slots) -> Receive:

@@ -17,7 +17,6 @@ GATHER = 0.002  # seconds a small batch waits for company
 ROOMY = 4 << 20  # a receive buffer from which waiting costs nothing
 WAIT_MS = 250
 DRAIN = 2.0  # seconds for emptying the sockets at the end
-OVERFLOW_WRAP = 1 << 32
 
 
 class DatagramLoop:
@@ -34,17 +33,18 @@ class DatagramLoop:
         self._counted: dict[str, dict[str, int]] = {}
         self._pause = GATHER
 
-    def prepare(self, buffer: int) -> None:
-        """Size the receive buffers and ask for the kernel's drop counters."""
+    def prepare(self, buffer: int, *, kept: bool = False) -> None:
+        """Size the receive buffers and ask for the kernel's drop counters. `kept`: the sockets are a socket unit's,
+        which keeps them, and their counters, while we restart: go on from where we stopped."""
         granted = [sockets.set_buffer(item, buffer) for item in self._sockets]
         self._stats.receive_buffer = {"asked": buffer, "granted": min(granted, default=0)}
         self._pause = GATHER if min(granted, default=0) >= ROOMY else 0.0
-        for item in self._sockets:
+        for item, size in zip(self._sockets, granted, strict=True):
             item.setblocking(False)
             sockets.count_overflows(item)
-            # A socket unit keeps its socket, and its counters, while we restart: go on from where we stopped.
             number = sockets.inode(item)
-            self._counted[number] = dict(self._stats.sockets.get(number, {"rxq_ovfl": 0, "table": 0}))
+            before = self._stats.sockets.get(number, {}) if kept else {}
+            self._counted[number] = {"rxq_ovfl": 0, "table": 0, **before, "granted": size}
         self._stats.sockets = self._counted
 
     def run(self) -> None:
@@ -75,13 +75,14 @@ class DatagramLoop:
             if item.fileno() < 0:
                 continue
             number = sockets.inode(item)
-            before = self._counted.setdefault(number, {"rxq_ovfl": 0, "table": 0})
+            before = self._counted[number]
             overflow = self._receive[item.fileno()].overflow
-            self._stats.rxq_ovfl += (overflow - before["rxq_ovfl"]) % OVERFLOW_WRAP if overflow else 0
-            before["rxq_ovfl"] = overflow or before["rxq_ovfl"]
+            if overflow:
+                self._stats.rxq_ovfl += sockets.grown(overflow, before["rxq_ovfl"])
+                before["rxq_ovfl"] = overflow
             table = sockets.table_drops(number)
             if table is not None:
-                self._stats.table += max(table - before["table"], 0)
+                self._stats.table += sockets.grown(table, before["table"])
                 before["table"] = table
 
     def _take(self, opened: socket.socket) -> int:

@@ -35,6 +35,9 @@ class Message:
 class Framer:
     """One connection's state. Holds at most MAX_MESSAGE bytes and one read."""
 
+    broken = False  # a line is a line, whatever it says
+    begun = False  # half a message is worth something: it is kept when the connection ends
+
     def __init__(self) -> None:
         self._held = b""
         self._skip = 0  # bytes of a counted message still to be thrown away

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,16 @@ from typing import Any
 from csirt import config
 from csirt.clock import Clock
 from csirt.collect import sockets, stats
+from csirt.collect.ipfix import IpfixLoop
 from csirt.collect.netflow import DatagramLoop
 from csirt.collect.segments import Limits, SegmentWriter
 from csirt.collect.syslog import SyslogLoop
-from csirt.errors import CsirtError, Usage
+from csirt.collect.tls import server_context
+from csirt.errors import CsirtError
 from csirt.metrics import Metrics
 from csirt.model import spool as form
+
+Loop = DatagramLoop | IpfixLoop | SyslogLoop
 
 LOG = logging.getLogger("csirt.collect")
 STUCK = 5.0  # seconds without a turn of the receive loop: `updated` stands still, and the watchdog is not fed
@@ -26,7 +31,8 @@ STUCK = 5.0  # seconds without a turn of the receive loop: `updated` stands stil
 class Receiver:
     """Fills `<directory>/<source>/` from a listener. The constructor has no side effects.
 
-    `handed`: sockets a socket unit passed in; then `listener.listen` is not opened. After a failure of the disk the
+    `handed`: sockets to take instead of opening `listener.listen`; `kept`: a socket unit keeps them over a restart, as
+    it does unless told otherwise. `lane`: which of a listener's workers this is. After a failure of the disk the
     receiver has stopped and `failed` holds the reason; nothing is received any more.
     """
 
@@ -39,16 +45,20 @@ class Receiver:
         clock: Clock,
         *,
         handed: list[socket.socket] | None = None,
+        lane: str | None = None,
+        kept: bool | None = None,
     ) -> None:
         self.listener = listener
         self.failed: CsirtError | None = None
         self._metrics = metrics
         self._clock = clock
         self._handed = handed or []
-        self._folder = directory / listener.source
-        self._stats = stats.Stats(listener.source, listener.kind)
-        # Two listeners may fill one source's folder, by UDP and by TCP: each has its own segments and counters.
-        self._stats_path = self._folder / ("stats-tcp.json" if listener.transport == "tcp" else "stats.json")
+        self._kept = bool(self._handed) if kept is None else kept
+        self._stats = stats.Stats(listener.source, listener.kind, listener.lanes()[0] if lane is None else lane)
+        self._folder = directory / self._stats.folder
+        # Listeners may fill one source's folder by several transports: each has its own segments and counters.
+        suffix = "" if listener.transport == "udp" else f"-{listener.transport}"
+        self._stats_path = self._folder / f"stats{suffix}.json"
         netflow = listener.kind == "netflow"
         self._writer = SegmentWriter(
             self._folder,
@@ -59,15 +69,15 @@ class Receiver:
             clock,
             self._each_second,
         )
-        self._loop: DatagramLoop | SyslogLoop | None = None
+        self._loop: Loop | None = None
         self._thread: threading.Thread | None = None
         self._sockets: list[socket.socket] = []
+        self._names: dict[str, str] = {}  # of the sockets, by inode
         self._told: dict[str, int] = {}
 
     def start(self) -> None:
         """Bind, open the spool and receive. Raises Usage, CsirtError, SpoolFailed."""
-        if self.listener.kind == "netflow" and self.listener.transport != "udp":
-            raise Usage(f"collect.listeners {self.listener.source}: netflow is received over udp only")
+        context = server_context(self.listener) if self.listener.transport == "tls" else None
         own = self._handed or [sockets.open_socket(self.listener.listen, self.listener.transport)]
         self._sockets = own
         stats.carry_over(self._stats, self._stats_path)
@@ -82,13 +92,13 @@ class Receiver:
         self._stats.since = self._stats.since or now
         self._stats.started, self._stats.pid, self._stats.failed = now, os.getpid(), ""
         self._stats.listen = [sockets.name_of(item) for item in own]
+        self._names = {sockets.inode(item): sockets.name_of(item) for item in own}
         self._told = self._totals()
-        kind = DatagramLoop if self.listener.kind == "netflow" else SyslogLoop
-        self._loop = kind(own, self._writer, self._stats, self._clock)
-        self._loop.prepare(config.size(self.listener.receive_buffer))
-        self._thread = threading.Thread(target=self._run, name=f"collect-{self.listener.source}", daemon=True)
+        self._loop = self._make_loop(own, context)
+        self._loop.prepare(config.size(self.listener.receive_buffer), kept=self._kept)
+        self._thread = threading.Thread(target=self._run, name=f"collect-{self._stats.folder}", daemon=True)
         self._thread.start()
-        LOG.info("%s: receiving %s on %s", self.listener.source, self.listener.kind, ", ".join(self._stats.listen))
+        LOG.info("%s: receiving %s on %s", self._stats.folder, self.listener.kind, ", ".join(self._stats.listen))
 
     def stop(self) -> None:
         """Empty the sockets, sync and seal, write the counters. A failure of the disk stays in `failed`."""
@@ -118,6 +128,13 @@ class Receiver:
     def alive(self) -> bool:
         """Whether it still receives."""
         return self._thread is not None and self._thread.is_alive()
+
+    def _make_loop(self, own: list[socket.socket], context: ssl.SSLContext | None) -> Loop:
+        if self.listener.kind == "syslog":
+            return SyslogLoop(own, self._writer, self._stats, self._clock, context)
+        if self.listener.transport == "udp":
+            return DatagramLoop(own, self._writer, self._stats, self._clock)
+        return IpfixLoop(own, self._writer, self._stats, self._clock, context)
 
     def _run(self) -> None:
         assert self._loop is not None
@@ -149,10 +166,12 @@ class Receiver:
         self._told = now
         dropped = {name.removeprefix("dropped:"): n for name, n in moved.items() if name.startswith("dropped:") and n}
         self._metrics.stage("collect", moved["received"], moved["spooled"], dropped)
-        source = self.listener.source
-        self._metrics.count("csirt_collect_bytes_total", moved["bytes"], source=source)
-        self._metrics.count("csirt_collect_kernel_dropped_total", moved["kernel"], source=source)
-        self._metrics.gauge("csirt_collect_receive_buffer_bytes", self._stats.receive_buffer["granted"], source=source)
+        where = {"source": self.listener.source, "lane": self._stats.lane}
+        self._metrics.count("csirt_collect_bytes_total", moved["bytes"], **where)
+        self._metrics.count("csirt_collect_kernel_dropped_total", moved["kernel"], **where)
+        for number, item in self._stats.sockets.items():
+            listen = self._names.get(number, "")
+            self._metrics.gauge("csirt_collect_receive_buffer_bytes", item.get("granted", 0), listen=listen, **where)
         self._metrics.gauge("csirt_spool_bytes", self._stats.spool_bytes)
         stats.write(self._stats, self._stats_path)
 

@@ -27,7 +27,8 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def open_socket(listen: str, transport: str) -> socket.socket:
-    """A bound UDP or TCP socket, shared by SO_REUSEPORT. `[::]` also takes IPv4. Raises Usage, CsirtError."""
+    """A bound socket: UDP, shared by SO_REUSEPORT, or TCP (for `tls` too). `[::]` also takes IPv4. Raises Usage,
+    CsirtError."""
     host, port = parse_listen(listen)
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     try:
@@ -44,7 +45,7 @@ def open_socket(listen: str, transport: str) -> socket.socket:
         else:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
-        if transport == "tcp":
+        if transport != "udp":
             opened.listen(128)
     except OSError as error:
         opened.close()
@@ -117,6 +118,14 @@ def table_drops(number: str, table: Path = Path("/proc/self/net")) -> int | None
             if len(parts) >= 13 and parts[9] == number and parts[-1].isdigit():
                 return int(parts[-1])
     return None
+
+
+def grown(now: int, before: int) -> int:
+    """By how much a drop counter (u32) grew. One that is smaller wrapped around when it was near its end; else it is
+    another socket's, which began at zero: inodes are given again, after a reboot at the latest."""
+    if now >= before:
+        return now - before
+    return now + (1 << 32) - before if before >= 1 << 31 else now
 
 
 def name_of(opened: socket.socket) -> str:

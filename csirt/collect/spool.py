@@ -20,7 +20,8 @@ PRESSURE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A segment that was deleted. `reason`: `kept` (its time was over) or `limit` (the spool was nearly full)."""
+    """A segment that was deleted. `source`: its folder. `reason`: `kept` (its time was over) or `limit` (the spool was
+    nearly full)."""
 
     source: str
     name: str
@@ -76,7 +77,7 @@ class Spool:
         if since is not None and since <= now_us:
             return since
         fingerprint = _fingerprint(path)
-        if fingerprint is None or not committed(path.parent.name, fingerprint):
+        if fingerprint is None or not committed(form.source_of(path.parent.name), fingerprint):
             return None
         _mark(marker, now_us)
         return now_us
@@ -100,7 +101,7 @@ def _delete_committed(path: Path, committed: Callable[[str, str], bool], since: 
     fingerprint = _fingerprint(path)
     if fingerprint is None:
         return []
-    if not committed(path.parent.name, fingerprint):
+    if not committed(form.source_of(path.parent.name), fingerprint):
         form.beside(path, form.COMMITTED).unlink(missing_ok=True)
         return []
     return [_delete(path, fingerprint, since, reason)]

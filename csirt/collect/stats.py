@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from csirt.model.spool import lane_name
+
 SCHEMA = "csirt.collect-stats/1"
 
 
@@ -20,12 +22,15 @@ class Stats:
     (SO_RXQ_OVFL, arrives with the next datagram) and `table` (the drops column of /proc/net/udp{,6}).
     `spool_dropped`: units not written, by reason: `spool_full`, `disk_full`, `oldest` (deleted to make room before
     they were committed). `cut`: messages longer than 64 KiB, kept to that length. `partial`: messages whose connection
-    ended inside them, kept. `refused`: connections over the limits. `truncated`: datagrams larger than a slot.
-    `receive_buffer`: bytes asked for and granted.
+    ended inside them, kept. `refused`: connections over the limits. `closed`: connections that were ended for
+    cause, by reason: `handshake`, `idle`, `stalled`, `not_ipfix`. `truncated`: datagrams larger than a slot.
+    `receive_buffer`: bytes asked for and granted, the least of any socket. `sockets`: by inode, what each was granted
+    and what the kernel last said it dropped.
     """
 
     source: str
     kind: str
+    lane: str = ""
     listen: list[str] = field(default_factory=list)
     since: int = 0
     started: int = 0
@@ -41,6 +46,7 @@ class Stats:
     partial: int = 0
     refused: int = 0
     connections: int = 0
+    closed: dict[str, int] = field(default_factory=dict)
     segments: int = 0
     spool_bytes: int = 0
     spool_dropped: dict[str, int] = field(default_factory=dict)
@@ -55,6 +61,15 @@ class Stats:
     def kernel_dropped(self) -> int:
         """Datagrams the kernel received for the socket and threw away."""
         return max(self.rxq_ovfl, self.table)
+
+    @property
+    def folder(self) -> str:
+        """The source's folder, or its lane's: what tells the receivers of a source apart."""
+        return lane_name(self.source, self.lane)
+
+    def close(self, reason: str) -> None:
+        """Count a connection that was ended for cause."""
+        self.closed[reason] = self.closed.get(reason, 0) + 1
 
     def drop(self, reason: str, units: int) -> None:
         """Count units that were received and not kept."""
@@ -76,6 +91,7 @@ def carry_over(stats: Stats, path: Path) -> None:
             return
         numbers = {name: int(before[name]) for name in _CARRIED}
         dropped = {str(reason): int(number) for reason, number in before["spool_dropped"].items()}
+        closed = {str(reason): int(number) for reason, number in before.get("closed", {}).items()}
         sockets = {str(name): {k: int(v) for k, v in item.items()} for name, item in before["sockets"].items()}
         since = int(before["since"])
         opened = [str(before["opened"][0]), int(before["opened"][1])] if before.get("opened") else []
@@ -83,7 +99,23 @@ def carry_over(stats: Stats, path: Path) -> None:
         return
     for name, number in numbers.items():
         setattr(stats, name, number)
+    stats.closed = closed
     stats.spool_dropped, stats.sockets, stats.since, stats.opened = dropped, sockets, since, opened
+
+
+def together(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """The documents of a listener's lanes as one: sums, and each under `lanes`."""
+    if len(documents) == 1:
+        return documents[0]
+    whole = dict(documents[0])
+    for name in (*_CARRIED, "kernel_dropped", "connections"):
+        whole[name] = sum(item[name] for item in documents)
+    for name in ("spool_dropped", "closed"):
+        reasons = sorted({reason for item in documents for reason in item[name]})
+        whole[name] = {reason: sum(item[name].get(reason, 0) for item in documents) for reason in reasons}
+    whole["sockets"] = {number: item for each in documents for number, item in each["sockets"].items()}
+    whole["failed"] = next((item["failed"] for item in documents if item["failed"]), "")
+    return {**whole, "lanes": documents}
 
 
 def write(stats: Stats, path: Path) -> None:

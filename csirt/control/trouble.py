@@ -12,6 +12,7 @@ from typing import Any
 
 from csirt.clock import HOUR, MINUTE, SECOND, Clock
 from csirt.config import Config, duration
+from csirt.sources.lanes import lanes_of
 
 KINDS = ("stopped", "deaf", "behind", "dropping")
 HARMLESS = {"ignored"}  # lines a parser knows and does not want
@@ -34,7 +35,7 @@ def counters(document: dict[str, Any]) -> dict[str, int]:
         name = f"exporter.{item['address']}.{item['version']}.{item['domain']}"
         found.update({f"{name}.{key}": item[key] for key in (*LOSSES, "received")})
     for item in document["receivers"]:
-        name = f"receiver.{item['source']}.{','.join(item['listen'])}"
+        name = _receiver(item)
         found[f"{name}.received"] = item["received"]
         found[f"{name}.kernel_dropped"] = item["kernel_dropped"]
         for reason, number in item["spool_dropped"].items():
@@ -82,6 +83,11 @@ def pipeline(daemon: Any, config: Config, clock: Clock) -> list[dict[str, Any]]:
     return found
 
 
+def _receiver(item: dict[str, Any]) -> str:
+    """The name of a receiver's counters; the lanes of a source listen alike."""
+    return f"receiver.{item['source']}.{item.get('lane', '')}.{','.join(item['listen'])}"
+
+
 def _trouble(
     kind: str, what: str, subject: str, *, count: int = 0, recent: int = 0, reason: str = "", seconds: float = 0.0
 ) -> dict[str, Any]:
@@ -109,11 +115,13 @@ def _deaf(document: dict[str, Any], config: Config, store: Any, clock: Clock) ->
             subject = f"{exporter.address} {exporter.name}".strip()
             found.append(_trouble("deaf", "exporter_never", subject))
     for source in config.sources:
-        state = store.state(f"time:{source.id}")
-        if not state:
+        # An exporter is in one lane only, and others may be empty.
+        states = [store.state(f"time:{lane}") for lane in lanes_of(source, config)]
+        heard_until = max((int(json.loads(state)["greatest"]) for state in states if state), default=None)
+        if heard_until is None:
             found.append(_trouble("deaf", "source_never", source.id))
             continue
-        age = clock.now() - int(json.loads(state)["greatest"])
+        age = clock.now() - heard_until
         if age > SILENT:
             found.append(_trouble("deaf", "source_silent", source.id, seconds=age / SECOND))
     return found
@@ -147,6 +155,6 @@ def _dropping(document: dict[str, Any], lately: dict[str, int]) -> list[dict[str
         for key, what in LOSSES.items():
             add(what, f"{item['address']} {item['domain']}", f"{name}.{key}", item[key])
     for item in document["receivers"]:
-        name = f"receiver.{item['source']}.{','.join(item['listen'])}"
+        name = _receiver(item)
         add("kernel", item["source"], f"{name}.kernel_dropped", item["kernel_dropped"])
     return found

@@ -1,10 +1,12 @@
 """The spool's form on disk: written by `collect/`, read by `sources/`.
 
-A source's folder holds segments `<UTC time>-<sequence>-<8 hex of the UUID>.<kind>`, kind `pcapng` (datagrams with
-synthesised IP and UDP headers) or `frames` (syslog messages). While a segment is being written its name ends with
-`.open`, and `<segment>.synced` holds, as a u64, how many of its bytes are on disk for certain; readers go no further.
-A sealed segment is whole. `<segment>.committed` holds the time (u64, microseconds) at which the analysis was first
-seen to have committed all of it. All integers are little endian.
+A source's folder is named after it; each further lane of it has its own: `edge@1` for the second of a listener's
+workers, `edge@tcp` and `edge@tls` for IPFIX sessions, `relay@tls` for syslog by TLS. A folder holds segments
+`<UTC time>-<sequence>-<8 hex of the UUID>.<kind>`, kind `pcapng` (datagrams with synthesised IP and UDP headers) or
+`frames` (syslog messages). While a segment is being written its name ends with `.open`, and `<segment>.synced` holds,
+as a u64, how many of its bytes are on disk for certain; readers go no further. A sealed segment is whole.
+`<segment>.committed` holds the time (u64, microseconds) at which the analysis was first seen to have committed all of
+it. All integers are little endian.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import re
 import struct
 from pathlib import Path
 
+LANE = "@"  # no source id has it
 OPEN = ".open"
 SYNCED = ".synced"
 COMMITTED = ".committed"
@@ -21,6 +24,8 @@ PCAPNG = ".pcapng"
 FRAMES = ".frames"
 
 NAME = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<sequence>\d{8,})-(?P<uuid>[0-9a-f]{8})\.(?:pcapng|frames)(?:\.open)?")
+
+_LANE = re.compile(r"[1-9][0-9]?|tcp|tls")
 
 APPLICATION = b"csirt collect"
 COMMENT = b"csirt-segment="
@@ -38,6 +43,27 @@ RECORD_TRANSPORT = 33  # where the transport is in a record
 FLAG_CUT = 1  # the message was longer than the limit: its end is missing
 FLAG_PARTIAL = 2  # the connection ended inside the message
 MAX_MESSAGE = 64 * 1024
+
+
+def lane_name(source: str, lane: str) -> str:
+    """The folder of one lane of a source; the first lane has no name."""
+    return f"{source}{LANE}{lane}" if lane else source
+
+
+def source_of(folder: str) -> str:
+    """The source that a folder of the spool belongs to."""
+    return folder.partition(LANE)[0]
+
+
+def lanes_in(folder: Path) -> set[str]:
+    """The lanes that lie beside a source's folder, which is the first of them."""
+    prefix = f"{folder.name}{LANE}"
+    try:
+        with os.scandir(folder.parent) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith(prefix) and entry.is_dir()]
+    except OSError:
+        return set()
+    return {name[len(prefix) :] for name in names if _LANE.fullmatch(name[len(prefix) :])}
 
 
 def is_segment(name: str) -> bool:

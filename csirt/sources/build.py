@@ -15,9 +15,14 @@ from csirt.sources.spool import SpoolSource
 
 
 def open_source(
-    source: settings.Source, config: settings.Config, *, clock: Clock = SYSTEM, patience: float = math.inf
+    source: settings.Source,
+    config: settings.Config,
+    *,
+    lane: str = "",
+    clock: Clock = SYSTEM,
+    patience: float = math.inf,
 ) -> Source:
-    """Build a configured source, without side effects.
+    """Build a configured source, or one lane of it, without side effects.
 
     `patience`: seconds a read of a capture may wait for tshark; with 0 it gives None until tshark is done, and
     `exhausted` is False meanwhile.
@@ -25,6 +30,7 @@ def open_source(
     settle = duration(source.settle)
     if source.type in ("netflow", "syslog"):
         path = source.path or str(config.path("spool") / source.id)
+        path += (lane or source.id).removeprefix(source.id)
         spool = SpoolSource(source.id, source.type, path, settle=settle, clock=clock)
         spool.parser = source.parser
         return spool

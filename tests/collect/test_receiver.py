@@ -185,7 +185,7 @@ def test_a_failing_disk_stops_the_receiver(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("kind", "listen", "transport", "message"),
     [
-        ("netflow", "127.0.0.1:0", "tcp", "netflow is received over udp only"),
+        ("netflow", "127.0.0.1:0", "tls", "tls needs `certificate` and `key`"),
         ("netflow", "nowhere", "udp", "write ADDRESS:PORT"),
         ("netflow", "example.org:2055", "udp", "is no IP address"),
         ("netflow", "127.0.0.1:99999", "udp", "write ADDRESS:PORT"),

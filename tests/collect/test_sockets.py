@@ -42,6 +42,13 @@ def test_drops_are_read_from_the_row_of_our_own_socket(tmp_path: Path) -> None:
     assert sockets.table_drops("42", tmp_path / "none") is None
 
 
+def test_a_drop_counter_that_begins_anew_is_counted_whole() -> None:
+    """It goes on over a restart, wraps around at 32 bits, and one of another socket with the same inode starts at 0."""
+    assert [sockets.grown(12, 5), sockets.grown(5, 5), sockets.grown(3, (1 << 32) - 2), sockets.grown(3, 1000)] == [
+        7, 0, 5, 3,
+    ]  # fmt: skip
+
+
 def test_a_larger_buffer_is_never_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the privilege to pass the system's limit, what a socket unit granted stays; less is raised to it."""
     monkeypatch.setattr(sockets, "SO_RCVBUFFORCE", 9999)  # refused, as without CAP_NET_ADMIN

@@ -46,6 +46,15 @@ def test_only_committed_sealed_segments_go_after_their_time(tmp_path: Path) -> N
     assert len(_names(tmp_path)) == 2 and not list(tmp_path.rglob("*.committed"))
 
 
+def test_every_lane_of_a_source_is_tidied(tmp_path: Path) -> None:
+    """The folders of a source's lanes are asked about under the source's own name; the deletion names the folder."""
+    names = ["edge", "edge@1", "edge@tls"]
+    done = {_segment(tmp_path, name, number) for number, name in enumerate(names)}
+    spool = Spool(config.Spool(), tmp_path)
+    gone = spool.delete_committed(lambda source, identity: source == "edge" and identity in done, NOW, 0)
+    assert [item.source for item in gone] == names and _names(tmp_path) == []
+
+
 def test_a_clock_that_was_ahead_does_not_keep_segments_for_ever(tmp_path: Path) -> None:
     """A commit time in the future is taken for now."""
     _segment(tmp_path, "edge", 1)

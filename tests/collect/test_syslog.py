@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from csirt.collect import syslog
+from csirt.collect import streams
 from csirt.collect.receiver import Receiver
 from csirt.model import spool as form
 
@@ -83,22 +83,22 @@ def test_a_long_line_is_cut_and_counted(receiver: Callable[..., Receiver], tmp_p
 
 def test_connections_are_limited(receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch) -> None:
     """A sender that opens too many connections is refused the rest, counted; the others go on."""
-    monkeypatch.setattr(syslog, "MAX_PER_ADDRESS", 3)
+    monkeypatch.setattr(streams, "MAX_PER_ADDRESS", 3)
     item = receiver("syslog", transport="tcp")
-    streams = [socket.create_connection(item.address) for _ in range(5)]
+    opened = [socket.create_connection(item.address) for _ in range(5)]
     try:
         _wait(item, "refused", 2)
         assert item.stats()["connections"] == 3
-        streams[0].sendall(b"<13>still here\n")
+        opened[0].sendall(b"<13>still here\n")
         _wait(item, "received", 1)
     finally:
-        for stream in streams:
+        for stream in opened:
             stream.close()
 
 
 def test_idle_connections_are_closed(receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that says nothing for the idle time is closed by us."""
-    monkeypatch.setattr(syslog, "IDLE", 0.2)
+    monkeypatch.setattr(streams, "IDLE", 0.2)
     item = receiver("syslog", transport="tcp")
     with socket.create_connection(item.address) as stream:
         stream.settimeout(5)

@@ -84,9 +84,13 @@ def _receivers(config: Config, daemon: Any, *, live: bool) -> list[dict[str, Any
     """Counters of every receiver that fills this spool: the daemon's own as they are now, those of other processes as
     they last wrote them."""
     own = [receiver.stats() for receiver in daemon.receivers] if daemon else []
-    known = {(item["source"], item["kind"], *item["listen"]) for item in own}
     others = read_all(config.path("spool")) if live else []
-    return own + [item for item in others if (item["source"], item["kind"], *item["listen"]) not in known]
+
+    def name(item: dict[str, Any]) -> tuple[str, ...]:
+        return item["source"], item["kind"], item.get("lane", ""), *item["listen"]
+
+    known = {name(item) for item in own}
+    return own + [item for item in others if name(item) not in known]
 
 
 def _stages(counts: dict[str, int], daemon: Any, receivers: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,147 @@
+"""IPFIX over TCP and TLS (RFC 7011, 10.4): each message becomes a datagram of the spool, as if its sender had sent it
+by UDP, so that everything behind the spool is one path. What the messages say is not looked at but for their length."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import ssl
+import struct
+import threading
+from typing import Any
+
+import numpy as np
+
+from csirt.clock import Clock
+from csirt.collect import mmsg
+from csirt.collect.framing import Array, Slots
+from csirt.collect.segments import SegmentWriter
+from csirt.collect.stats import Stats
+from csirt.collect.streams import Stream, Streams
+
+VERSION, HEADER = 10, 16
+BATCH = 256
+WAIT = 0.25
+DRAIN = 2.0  # seconds for taking what has arrived at the end
+
+
+class Messages:
+    """One connection's state (`collect.streams.Framer`): less than one message is held."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.partial = 0  # messages the connection ended inside of
+        self._held = b""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the rest of a message is waited for."""
+        return bool(self._held)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Whole messages, up to anything that is none: what follows it cannot be told apart any more."""
+        held = b"" if self.broken else self._held + data if self._held else data
+        found, at = [], 0
+        while len(held) - at >= 4:
+            version, length = struct.unpack_from(">HH", held, at)
+            if version != VERSION or length < HEADER:
+                self.broken, at = True, len(held)
+                break
+            if len(held) - at < length:
+                break
+            found.append(held[at : at + length])
+            at += length
+        self._held = held[at:]
+        return found
+
+    def finish(self) -> list[bytes]:
+        """Half a message is of no use; it is counted."""
+        self.partial, self._held = int(self.begun), b""
+        return []
+
+
+class IpfixLoop:
+    """Takes connections on TCP sockets until stopped; `run` is the body of one thread."""
+
+    def __init__(
+        self,
+        opened: list[socket.socket],
+        writer: SegmentWriter,
+        stats: Stats,
+        clock: Clock,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._sockets, self._writer, self._stats, self._clock = opened, writer, stats, clock
+        self._stop = threading.Event()
+        self._selector = selectors.DefaultSelector()
+        self._streams = Streams(self._selector, stats, clock, Messages, self._keep, self._stop, context)
+        self._slots = Slots(BATCH)
+        self._lengths: Array = np.zeros(BATCH, np.int64)
+        self._names: Array = np.zeros((BATCH, mmsg.NAME), np.uint8)
+        self._filled = 0
+        self._to: socket.socket | None = None  # the listening socket of what is in the slots
+
+    def prepare(self, buffer: int, *, kept: bool = False) -> None:
+        """TCP's receive buffers grow by themselves; make every socket non-blocking."""
+        self._stats.sockets = {}
+        for item in self._sockets:
+            item.setblocking(False)
+            self._selector.register(item, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Receive until `stop`, then take what has already arrived. Raises SpoolFailed."""
+        while not self._stop.is_set():
+            self._turn(WAIT)
+        deadline = self._clock.monotonic() + DRAIN
+        while self._turn(0.0) and self._clock.monotonic() < deadline:
+            pass
+        self._streams.close()
+        self._flush()
+        self._selector.close()
+
+    def stop(self) -> None:
+        """Ask `run` to finish."""
+        self._stop.set()
+
+    def count_kernel(self) -> None:
+        """A full buffer holds the sender up; the kernel drops nothing."""
+
+    def _turn(self, wait: float) -> bool:
+        """One round over the connections that have something; whether anything was received."""
+        before = self._stats.bytes
+        for key, _ in self._selector.select(wait):
+            if isinstance(key.data, Stream):
+                self._streams.ready(key.data)
+            elif isinstance(key.fileobj, socket.socket):
+                self._streams.accept(key.fileobj)
+        self._streams.sweep()
+        self._flush()
+        self._writer.tick()
+        return self._stats.bytes != before
+
+    def _keep(self, stream: Stream, messages: list[Any]) -> None:
+        assert isinstance(stream.framer, Messages)
+        self._stats.partial += stream.framer.partial
+        if not messages:
+            return
+        if self._to is not stream.own:
+            self._flush()
+            self._to = stream.own
+        name = mmsg.sockaddr(stream.own.family, stream.peer)
+        for message in messages:
+            self._slots.payload(self._filled)[: len(message)] = message
+            self._lengths[self._filled], self._names[self._filled] = len(message), name
+            self._filled += 1
+            if self._filled == BATCH:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Write what the slots hold; a full spool drops and counts it, and holds nobody up."""
+        count, self._filled = self._filled, 0
+        if not count or self._to is None:
+            return
+        host, port = self._to.getsockname()[:2]
+        own = socket.inet_pton(self._to.family, host.partition("%")[0])
+        buffers, size = self._slots.frame(self._lengths[:count], self._names[:count], self._clock.now(), own, port)
+        self._stats.received += count
+        self._writer.append(buffers, size, count)
