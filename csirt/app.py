@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -259,7 +260,10 @@ class App:
             if listener.transport == "tls":
                 server_context(listener)
         except CsirtError as error:
-            return [Problem("configuration", 1, error.message)]
+            files = (listener.certificate, listener.key, listener.client_ca)
+            elsewhere = any(name and "/" not in name for name in files) and "CREDENTIALS_DIRECTORY" not in os.environ
+            level = "warning" if elsewhere else "error"  # a unit's credentials are the unit's alone
+            return [Problem("configuration", 1, error.message, level=level)]
         return []
 
     def _rule_options(self) -> dict[str, Any]:

@@ -47,16 +47,27 @@ def _records(document: dict[str, Any]) -> None:
         write_rows([["stage", *counts, stage.get("rate", ""), stage["lag_s"]]])
         write_rows(["dropped", stage["name"], reason, number] for reason, number in sorted(stage["dropped"].items()))
     write_rows(["exporter", *(item[name] for name in EXPORTER)] for item in document["exporters"])
-    write_rows(["receiver", *_receiver(item, document)] for item in document["receivers"])
+    write_rows(["receiver", *row] for row in _receivers(document))
+    for item in document["receivers"]:
+        name, size = _folder(item), item["receive_buffer"]
+        write_rows([["buffer", name, size["asked"], size["granted"]]] if size["asked"] else [])
+        write_rows(["closed", name, reason, number] for reason, number in sorted(item.get("closed", {}).items()))
 
 
-def _receiver(item: dict[str, Any], document: dict[str, Any]) -> list[object]:
-    lost = sum(item["spool_dropped"].values())
-    waiting = document["backlog"].get(item["source"], 0)
-    return [
-        item["source"], ",".join(item["listen"]), item["received"], item["spooled"], item["kernel_dropped"], lost,
-        waiting,
-    ]  # fmt: skip
+def _receivers(document: dict[str, Any]) -> list[list[object]]:
+    """A row for each; what waits in the spool stands with the first of a source's."""
+    rows: list[list[object]] = []
+    waiting = dict(document["backlog"])
+    for item in document["receivers"]:
+        counts = [item["received"], item["spooled"], item["kernel_dropped"], sum(item["spool_dropped"].values())]
+        rows.append([_folder(item), ",".join(item["listen"]), *counts, waiting.pop(item["source"], 0)])
+    return rows
+
+
+def _folder(item: dict[str, Any]) -> str:
+    from csirt.model.spool import lane_name
+
+    return lane_name(item["source"], item.get("lane", ""))
 
 
 class _Screen:
@@ -93,8 +104,10 @@ class _Screen:
             write()
             write(self._say("receivers"))
             names = ("r_source", "r_listen", "r_received", "r_spooled", "r_kernel", "r_spool", "r_waiting")
-            known = [[self._cell(part) for part in _receiver(item, document)] for item in document["receivers"]]
+            known = [[self._cell(part) for part in row] for row in _receivers(document)]
             self._table([self._say(name) for name in names], known)
+            for item in document["receivers"]:
+                self._connections(item)
 
     def _head(self) -> None:
         document = self._document
@@ -129,6 +142,14 @@ class _Screen:
     def _exporter(self, item: dict[str, Any]) -> list[str]:
         version = _VERSIONS.get(item["version"], str(item["version"]))
         return [version if name == "version" else self._cell(item[name]) for name in EXPORTER]
+
+    def _connections(self, item: dict[str, Any]) -> None:
+        """What of a receiver is not as it should be: a small buffer, connections that were ended."""
+        size = {name: self._number(value // 1024) for name, value in item["receive_buffer"].items()}
+        if item["receive_buffer"]["granted"] < item["receive_buffer"]["asked"]:
+            self._line("buffer", receiver=_folder(item), **size)
+        for reason, number in sorted(item.get("closed", {}).items()):
+            self._line("closed", receiver=_folder(item), reason=reason, number=self._number(number))
 
     def _say(self, key: str, **fields: Any) -> str:
         from csirt.messages import text
