@@ -1,13 +1,13 @@
 # Needs only python3 (3.11 or newer) with venv, make and a package index.
-# What comes from the system (tshark, softflowd, nfdump, pmacct, strace, systemd) is installed where that is allowed,
-# and named where it is not.
+# What comes from the system (tshark, softflowd, fprobe, pmacct, nfdump, strace, systemd) is installed where that is
+# allowed, and named where it is not.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
-SYSTEM := tshark softflowd nfdump pmacct strace systemd
+SYSTEM := tshark softflowd fprobe pmacct nfdump strace systemd
 
 .PHONY: help setup system demo test lint types bench soak fuzz chaos docs format clean
 
@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml uv.lock
 
 # tshark asks a question when it is installed; the answer is no: nobody needs to capture here.
 system:
-	@missing=""; for tool in tshark softflowd nfcapd pmacctd strace systemd-analyze; do \
+	@missing=""; for tool in tshark softflowd fprobe pmacctd nfcapd strace systemd-analyze; do \
 	  command -v $$tool >/dev/null 2>&1 || [ -x /usr/sbin/$$tool ] || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \

@@ -53,10 +53,17 @@ class ElementTable:
             (reverse, number): Element(f"reverse_{element.name}", element.type)
             for (_, number), element in list(self._known.items())
         }
-        for pen in vendors.value["enterprises"]:
+        self._nine: dict[int, Element] = {}
+        for pen, item in vendors.value["enterprises"].items():
             table = _elements(vendors, ("enterprises", pen, "elements"))
+            if bit := int(item.get("reverse_bit", 0)):
+                table |= {
+                    number | bit: Element(_reverse(element.name), element.type) for number, element in table.items()
+                }
             self._known |= {(int(pen), number): element for number, element in table.items()}
-        self._nine = _elements(nine, ("elements",))
+            if base := int(item.get("nine_base", 0)):
+                self._nine |= {base + number: element for number, element in table.items()}
+        self._nine |= _elements(nine, ("elements",))
         self._scopes = _elements(nine, ("scopes",))
         self.padding = frozenset(iana.value.get("padding", ()))
         self.private = frozenset(both for name in _listed("private", iana, vendors, nine) for both in _ways(name))
@@ -109,9 +116,14 @@ def _listed(key: str, *documents: Document) -> list[str]:
     return [str(name) for document in documents for name in document.value.get(key, ())]
 
 
-def _ways(name: str) -> tuple[str, str]:
-    """An element and the same of the other direction (RFC 5103)."""
-    return name, f"reverse_{name}"
+def _reverse(name: str) -> str:
+    """A vendor's element of the other direction: `cert_payload` and `cert_reverse_payload`."""
+    return name.replace("_", "_reverse_", 1)
+
+
+def _ways(name: str) -> tuple[str, str, str]:
+    """An element and the same of the other direction, IANA's (RFC 5103) or a vendor's."""
+    return name, f"reverse_{name}", _reverse(name)
 
 
 def _one(path: Path) -> Document:

@@ -29,15 +29,48 @@ def test_well_known_elements() -> None:
 def test_unknown_elements_have_a_name() -> None:
     """What no table has is `e<PEN>_<id>`; a v9 vendor's id means nothing in IPFIX."""
     table = shipped()
-    assert table.find(10, 35632, 118) == Element("e35632_118", "octetArray")
+    assert table.find(10, 35632, 9_999) == Element("e35632_9999", "octetArray")
     assert table.find(10, 0, 33002) == Element("e0_33002", "octetArray")
 
 
 def test_the_range_of_the_registry_is_covered() -> None:
-    """All assigned ids up to 500 are known, but those the registry keeps for vendors or never assigned."""
+    """All assigned ids are known (the registry ends at 533), but those it keeps for NetFlow v9 or never assigned."""
     table = shipped()
-    unknown = {number for number in range(1, 501) if table.find(10, 0, number).name.startswith("e0_")}
-    assert unknown <= {*range(43, 44), 51, *range(65, 70), 87, 97, *range(105, 128), 416, 419}
+    unknown = {number for number in range(1, 540) if table.find(10, 0, number).name.startswith("e0_")}
+    assert unknown == {*range(65, 70), 97, *range(105, 128), 416, 419, *range(534, 540)}
+
+
+def test_elements_of_vendors() -> None:
+    """Cisco, Juniper, Fortinet (which has none of its own), Palo Alto, nProbe, VMware, NetScaler and YAF: ids, types,
+    what v9 adds to them, and the reverse bit of CERT."""
+    table = shipped()
+    wanted = {
+        (10, 9, 12236): Element("cisco_client_ipv4_address", "ipv4Address"),
+        (9, 0, 45004): Element("cisco_client_ipv4_address", "ipv4Address"),
+        (9, 0, 37083): Element("cisco_tcp_window_size_min", "unsigned32"),
+        (9, 0, 40005): Element("cisco_fw_event", "unsigned8"),
+        (10, 2636, 137): Element("juniper_common_properties", "unsigned32"),
+        (9, 0, 56701): Element("paloalto_app_id", "string"),
+        (10, 35632, 180): Element("ntop_http_url", "string"),
+        (9, 0, 57590): Element("ntop_l7_proto", "unsigned16"),
+        (10, 35632, 396): Element("ntop_untunneled_ipv6_src_addr", "ipv6Address"),
+        (10, 6876, 880): Element("vmware_tenant_protocol", "unsigned8"),
+        (10, 6876, 950): Element("vmware_rule_id", "unsigned32"),
+        (10, 5951, 128): Element("netscaler_round_trip_time", "unsigned32"),
+        (10, 6871, 33): Element("cert_silk_app_label", "unsigned16"),
+        (10, 6871, 14 | 16384): Element("cert_reverse_initial_tcp_flags", "unsigned16"),
+        (10, 29305, 136): Element("reverse_flow_end_reason", "unsigned8"),
+    }
+    assert {key: table.find(*key) for key in wanted} == wanted
+
+
+def test_private_elements_of_both_directions() -> None:
+    """Payloads, passwords and subscriber numbers are thrown away, users and queries cut, also the other way round."""
+    table = shipped()
+    assert {"cert_payload", "cert_reverse_payload", "ntop_ftp_password", "cert_smtp_subject"} <= table.private
+    assert table.care["ntop_http_url"] == "url" and table.care["cert_reverse_ftp_user"] == "user"
+    known = {element.name for element in [*table._known.values(), *table._nine.values()]}
+    assert {name for name in table.private if not name.startswith("reverse_") and "_reverse_" not in name} <= known
 
 
 def test_mapped_columns_exist_and_can_hold_their_elements() -> None:
