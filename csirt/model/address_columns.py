@@ -29,7 +29,9 @@ def texts(family: Array, high: Array, low: Array) -> pa.DictionaryArray:
         more = pa.array([_colons(item) for item in distinct.dictionary.to_pylist()], pa.string())
         names = pa.concat_arrays([names, more])
     missing = indices < 0
-    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=missing if missing.any() else None), names)
+    if missing.any():  # under a null too there must be an index: other readers of Arrow look at it
+        return pa.DictionaryArray.from_arrays(pa.array(np.maximum(indices, 0), mask=missing), names)
+    return pa.DictionaryArray.from_arrays(pa.array(indices), names)
 
 
 _OCTETS = pa.array([str(value) for value in range(256)], pa.string())

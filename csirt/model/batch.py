@@ -72,7 +72,10 @@ def codes(values: Array, names: list[str | None]) -> pa.DictionaryArray:
             translate[index] = seen[name]
     indices = translate[values] if len(values) else np.empty(0, np.int32)
     missing = indices < 0
-    array = pa.array(indices, pa.int32(), mask=missing if missing.any() else None)
+    if missing.any():  # what lies under a null must be an index too, or other readers of Arrow refuse the column
+        array = pa.array(np.where(missing, 0, indices), pa.int32(), mask=missing)
+    else:
+        array = pa.array(indices, pa.int32())
     return pa.DictionaryArray.from_arrays(array, pa.array(texts, pa.string()))
 
 
