@@ -53,7 +53,9 @@ def ids(table: pa.Table) -> pa.DictionaryArray | None:
             distinct = pa.Array.from_buffers(kind, len(rows), [None, pa.py_buffer(rows)]).dictionary_encode()
             found[which] = distinct.indices.to_numpy() + len(digests)
             digests += [sha1(item).digest() for item in distinct.dictionary.to_pylist()]
-    return pa.DictionaryArray.from_arrays(pa.array(np.maximum(found, 0).astype(np.int32), mask=found < 0), _base64(digests))
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.maximum(found, 0).astype(np.int32), mask=found < 0), _base64(digests)
+    )
 
 
 def _base64(digests: list[bytes]) -> pa.Array:

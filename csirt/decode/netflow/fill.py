@@ -66,8 +66,11 @@ def _time(
         result = _scaled(_unsigned(b, at, length), 1_000_000)
     elif kind == MILLIS:
         result = _scaled(_unsigned(b, at, length), 1_000)
-    elif kind == NTP:  # RFC 7011, 6.1.9: seconds since 1900 and a binary fraction
-        result = (be32(b, at) - 2_208_988_800) * 1_000_000 + ((be32(b, at + 4) * 1_000_000) >> 32)
+    elif kind == NTP:  # RFC 7011, 6.1.9: seconds since 1900 and a binary fraction; zero is none
+        whole = be32(b, at)
+        if whole < 1 << 31 and (whole | be32(b, at + 4)) != 0:  # the era that begins in 2036 (RFC 4330, 3)
+            whole += 1 << 32
+        result = (whole - 2_208_988_800) * 1_000_000 + ((be32(b, at + 4) * 1_000_000) >> 32)
     elif kind == DELTA:
         result = export - np.int64(_unsigned(b, at, length) & np.uint64(0xFFFFFFFF))
     else:

@@ -43,7 +43,8 @@ def value(kind: str, raw: bytes) -> Any:
     if kind == "dateTimeMilliseconds":
         return text(number * 1_000)
     if kind in ("dateTimeMicroseconds", "dateTimeNanoseconds"):
-        return text(((number >> 32) - 2_208_988_800) * 1_000_000 + ((number & 0xFFFFFFFF) * 1_000_000 >> 32))
+        era = 1 << 32 if 0 < number < 1 << 63 else 0  # RFC 4330, 3: without the top bit it is after 2036
+        return text(((number >> 32) + era - 2_208_988_800) * 1_000_000 + ((number & 0xFFFFFFFF) * 1_000_000 >> 32))
     return raw.hex()
 
 
