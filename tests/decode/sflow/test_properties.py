@@ -16,7 +16,7 @@ from tests.decode.netflow.datagrams import chunk, v5, v5_record
 from tests.decode.sflow import datagrams as s
 from tests.decode.sflow.oracle import ETHERNET, GENERIC, Oracle
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORD = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2, 5, 4095, 2**32 - 1]))
 ADDRESS = st.sampled_from(["", "10.1.2.3", "fd00::77", "198.51.100.4"])
 ENDS = st.sampled_from([("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")])
@@ -222,7 +222,7 @@ def test_kernels_agree_with_the_slow_reader(datagrams: list[bytes]) -> None:
     check(datagrams)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(damaged(), min_size=1, max_size=4))
 def test_kernels_agree_on_damaged_datagrams(datagrams: list[bytes]) -> None:
     """Lengths, counts and octets that lie give the rows a careful reader finds, and are counted as it counts them."""
