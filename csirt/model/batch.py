@@ -48,6 +48,8 @@ class Decoded:
     exporters: list[dict[str, Any]] = field(default_factory=list)
     # Values that held a national identity number, by column; values, not units (see docs/privacy.md).
     redacted: dict[str, int] = field(default_factory=dict)
+    # What the decoder had to forget to stay within its bounds (exporters, templates), by reason; not units.
+    forgotten: dict[str, int] = field(default_factory=dict)
 
 
 def constant(value: str | None, rows: int) -> pa.DictionaryArray:

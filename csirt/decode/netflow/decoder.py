@@ -8,10 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from csirt.decode.netflow import normalise, sampling
+from csirt.decode.netflow.counts import Deltas
 from csirt.decode.netflow.elements import ElementTable, shipped
-from csirt.decode.netflow.intake import Deltas, Intake
+from csirt.decode.netflow.intake import Intake
+from csirt.decode.netflow.keeping import Keeping
 from csirt.decode.netflow.normalise import Names
 from csirt.decode.netflow.plan import Plans, fixed_signature
+from csirt.decode.netflow.roll import Roll
 from csirt.decode.netflow.rows import Rows, Sets, build
 from csirt.decode.netflow.state import Held, State
 from csirt.model import address
@@ -39,7 +42,8 @@ class NetflowDecoder:
 
     `exporters`: those that are believed, with names and forced sampling rates. `accept_unknown`: whether others are
     decoded too. `hold_bytes`, `hold_age_us`: how much, and how long by receive time, data waits for its template.
-    `key` seals such data in the state; without one the state must not be stored.
+    `exporter_expiry_us`, `template_expiry_us`: how long one that is not heard, or not refreshed, is remembered; 0 for
+    ever. `key` seals such data in the state; without one the state must not be stored.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class NetflowDecoder:
         accept_unknown: bool = True,
         hold_bytes: int = 8 << 20,
         hold_age_us: int = 30 * 60 * 10**6,
+        exporter_expiry_us: int = 7 * 86_400 * 10**6,
+        template_expiry_us: int = 0,
         elements: ElementTable | None = None,
         key: bytes = b"",
     ) -> None:
@@ -59,6 +65,7 @@ class NetflowDecoder:
         self._configured = {address.from_text(item.address): item for item in exporters}
         self._accept_unknown = accept_unknown
         self._hold = (hold_bytes, hold_age_us)
+        self._expiry = (exporter_expiry_us, template_expiry_us)
         self._plans = Plans(self._table)
         self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason
         self.load(None)
@@ -66,7 +73,8 @@ class NetflowDecoder:
     def load(self, state: bytes | None) -> None:
         """Resume from a committed state, or start afresh. Raises ValueError for bytes that are no state."""
         self._state = State.load(state, self._key)
-        self._index: dict[tuple[int, ...], int] = {item.key: n for n, item in enumerate(self._state.exporters)}
+        self._roll = Roll(self._state, frozenset(self._configured), self._accept_unknown, self._expiry[0])
+        self._keeping = Keeping(self._state, self._expiry[1])
         self._forget_plans()
 
     def finish(self) -> Decoded:
@@ -105,7 +113,7 @@ class NetflowDecoder:
             return Decoded(held=self._state.held.datagrams)
         if len(self._plans) > MAX_PLANS:
             self._forget_plans()
-        intake = Intake(self._state, self._index, data, self._plans.number, self._allowed)
+        intake = Intake(self._roll, self._keeping, data, self._plans.number)
         intake.read_templates()
         sets = intake.resolve(chunk.segment, *self._hold, self._plans)
         result = Decoded(entered=len(data.offset))
@@ -133,9 +141,6 @@ class NetflowDecoder:
         self._plans = Plans(self._table)
         for version in sorted(self._table.fixed):
             self._plans.number(fixed_signature(version, self._table))
-
-    def _allowed(self, family: int, high: int, low: int) -> bool:
-        return self._accept_unknown or (family, high, low) in self._configured
 
     def _batches(self, sets: Sets, intake: Intake, redacted: dict[str, int]) -> list[Batch]:
         """Options first, for what they say about samplers counts for the flows beside them."""

@@ -13,7 +13,7 @@ from csirt.decode.netflow.state import HELD, OVERHEAD, Held, State
 from csirt.model.batch import Array
 
 if TYPE_CHECKING:
-    from csirt.decode.netflow.intake import Deltas
+    from csirt.decode.netflow.counts import Deltas
 
 
 @dataclass(slots=True)
@@ -38,16 +38,31 @@ class Outcome:
 
 
 def settle(
-    held: Held, held_slot: Array, new: Entries, at: Array, slots: Array, clock: Array, limit: int, age: int
-) -> Array:
-    """The fate of every held set, older ones first. Bounds are applied in order of arrival, never per chunk."""
+    held: Held, held_slot: Array, new: Entries, at: Array, slots: Array, clock: Array, limit: int, age: int, end: int,
+    listed: Array,
+) -> Array:  # fmt: skip
+    """The fate of every held set, older ones first. Bounds are applied in order of arrival, never per chunk.
+
+    `listed`: by exporter number; listed exporters and all others have room for `limit` octets each. `end`: the receive
+    clock at the end of the chunk.
+    """
     slot = np.concatenate([held_slot, new.slot])
     length = np.concatenate([held.rows["length"], new.rows["length"]]) + OVERHEAD
     now = np.concatenate([held.rows["clock"], new.rows["clock"]])
     number = np.concatenate([np.full(held.sets, -1, np.int64), new.at])
     fate = np.full(len(slot), -1, np.int64)
-    if len(slot):
-        scan.hold(slot, length, now, number, at, slots, clock, limit, age, fate)
+    if not len(slot):
+        return fate
+    ours = listed[np.concatenate([held.rows["exporter"], new.rows["exporter"]])]
+    for which in (np.flatnonzero(ours), np.flatnonzero(~ours)):
+        if len(which):
+            mine = np.flatnonzero(np.isin(slots, slot[which]))
+            part = np.full(len(which), -1, np.int64)
+            parts = slot[which], length[which], now[which], number[which]
+            scan.hold(*parts, at[mine], slots[mine], clock[mine], limit, age, end, part)
+            released = part >= 0
+            part[released] = mine[part[released]]
+            fate[which] = part
     return fate
 
 

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from csirt.decode.netflow import limits, scan
+from csirt.decode.netflow import follow, limits, scan
+from csirt.decode.netflow.counts import Deltas
 from csirt.decode.netflow.holding import Entries, Outcome, keep, settle
+from csirt.decode.netflow.keeping import Keeping
 from csirt.decode.netflow.plan import Plans
+from csirt.decode.netflow.roll import UNLISTED, Roll
 from csirt.decode.netflow.rows import Sets
-from csirt.decode.netflow.state import MAX_EXPORTERS, MAX_TEMPLATE_FIELDS, MAX_TEMPLATES, Exporter, State
 from csirt.decode.netflow.templates import Definition, Signature, parse
 from csirt.model.batch import Array, Decoded
 from csirt.model.chunk import Datagrams
 
-UNLISTED, TOO_MANY = -1, -2
 REJECTED = 1_000
 
 
 class Intake:
     """The bookkeeping of one chunk. Call `read_templates`, `resolve`, `account` in this order."""
 
-    def __init__(
-        self,
-        state: State,
-        index: dict[tuple[int, ...], int],
-        data: Datagrams,
-        plan_of: Callable[[Signature], int],
-        allowed: Callable[[int, int, int], bool],
-    ) -> None:
-        self.state = state
+    def __init__(self, roll: Roll, keeping: Keeping, data: Datagrams, plan_of: Callable[[Signature], int]) -> None:
+        self.state = roll.state
+        self._roll, self._keeping = roll, keeping
         self.buffer = _read_only(data.buffer)
         self._plan_of = plan_of
         self._data = data
         self._frame = np.ascontiguousarray(data.frame, np.int64)
         self._time = np.ascontiguousarray(data.time, np.int64)
-        self._clock = np.maximum(np.maximum.accumulate(self._time), state.clock)
+        self._clock = np.maximum(np.maximum.accumulate(self._time), self.state.clock)
         self._scan(np.ascontiguousarray(data.offset, np.int64), np.ascontiguousarray(data.length, np.int64))
-        self._find_exporters(index, allowed)
+        self._find_exporters()
         self.bad = np.zeros(len(self.s_id), np.int64)
         self.good = np.zeros(len(self.s_id), bool)
         self._changes: list[tuple[int, int, int]] = []  # before set, slot, plan
         self._used: dict[int, int] = {}  # by exporter: definitions for which this chunk has data
+        self.forgotten: dict[str, int] = {}
 
     def _scan(self, offset: Array, length: Array) -> None:
         count = len(offset)
@@ -65,32 +60,23 @@ class Intake:
         self.s_version = self.m_version[self.s_message]
         self._first_m = first_m
 
-    def _find_exporters(self, index: dict[tuple[int, ...], int], allowed: Callable[[int, int, int], bool]) -> None:
-        """Number every message's exporter; negative numbers say why it is refused."""
+    def _find_exporters(self) -> None:
+        """Number every message's exporter; negative numbers are nobody's."""
         data, datagram = self._data, self.m_datagram
         family = np.asarray(data.family)[datagram].astype(np.int64)
         high = np.asarray(data.high).astype(np.uint64, copy=False)[datagram]
         low = np.asarray(data.low).astype(np.uint64, copy=False)[datagram]
         kind = (family << 48) | (self.m_version << 32) | self.m_domain
-        self.m_group = np.empty(len(datagram), np.int64)
-        first = np.empty(len(datagram), np.int64)
+        group, first = np.empty(len(datagram), np.int64), np.empty(len(datagram), np.int64)
         zero = np.zeros(len(datagram), np.int64)
-        groups = scan.number_keys(kind, high.view(np.int64), low.view(np.int64), zero, self.m_group, first)
-        self.groups = np.empty(groups, np.int64)  # exporter number by group
-        for group in range(groups):
-            m = first[group]
-            key = (int(family[m]), int(high[m]), int(low[m]), int(self.m_version[m]), int(self.m_domain[m]))
-            number = index.get(key)
-            if not allowed(*key[:3]):
-                number = UNLISTED
-            elif number is None:
-                number = TOO_MANY
-                if len(self.state.exporters) < MAX_EXPORTERS:
-                    number = index[key] = len(self.state.exporters)
-                    self.state.exporters.append(Exporter(*key))
-            self.groups[group] = number
-        self.m_exporter = self.groups[self.m_group] if groups else np.empty(0, np.int64)
+        count = scan.number_keys(kind, high.view(np.int64), low.view(np.int64), zero, group, first)
+        parts = (family, high, low, self.m_version, self.m_domain)
+        keys = list(zip(*(part[first[:count]].tolist() for part in parts), strict=True))
+        self.m_clock = self._clock[datagram]
+        self.m_group, self.groups, gone = self._roll.number(keys, group, self.m_clock)
+        self.m_exporter = self.groups[self.m_group] if count else np.empty(0, np.int64)
         self.s_exporter = self.m_exporter[self.s_message]
+        self._gone = [(int(np.searchsorted(self.s_message, m)), m, number, reason) for m, number, reason in gone]
 
     def read_templates(self) -> None:
         """Apply every template record in order; remember when it changed what is in force for a set here or held."""
@@ -116,8 +102,17 @@ class Intake:
         is_template = templated & ((self.s_id == first_kind) | (self.s_id == first_kind + 1))
         self.bad[(self.s_version >= 9) & (self.s_id < 256) & ~is_template & (self.s_exporter >= 0)] += 1
         known: dict[tuple[int, int, bytes], tuple[list[Definition], int]] = {}
+        self._owned: dict[int, list[int]] = {}
+        for slot, (owner, _) in enumerate(keys):
+            self._owned.setdefault(owner, []).append(slot)
+        gone = iter([*self._gone, (len(self.s_id) + 1, -1, -1, "")])
+        leaving = next(gone)
         message, room = -1, 0
         for s in np.flatnonzero(is_template).tolist():
+            while leaving[0] <= s:
+                self._leave(*leaving)
+                leaving = next(gone)
+            self._age(int(self._clock[self.s_datagram[s]]))
             if self.s_message[s] != message:
                 message, room = int(self.s_message[s]), limits.DEFINITIONS
             at = int(self.s_offset[s])
@@ -132,41 +127,67 @@ class Intake:
             self.good[s] = not broken or bool(definitions)
             for definition in definitions:
                 self._define(s, int(self.s_exporter[s]), definition)
+        while leaving[2] >= 0:
+            self._leave(*leaving)
+            leaving = next(gone)
+        self._age(int(self._clock[-1]))
+        self._changes.sort(key=lambda change: change[0])
 
     def _define(self, s: int, number: int, definition: Definition) -> None:
         """Put one template record into force after set `s`."""
-        exporter = self.state.exporters[number]
+        exporter, ident = self.state.exporters[number], definition.template
         signature = definition.signature
         if signature is None:
-            gone = [definition.template] if definition.template else list(exporter.templates)
-            for ident in gone:
-                old = exporter.templates.get(ident)
+            for gone in [ident] if ident else list(exporter.templates):
+                old = exporter.templates.get(gone)
                 if old is not None and old.options == definition.options:
-                    self._withdraw(s, number, ident)
+                    self._withdraw(s, number, gone)
             return
-        old = exporter.templates.get(definition.template)
-        if old == signature:
-            return
-        grown = len(signature.fields) - (len(old.fields) if old else 0)
-        full = old is None and len(exporter.templates) >= MAX_TEMPLATES
-        slot = self._slot.get((number, definition.template))
+        old = exporter.templates.get(ident)
+        slot = self._slot.get((number, ident)) if old != signature else None
         used = self._used.get(number, 0) + (slot is not None)
-        if full or self.state.template_fields + grown > MAX_TEMPLATE_FIELDS or used > limits.CHANGES:
+        clock = int(self._clock[self.s_datagram[s]])
+        evicted = self._keeping.put(number, ident, signature, clock) if used <= limits.CHANGES else None
+        if evicted is None:
             self.bad[s] += 1
             if old is not None:  # data that follows is not what the old definition says
                 self._withdraw(s, number, definition.template)
             return
-        self.state.template_fields += grown
-        exporter.templates[definition.template] = signature
+        for other, gone in evicted:
+            self._change(s, other, gone, scan.NO_TEMPLATE)
+            self._forget("template_evicted")
         if slot is not None:
             self._used[number] = used
             self._changes.append((s, slot, self._plan_of(signature)))
 
-    def _withdraw(self, s: int, number: int, template: int) -> None:
-        self.state.template_fields -= len(self.state.exporters[number].templates.pop(template).fields)
-        slot = self._slot.get((number, template))
+    def _age(self, clock: int) -> None:
+        """Templates that were not refreshed for too long by then are not in force from the end of their time on."""
+        for number, ident in self._keeping.aged(clock):
+            refreshed = self.state.exporters[number].refreshed[ident][0]
+            datagram = np.searchsorted(self._clock, refreshed + self._keeping.expiry, side="right")
+            self._keeping.remove(number, ident)
+            self._change(int(np.searchsorted(self.s_datagram, datagram)), number, ident, scan.NO_TEMPLATE)
+            self._forget("template_expired")
+
+    def _leave(self, s: int, message: int, number: int, reason: str) -> None:
+        """An exporter is forgotten before set `s`, and what it has here."""
+        self._age(int(self.m_clock[message]))
+        for ident in list(self.state.exporters[number].templates):
+            self._keeping.remove(number, ident)
+        self._changes += [(s, slot, scan.GONE) for slot in self._owned.get(number, ())]
+        self._forget(reason)
+
+    def _forget(self, reason: str) -> None:
+        self.forgotten[reason] = self.forgotten.get(reason, 0) + 1
+
+    def _change(self, s: int, exporter: int, template: int, plan: int) -> None:
+        slot = self._slot.get((exporter, template))
         if slot is not None:
-            self._changes.append((s, slot, scan.NO_TEMPLATE))
+            self._changes.append((s, slot, plan))
+
+    def _withdraw(self, s: int, number: int, template: int) -> None:
+        self._keeping.remove(number, template)
+        self._change(s, number, template, scan.NO_TEMPLATE)
 
     def resolve(self, segment: str, limit: int, age: int, plans: Plans) -> Sets:
         """The sets that can be decoded now, older held ones first, in the order their rows shall have."""
@@ -206,10 +227,16 @@ class Intake:
             offset=self.s_offset[which],
         )
         self.segments = [*self.state.segments, segment]
-        release = to >= 0
-        clock = self._clock[self.s_datagram[at[release]]]
-        fate = settle(self.state.held, self.held_slot, new, at[release], slots[release], clock, limit, age)
-        return self._outcome(fate, new, plan, records, base, to[release], self.s_datagram[at[release]], plans)
+        release = (to >= 0) | (to == scan.GONE)
+        at, slots, to = at[release], slots[release], to[release]
+        when = np.append(self.s_datagram, len(self.status) - 1)[np.minimum(at, len(self.s_datagram))]
+        listed = np.array([item.listed for item in self.state.exporters], bool)
+        fate = settle(
+            self.state.held, self.held_slot, new, at, slots, self._clock[when], limit, age, int(self._clock[-1]), listed
+        )
+        released = np.flatnonzero(fate >= 0)
+        fate[released[to[fate[released]] == scan.GONE]] = -2
+        return self._outcome(fate, new, plan, records, base, to, when, plans)
 
     def _plan_of_fixed(self, version: int, plans: Plans) -> int:
         return next(i for i, signature in enumerate(plans.signatures) if signature.version == version)
@@ -272,22 +299,23 @@ class Intake:
         return sets.take(np.flatnonzero(records > 0))
 
     def _follow_sequence(self, records: Array, waiting: Array) -> None:
-        """Lost units per exporter group; what a message with an unknown number of records advances is unknown."""
+        """What was lost, late, double; what a message with an unknown number of records advances is unknown."""
         units = np.bincount(self.s_message, records, len(self.m_datagram)).astype(np.int64)
         unclear = np.bincount(self.s_message, waiting, len(self.m_datagram)) > 0
         broken = self.m_bad + np.bincount(self.s_message, self.bad, len(self.m_datagram)) > 0
         units[self.m_version == 9] = 1
         units[(unclear | broken) & (self.m_version == 10)] = -1
         units[broken & (self.m_version < 9)] = -1
-        known = self.groups >= 0
-        expected = np.array(
-            [self.state.exporters[e].expected if e >= 0 else -1 for e in self.groups.tolist()], np.int64
-        )
-        self.lost, self.late, self.resets = (np.zeros(len(self.groups), np.int64) for _ in range(3))
+        exporters = [self.state.exporters[e] if e >= 0 else None for e in self.groups.tolist()]
+        rows, gaps = follow.load(exporters)
         group = np.where(self.m_exporter >= 0, self.m_group, -1)
-        scan.sequence(group, self.m_sequence, units, expected, self.lost, self.late, self.resets)
-        for g in np.flatnonzero(known).tolist():
-            self.state.exporters[int(self.groups[g])].expected = int(expected[g])
+        self.m_lost, self.m_late, self.m_twice, self.m_anew = (np.zeros(len(group), np.int64) for _ in range(4))
+        follow.sequence(
+            group, self.m_version, self.m_sequence, units, self.m_export, self.m_uptime, self.m_clock, rows, gaps,
+            self.m_lost, self.m_late, self.m_twice, self.m_anew,
+        )  # fmt: skip
+        self.m_units = np.maximum(units, 0)
+        follow.save(exporters, rows, gaps)
 
     def account(self, result: Decoded) -> None:
         """Say what became of every datagram, in all and per exporter, and carry over what is still held."""
@@ -308,10 +336,9 @@ class Intake:
         owner[has] = self.m_exporter[self._first_m[:-1][has]]
         ok = (self.status == scan.OK) & (owner >= 0)
         outcome = np.select(
-            [self.status == scan.MALFORMED, self.status == scan.UNKNOWN_VERSION, owner == UNLISTED, owner == TOO_MANY,
-             pending, good, expired, broken],
-            ["malformed", "unknown_version", "unlisted_exporter", "too_many_exporters", "held", "left", "expired",
-             "malformed"],
+            [self.status == scan.MALFORMED, self.status == scan.UNKNOWN_VERSION, owner == UNLISTED, pending, good,
+             expired, broken],
+            ["malformed", "unknown_version", "unlisted_exporter", "held", "left", "expired", "malformed"],
             "left",
         )  # fmt: skip
         self._outcome_of = outcome
@@ -325,11 +352,12 @@ class Intake:
         deltas.add("malformed", self.m_exporter, self.m_bad)
         deltas.add("malformed", self.s_exporter, self.bad)
         for name, values in (
-            ("sequence_lost", self.lost),
-            ("sequence_late", self.late),
-            ("sequence_resets", self.resets),
+            ("sequence_lost", self.m_lost),
+            ("sequence_late", self.m_late),
+            ("sequence_duplicates", self.m_twice),
+            ("sequence_resets", self.m_anew),
         ):
-            deltas.add(name, self.groups, values)
+            deltas.add(name, self.m_exporter, values)
         done, gone = keep(self.state, self.buffer, self._new, self._outcomes, self.segments, good, deltas)
         self.state.clock = int(self._clock[-1])
         result.left = tally.pop("left", 0) + done
@@ -339,7 +367,19 @@ class Intake:
         result.dropped = tally
         result.held = self.state.held.datagrams
         result.exporters = deltas.rows()
+        self._drop_gone()
+        result.forgotten = self.forgotten
         self._say(result)
+
+    def _drop_gone(self) -> None:
+        """Exporters that are forgotten leave the state for good."""
+        leaving = {number for _, _, number, _ in self._gone}
+        if not leaving:
+            return
+        renumbered = self._roll.drop(leaving)
+        self._keeping.rebuild()
+        held = self.state.held.rows
+        held["exporter"] = np.array([renumbered[n] for n in held["exporter"].tolist()], np.int64)
 
     def rejected(self, segment: str) -> list[tuple[str, int, int, str]]:
         """(segment, frame, octets into the datagram, reason) of what was refused, at most REJECTED of them."""
@@ -364,48 +404,6 @@ class Intake:
             result.problems.append(f"{broken} sets or messages were malformed")
         if behind:
             result.problems.append(f"{behind} datagrams had octets behind their message, which were not read")
-
-
-class Deltas:
-    """What changed per exporter since the last chunk."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._counts: dict[int, dict[str, int]] = {}
-
-    def add(self, name: str, exporters: Array, values: Array | None = None) -> None:
-        """Count per exporter number; negative numbers are nobody."""
-        mine = exporters >= 0
-        if not mine.any():
-            return
-        weights = None if values is None else values[mine]
-        totals = np.bincount(exporters[mine], weights)
-        for number in np.flatnonzero(totals).tolist():
-            counts = self._counts.setdefault(number, {})
-            counts[name] = counts.get(name, 0) + int(totals[number])
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per exporter that did anything."""
-        names = (
-            "received",
-            "sequence_lost",
-            "malformed",
-            "held",
-            "expired",
-            "dropped",
-            "decoded",
-            "sequence_late",
-            "sequence_resets",
-        )
-        return [
-            {
-                "address": self._state.exporters[number].address,
-                "version": self._state.exporters[number].version,
-                "domain": self._state.exporters[number].domain,
-                **{name: counts.get(name, 0) for name in names},
-            }
-            for number, counts in sorted(self._counts.items())
-        ]
 
 
 def count(buffer: Array, offset: Array, length: Array, plan: Array, plans: Plans, bad: Array) -> Array:

@@ -20,7 +20,7 @@ S_MESSAGE, S_ID, S_OFFSET, S_LENGTH, S_WIDTH = 0, 1, 2, 3, 4
 # What became of a datagram's frame.
 OK, MALFORMED, UNKNOWN_VERSION = 0, 1, 2
 BEHIND = 1 << 20  # added to M_BAD of a whole message with octets behind it: more than a datagram can have broken sets
-NONE, NO_TEMPLATE = -2, -1
+NONE, NO_TEMPLATE, GONE = -2, -1, -3  # GONE: so is the exporter
 MASK32 = 0xFFFFFFFF
 
 
@@ -294,13 +294,14 @@ def hold(
     set_now: Array,
     limit: Number,
     age: Number,
+    end: Number,
     fate: Array,
 ) -> Number:
     """What becomes of every held set, in order of arrival.
 
     Entry e: `slot`, `size` in octets, `now` the receive clock at its arrival, `at` its set number in this chunk (-1 for
-    older ones). Definition k: before set number set_at[k], for slot of[k], clock set_now[k]. `fate`: -1 still held, -2
-    expired, else the definition that released it. Returns the octets still held.
+    older ones). Definition k: before set number set_at[k], for slot of[k], clock set_now[k]. `end`: the clock at the
+    end of the chunk. `fate`: -1 still held, -2 expired, else the definition that released it. Returns the octets held.
     """
     n = slot.size
     most = 0
@@ -339,30 +340,9 @@ def hold(
                 fate[oldest] = -2
                 total -= size[oldest]
             oldest += 1
+    while oldest < n and (fate[oldest] != -1 or end - now[oldest] > age):
+        if fate[oldest] == -1:
+            fate[oldest] = -2
+            total -= size[oldest]
+        oldest += 1
     return total
-
-
-@kernel
-def sequence(
-    exporter: Array, number: Array, units: Array, expected: Array, lost: Array, late: Array, resets: Array
-) -> None:
-    """Follow the sequence numbers message by message.
-
-    `units`: by how much a message advances the count, -1 when that cannot be known. `expected` by exporter, -1 when
-    unknown. A jump of up to 2**24 is a loss, a step back of up to 2**12 a late datagram, anything else a restart.
-    """
-    for m in range(exporter.size):
-        e = exporter[m]
-        if e < 0:
-            continue
-        if expected[e] >= 0:
-            ahead = (number[m] - expected[e]) & 0xFFFFFFFF
-            if ahead != 0:
-                if ahead <= 1 << 24:
-                    lost[e] += ahead
-                elif ahead >= (1 << 32) - (1 << 12):
-                    late[e] += 1
-                    continue
-                else:
-                    resets[e] += 1
-        expected[e] = (number[m] + units[m]) & 0xFFFFFFFF if units[m] >= 0 else -1

@@ -8,6 +8,7 @@ when there is a key, for nobody knows yet what of them is text.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import orjson
@@ -17,28 +18,49 @@ from csirt.decode.netflow.templates import Signature
 from csirt.model.address import to_text
 from csirt.model.batch import Array
 
-MAGIC = b"csirt-netflow/2\n"
-MAX_EXPORTERS = 16_384
-MAX_TEMPLATES = 4_096  # per exporter, version and domain
-MAX_TEMPLATE_FIELDS = 2_000_000  # in all
+MAGIC = b"csirt-netflow/3\n"
 OVERHEAD = 256  # what a held set costs beyond its octets, in memory and in the state
 HELD = ("exporter", "template", "length", "frame", "base", "time", "export", "uptime", "segment", "datagram", "clock")
 
 
 @dataclass(slots=True)
+class Sequence:
+    """How far an exporter's sequence numbers have come (csirt.decode.netflow.follow). `expected`: the next one or -1.
+    `unclear`: how far the last message advanced is not known. `depth`: how many numbers below `expected` were followed.
+    `export`, `uptime`, `clock`: the greatest export time, the last uptime and its receive time. `gaps`: numbers missed,
+    as (first, how many), oldest first."""
+
+    expected: int = -1
+    unclear: int = 0
+    depth: int = 0
+    export: int = 0
+    uptime: int = -1
+    clock: int = 0
+    gaps: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Exporter:
-    """One (address, version, domain). `templates`: id -> signature. `samplers`: id (-1 none) -> rate. `expected`: the
-    next sequence number or -1. `boot`: when the device started (microseconds) as its options data says, or 0."""
+    """One (address, version, domain). `listed`: it is configured. `own`: its counters have rows of their own.
+    `templates`: id -> signature, the least recently refreshed first; `refreshed`: id -> (receive time, number of the
+    definition). `samplers`: id (-1 none) -> rate. `boot`: when the device started (microseconds) as its options data
+    says, or 0. `first`, `heard`: receive times of its first and its last datagram; `turn`: the last one's number."""
 
     family: int
     high: int
     low: int
     version: int
     domain: int
-    templates: dict[int, Signature] = field(default_factory=dict)
-    samplers: dict[int, int] = field(default_factory=dict)
-    expected: int = -1
+    listed: bool = False
+    own: bool = False
+    first: int = 0
+    heard: int = 0
+    turn: int = 0
     boot: int = 0
+    templates: dict[int, Signature] = field(default_factory=dict)
+    refreshed: dict[int, tuple[int, int]] = field(default_factory=dict)
+    samplers: dict[int, int] = field(default_factory=dict)
+    sequence: Sequence = field(default_factory=Sequence)
 
     @property
     def key(self) -> tuple[int, int, int, int, int]:
@@ -73,14 +95,17 @@ class Held:
 
 @dataclass(slots=True)
 class State:
-    """All of it. `clock`: the greatest receive time seen. `segments`: texts that held sets' segment numbers name.
-    `unreadable`: what was held under another key; its octets are gone."""
+    """All of it. `clock`: the greatest receive time seen. `messages`, `definitions`: how many messages of anybody and
+    how many templates were read. `named`: how many exporters that are not listed got counters of their own. `segments`:
+    texts that held sets' segment numbers name. `unreadable`: what was held under another key; its octets are gone."""
 
     exporters: list[Exporter] = field(default_factory=list)
     held: Held = field(default_factory=Held)
     segments: list[str] = field(default_factory=list)
     clock: int = 0
-    template_fields: int = 0  # of all templates together
+    messages: int = 0
+    definitions: int = 0
+    named: int = 0
     unreadable: Held = field(default_factory=Held)
 
     def dump(self, key: bytes = b"") -> bytes:
@@ -88,6 +113,7 @@ class State:
         data = self.held.data.tobytes()
         header = {
             "clock": self.clock,
+            "counts": [self.messages, self.definitions, self.named],
             "exporters": [_exporter(item) for item in self.exporters],
             "held": {name: self.held.rows[name].tolist() for name in HELD},
             "decoded": self.held.decoded.tolist(),
@@ -102,39 +128,56 @@ class State:
         """The state of `dump` with the same key. Raises ValueError for anything else."""
         if not raw:
             return State()
-        if not raw.startswith(MAGIC):
-            raise ValueError("not a NetFlow decoder state")
-        at = len(MAGIC) + 8
-        end = at + int.from_bytes(raw[len(MAGIC) : at], "big")
-        header = orjson.loads(raw[at:end])
+        header, body = _parts(raw)
         held = Held(
             {name: np.array(header["held"][name], np.int64) for name in HELD},
             np.empty(0, np.uint8),
             np.array(header["decoded"], bool),
         )
-        data = seal.unseal(key, raw[end:]) if header["sealed"] else raw[end:]
-        exporters = [_load_exporter(item) for item in header["exporters"]]
-        fields = sum(len(item.fields) for exporter in exporters for item in exporter.templates.values())
+        data = seal.unseal(key, body) if header["sealed"] else body
+        state = State([_load_exporter(item) for item in header["exporters"]])
+        state.clock = header["clock"]
+        state.messages, state.definitions, state.named = header["counts"]
         if data is None:
-            return State(exporters, Held(), [], header["clock"], fields, unreadable=held)
+            state.unreadable = held
+            return state
         held.data = np.frombuffer(data, np.uint8)
-        return State(exporters, held, header["segments"], header["clock"], fields)
+        state.held, state.segments = held, header["segments"]
+        return state
 
 
-def _exporter(item: Exporter) -> list[object]:
-    templates = {
-        number: [s.version, s.options, s.scopes, [value for field in s.fields for value in field]]
+def _parts(raw: bytes) -> tuple[dict[str, Any], bytes]:
+    if not raw.startswith(MAGIC):
+        raise ValueError("not a NetFlow decoder state")
+    at = len(MAGIC) + 8
+    end = at + int.from_bytes(raw[len(MAGIC) : at], "big")
+    return orjson.loads(raw[at:end]), raw[end:]
+
+
+def _exporter(item: Exporter) -> dict[str, Any]:
+    templates = [
+        [number, *item.refreshed[number], s.version, s.options, s.scopes, [value for one in s.fields for value in one]]
         for number, s in item.templates.items()
+    ]
+    sequence = item.sequence
+    return {
+        "key": list(item.key),
+        "own": item.own,
+        "times": [item.first, item.heard, item.turn, item.boot],
+        "templates": templates,
+        "samplers": item.samplers,
+        "sequence": [getattr(sequence, name) for name in Sequence.__slots__],
     }
-    return [list(item.key), templates, item.samplers, item.expected, item.boot]
 
 
-def _load_exporter(item: list[object]) -> Exporter:
-    key, templates, samplers, expected, boot = item
-    exporter = Exporter(*key)  # type: ignore[misc]
-    for number, (version, options, scopes, flat) in templates.items():  # type: ignore[attr-defined]
+def _load_exporter(item: dict[str, Any]) -> Exporter:
+    family, high, low, version, domain = item["key"]
+    exporter = Exporter(family, high, low, version, domain, own=item["own"])
+    exporter.first, exporter.heard, exporter.turn, exporter.boot = item["times"]
+    for number, clock, order, version, options, scopes, flat in item["templates"]:
         fields = tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
-        exporter.templates[int(number)] = Signature(version, options, scopes, fields)
-    exporter.samplers = {int(number): rate for number, rate in samplers.items()}  # type: ignore[attr-defined]
-    exporter.expected, exporter.boot = expected, boot  # type: ignore[assignment]
+        exporter.templates[number] = Signature(version, options, scopes, fields)
+        exporter.refreshed[number] = (clock, order)
+    exporter.samplers = {int(number): rate for number, rate in item["samplers"].items()}
+    exporter.sequence = Sequence(*item["sequence"])
     return exporter

@@ -403,15 +403,6 @@ def test_a_state_of_another_kind_is_refused() -> None:
         NetflowDecoder("s").load(b"something else")
 
 
-def test_exporters_are_bounded(monkeypatch: Any) -> None:
-    """A flood of forged domains fills the table of exporters, and is counted from then on; known ones go on."""
-    from csirt.decode.netflow import intake
-
-    monkeypatch.setattr(intake, "MAX_EXPORTERS", 2)
-    result = decode(*(ipfix(domain=n) for n in (1, 2, 3, 1)))
-    assert result.dropped == {"too_many_exporters": 1} and result.left == 3
-
-
 def test_many_columns_become_many_batches(monkeypatch: Any) -> None:
     """Templates that together have too many columns are split into batches, in order, with the same rows."""
     from csirt.decode.netflow import decoder

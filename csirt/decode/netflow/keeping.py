@@ -1,0 +1,85 @@
+"""How many templates are kept: a share for every exporter, and one for all exporters together that are not listed.
+
+Where a share is full, the template that was refreshed least recently goes; so does, where that is configured, one that
+was not refreshed for long. Nothing depends on how datagrams are cut into chunks.
+"""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+from csirt.decode.netflow.state import State
+from csirt.decode.netflow.templates import Signature
+
+MAX_TEMPLATES = 4_096  # of one exporter, version and domain
+MAX_FIELDS = 65_536  # of them together
+MAX_WEIGHT = 400_000  # of all exporters that are not listed
+TEMPLATE = 4  # what a template weighs beside its fields
+
+
+class Keeping:
+    """The templates of a state. `expiry`: microseconds without a refresh after which one is forgotten, 0 never."""
+
+    def __init__(self, state: State, expiry: int) -> None:
+        self.state = state
+        self.expiry = expiry
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Weigh the templates anew, after exporters were numbered anew."""
+        self._fields: dict[int, int] = {}
+        self._others: dict[tuple[int, int], int] = {}  # of exporters that are not listed: what they weigh
+        self._order: dict[tuple[int, int], int] = {}  # of all: when they were refreshed
+        self._weight = 0
+        order: list[tuple[int, int, int]] = []
+        for number, item in enumerate(self.state.exporters):
+            order += [(item.refreshed[ident][1], number, ident) for ident in item.templates]
+        for _, number, ident in sorted(order):
+            self._note(number, ident)
+
+    def put(self, number: int, ident: int, signature: Signature, clock: int) -> list[tuple[int, int]] | None:
+        """Keep one, or refresh it. Returns what had to go for it, as (exporter number, template); None where it can
+        never fit."""
+        if len(signature.fields) > MAX_FIELDS:
+            return None
+        exporter = self.state.exporters[number]
+        if ident in exporter.templates:
+            self.remove(number, ident)
+        gone: list[tuple[int, int]] = []
+        fields = len(signature.fields)
+        while len(exporter.templates) >= MAX_TEMPLATES or self._fields.get(number, 0) + fields > MAX_FIELDS:
+            gone.append((number, next(iter(exporter.templates))))
+            self.remove(*gone[-1])
+        if not exporter.listed:
+            while self._others and self._weight + fields + TEMPLATE > MAX_WEIGHT:
+                gone.append(next(iter(self._others)))
+                self.remove(*gone[-1])
+        self.state.definitions += 1
+        exporter.templates[ident] = signature
+        exporter.refreshed[ident] = (clock, self.state.definitions)
+        self._note(number, ident)
+        return gone
+
+    def remove(self, number: int, ident: int) -> None:
+        """Forget one."""
+        exporter = self.state.exporters[number]
+        signature = exporter.templates.pop(ident)
+        del exporter.refreshed[ident], self._order[number, ident]
+        self._fields[number] -= len(signature.fields)
+        if not exporter.listed:
+            self._weight -= self._others.pop((number, ident))
+
+    def aged(self, clock: int) -> list[tuple[int, int]]:
+        """Every template that was not refreshed for too long, the oldest first."""
+        if not self.expiry:
+            return []
+        return [where for where, _ in takewhile(lambda item: clock - item[1] > self.expiry, self._order.items())]
+
+    def _note(self, number: int, ident: int) -> None:
+        exporter = self.state.exporters[number]
+        fields = len(exporter.templates[ident].fields)
+        self._order[number, ident] = exporter.refreshed[ident][0]
+        self._fields[number] = self._fields.get(number, 0) + fields
+        if not exporter.listed:
+            weight = self._others[number, ident] = fields + TEMPLATE
+            self._weight += weight
