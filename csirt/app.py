@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from csirt.stores.base import Store
 
 LOG = logging.getLogger("csirt.app")
+EVERYBODY = Problem(
+    "configuration",
+    1,
+    "no exporter is listed: whoever can reach the port is believed",
+    level="warning",
+    advice="list your routers under [[decode.exporters]]; then nobody else is",
+)
 
 
 class App:
@@ -107,6 +114,8 @@ class App:
         problems += [
             problem for listener in self.config.collect.listeners for problem in self._check_listener(listener)
         ]
+        if any(source.type == "netflow" for source in self.config.sources) and not self.config.decode.exporters:
+            problems.append(EVERYBODY)
         problems += [Problem("configuration", 1, text) for text in self._make_router().check()]
         problems += [Problem("configuration", 1, text) for text in self._make_responder().guard.problems()]
         return problems

@@ -145,7 +145,9 @@ class Decode(Section):
     """Bytes to columns."""
 
     exporters: list[Exporter] = field(default_factory=list)
-    accept_unknown_exporters: bool = True
+    accept_unknown_exporters: bool = False  # where none is listed, everybody is believed
+    exporter_expiry: Duration = "7d"  # by receive time; 0 never
+    template_expiry: Duration = 0  # likewise, without a refresh: routers resend rarely
     hold_bytes: Size = "8MiB"
     hold_age: Duration = "30m"
     workers: Annotated[int, between(1, 64)] = 1  # threads that read, decode, enrich, match and write files

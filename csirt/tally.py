@@ -1,8 +1,8 @@
 """What one commit counts: in the store, so that it survives restarts, and, once it is committed, in the metrics.
 
 Names in the store: `sources.in.<source>`, `sources.out.<source>`, `sources.dropped.<source>.<reason>`, the same for
-`decode`, `enrich.rows`, `detect.rows`, `redacted.<source>|<field>`, `exporter.<address>|<version>|<domain>.<counter>`
-and `events.<dataset>`.
+`decode`, `enrich.rows`, `detect.rows`, `redacted.<source>|<field>`, `forgotten.<source>.<reason>`,
+`exporter.<address>|<version>|<domain>.<counter>` and `events.<dataset>`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Tally:
         self._stage("decode", decoded.entered, decoded.left, decoded.dropped)
         for field, number in decoded.redacted.items():
             self._add(f"redacted.{self.source}|{field}", number)
+        for reason, number in decoded.forgotten.items():
+            self._add(f"forgotten.{self.source}.{reason}", number)
         for exporter in decoded.exporters:
             where = f"{exporter.get('address')}|{exporter.get('version')}|{exporter.get('domain')}"
             for key, value in exporter.items():
@@ -69,10 +71,13 @@ class Tally:
         rows = self.counts.get("enrich.rows", 0)
         for stage in ("enrich", "detect", "stores"):
             metrics.stage(stage, rows, rows)
+        forgotten = f"forgotten.{self.source}."
         prefix = f"redacted.{self.source}|"
         for name, number in self.counts.items():
             if name.startswith(prefix):
                 metrics.count("csirt_redacted_total", number, field=name.removeprefix(prefix))
+            elif name.startswith(forgotten):
+                metrics.count("csirt_forgotten_total", number, reason=name.removeprefix(forgotten))
         metrics.count("csirt_hits_total", self.hits)
         metrics.count("csirt_late_hits_total", self.late)
 

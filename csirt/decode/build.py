@@ -26,9 +26,11 @@ def decoder_for(source: Source, config: Config, *, now: int = 0) -> Decoder:
         return FlowDecoder(
             source.id,
             exporters=config.decode.exporters,
-            accept_unknown=config.decode.accept_unknown_exporters,
+            accept_unknown=config.decode.accept_unknown_exporters or not config.decode.exporters,
             hold_bytes=size(config.decode.hold_bytes),
             hold_age_us=duration(config.decode.hold_age),
+            exporter_expiry_us=duration(config.decode.exporter_expiry),
+            template_expiry_us=duration(config.decode.template_expiry),
             key=secrets.key_file(config.path("pseudonym.key")),
         )
     if source.type == "capture":

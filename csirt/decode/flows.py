@@ -26,6 +26,8 @@ class FlowDecoder:
         accept_unknown: bool = True,
         hold_bytes: int = 8 << 20,
         hold_age_us: int = 30 * 60 * 10**6,
+        exporter_expiry_us: int = 7 * 86_400 * 10**6,
+        template_expiry_us: int = 0,
         key: bytes = b"",
     ) -> None:
         self.source = source_id
@@ -35,6 +37,8 @@ class FlowDecoder:
             accept_unknown=accept_unknown,
             hold_bytes=hold_bytes,
             hold_age_us=hold_age_us,
+            exporter_expiry_us=exporter_expiry_us,
+            template_expiry_us=template_expiry_us,
             key=key,
         )
         self._sflow = SflowDecoder({address.from_text(item.address): item for item in exporters}, accept_unknown)
@@ -121,4 +125,5 @@ def _joined(first: Decoded, second: Decoded) -> Decoded:
         problems=first.problems + second.problems,
         exporters=first.exporters + second.exporters,
         redacted=first.redacted,
+        forgotten=first.forgotten,
     )

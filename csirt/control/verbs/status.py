@@ -17,6 +17,9 @@ EXPORTER = (
     "kernel_dropped",
     "spool_dropped",
     "sequence_lost",
+    "sequence_late",
+    "sequence_duplicates",
+    "sequence_resets",
     "malformed",
     "held",
     "expired",
@@ -59,6 +62,7 @@ def overview(store: Any, config: Config, daemon: Any, *, live: bool) -> dict[str
         "exporters": _exporters(counts),
         "events": {name[7:]: value for name, value in sorted(counts.items()) if name.startswith("events.")},
         "redacted": _redacted(counts),
+        "forgotten": _forgotten(counts),
         "receivers": receivers,
         "backlog": _backlog(counts, receivers),
     }
@@ -141,6 +145,15 @@ def _redacted(counts: dict[str, int]) -> dict[str, int]:
     for name, value in counts.items():
         if name.startswith("redacted."):
             found[name.partition("|")[2]] += value
+    return dict(sorted(found.items()))
+
+
+def _forgotten(counts: dict[str, int]) -> dict[str, int]:
+    """Exporters and templates that went to keep within bounds, by reason, over all sources."""
+    found: dict[str, int] = defaultdict(int)
+    for name, value in counts.items():
+        if name.startswith("forgotten."):
+            found[name.rpartition(".")[2]] += value
     return dict(sorted(found.items()))
 
 

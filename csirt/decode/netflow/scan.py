@@ -346,3 +346,29 @@ def hold(
             total -= size[oldest]
         oldest += 1
     return total
+
+
+@kernel
+def sequence(
+    exporter: Array, number: Array, units: Array, expected: Array, lost: Array, late: Array, resets: Array
+) -> None:
+    """Follow sequence numbers message by message, where no uptime or export time helps (sFlow).
+
+    `units`: by how much a message advances the count, -1 when that cannot be known. `expected` by exporter, -1 when
+    unknown. A jump of up to 2**24 is a loss, a step back of up to 2**12 a late datagram, anything else a restart.
+    """
+    for m in range(exporter.size):
+        e = exporter[m]
+        if e < 0:
+            continue
+        if expected[e] >= 0:
+            ahead = (number[m] - expected[e]) & 0xFFFFFFFF
+            if ahead != 0:
+                if ahead <= 1 << 24:
+                    lost[e] += ahead
+                elif ahead >= (1 << 32) - (1 << 12):
+                    late[e] += 1
+                    continue
+                else:
+                    resets[e] += 1
+        expected[e] = (number[m] + units[m]) & 0xFFFFFFFF if units[m] >= 0 else -1
