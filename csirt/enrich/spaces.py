@@ -16,6 +16,11 @@ from csirt.enrich.register import Register
 from csirt.model.batch import Array, address_parts
 
 _END_SIDE = {"source": "ingress", "destination": "egress"}
+# The columns in which a flow says its VRF; where it does not say which it leaves by, it stays in the one it came in.
+_VRF = {
+    "source": ("csirt.flow.ingress_vrf",),
+    "destination": ("csirt.flow.egress_vrf", "csirt.flow.ingress_vrf"),
+}
 
 
 class Spaces:
@@ -43,13 +48,18 @@ class Spaces:
         if f"{end}.ip:f" not in table.column_names:
             return np.zeros(table.num_rows, np.int32)
         parts = address_parts(table, f"{end}.ip")
-        if not (self._vrfs or self._behind) or "observer.ip" not in table.column_names:
+        told = next((name for name in _VRF[end] if name in table.column_names), None)
+        if not (self._vrfs or self._behind or told) or "observer.ip" not in table.column_names:
             return self._register.table(vrf).lookup(*parts)
         observers = pc.dictionary_encode(pc.cast(table.column("observer.ip"), pa.string())).combine_chunks()
         names = observers.dictionary.to_pylist()
         observer = _filled(observers.indices, len(names)).astype(np.int32)
         bases = [*(self._vrfs.get(name, vrf) for name in names), vrf]
-        found = self._by_vrf(bases, observer, parts)
+        if told:
+            bases, base = self._told(table.column(told), bases, observer)
+            found = self._by_vrf(bases, base, parts)
+        else:
+            found = self._by_vrf(bases, observer, parts)
         column = f"observer.{_END_SIDE[end]}.interface.id"
         if self._exporters.intersection(names) and column in table.column_names:
             space = self._spaces(names, observer, _filled(table.column(column), -1))
@@ -57,6 +67,15 @@ class Spaces:
             joined6 = self._begins6, self._high6, self._low6, self._values6
             kernels.overlay(space, *map(kernels.fixed, parts), *joined4, *joined6, found)
         return found
+
+    def _told(self, column: Any, bases: list[str], observer: Array) -> tuple[list[str], Array]:
+        """The VRFs that flows say themselves, where the register knows them, else the observer's: the bases by number,
+        and each row's."""
+        said = pc.dictionary_encode(pc.cast(column, pa.string())).combine_chunks()
+        spaces = set(self._register.spaces())
+        names = [None, *(name if name in spaces else None for name in said.dictionary.to_pylist())]
+        row = _filled(said.indices, -1) + 1
+        return [name or base for base in bases for name in names], (observer * len(names) + row).astype(np.int32)
 
     def _by_vrf(self, bases: list[str], observer: Array, parts: tuple[Array, Array, Array]) -> Array:
         vrfs = sorted(set(bases))

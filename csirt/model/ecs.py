@@ -72,6 +72,11 @@ FLOW: dict[str, pa.DataType] = {
     "flow.tcp_flags": U16,
     "observer.ingress.interface.id": U32,
     "observer.egress.interface.id": U32,
+    # as the exporter's options data calls them
+    "observer.ingress.interface.name": TEXT,
+    "observer.egress.interface.name": TEXT,
+    "csirt.flow.ingress_vrf": TEXT,
+    "csirt.flow.egress_vrf": TEXT,
     "netflow.exporter.version": U8,  # 5, 7, 9, 10 (IPFIX); 105: sFlow 5
     "netflow.exporter.domain": U32,  # of sFlow the sub-agent
     "csirt.flow.sampling_rate": U32,

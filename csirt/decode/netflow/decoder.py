@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from csirt.decode.netflow import names as options_names
 from csirt.decode.netflow import normalise, sampling
 from csirt.decode.netflow.counts import Deltas
 from csirt.decode.netflow.elements import ElementTable, shipped
@@ -150,6 +151,7 @@ class NetflowDecoder:
         before = {number: dict(table) for number, table in live.items() if table}
         boots = {n: [(-1, self._state.exporters[n].boot)] for n in numbers if self._state.exporters[n].boot}
         changes: list[sampling.Change] = []
+        said: list[options_names.Said] = []
         batches: list[Batch] = []
         for rows in self._parts(sets.take(options), intake.buffer):
             changes += sampling.announced(rows, self._table.roles)
@@ -157,10 +159,15 @@ class NetflowDecoder:
                 if self._state.exporters[number].version == 10:  # v9 says its uptime in every header
                     boots.setdefault(number, []).append((at, boot))
                     self._state.exporters[number].boot = boot
+            spoken = rows.sets.exporter
             names = self._localise(rows, intake)
-            batches.append(assemble("flow_options", normalise.options(rows, intake.buffer, names)))
+            columns = normalise.options(rows, intake.buffer, names)
+            batches.append(assemble("flow_options", columns))
+            rows.sets.exporter = spoken
+            said += options_names.announced(rows, columns, self._table.roles, intake.buffer)
             _add(redacted, rows.redacted)
         changes = sampling.follow(live, sorted(changes, key=lambda change: change[0]))
+        renamed = options_names.follow(self._state.exporters, said)
         flows = sets.take(~options)
         normalise.apply_boots(flows, boots)
         done: list[Batch] = []
@@ -169,7 +176,11 @@ class NetflowDecoder:
             names = self._localise(rows, intake)
             mine = {used[e]: table for e, table in before.items() if e in used}
             later = [(at, used[e], i, rate) for at, e, i, rate in changes if e in used]
-            done.append(assemble("flow", normalise.flows(rows, intake.buffer, names, self._table.roles, mine, later)))
+            columns = normalise.flows(rows, intake.buffer, names, self._table.roles, mine, later)
+            tables = [self._state.exporters[number].names for number in used]
+            here = [(at, used[e], kind, ident, old) for at, e, kind, ident, old in renamed if e in used]
+            options_names.fill(rows, columns, self._table.roles, intake.buffer, tables, here)
+            done.append(assemble("flow", columns))
             _add(redacted, rows.redacted)
         return done + batches
 

@@ -35,6 +35,7 @@ class Roles:
     sampling: dict[str, tuple[str, ...]]
     icmp: dict[str, tuple[str, ...]]
     direction: tuple[str, ...]
+    names: dict[str, dict[str, tuple[str, ...]]]
 
 
 class ElementTable:
@@ -83,8 +84,9 @@ class ElementTable:
             return {role: tuple(names) for role, names in value[key].items()}
 
         self.roles = Roles(
-            roles("columns"), roles("times"), roles("sampling"), roles("icmp"), tuple(value["direction"])
-        )
+            roles("columns"), roles("times"), roles("sampling"), roles("icmp"), tuple(value["direction"]),
+            {kind: {key: tuple(names) for key, names in role.items()} for kind, role in value["names"].items()},
+        )  # fmt: skip
         by_name = {element.name: element for (pen, _), element in self._known.items() if pen == 0}
         self.fixed: dict[int, list[tuple[Element, int]]] = {}
         for version, layout in value["fixed"].items():

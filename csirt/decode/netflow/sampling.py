@@ -15,7 +15,8 @@ from csirt.model.batch import Array
 ORIGINS: list[str | None] = [None, "config", "record", "options", "header"]
 UNKNOWN, CONFIG, RECORD, OPTIONS, HEADER = range(5)
 MAX_SAMPLERS = 256  # per exporter
-Change = tuple[int, int, int, int]  # datagram, exporter, sampler id (-1: whichever), rate
+Change = tuple[int, int, int, int]  # datagram, exporter, sampler id (-1: whichever; FACE + an interface's), rate
+FACE = 1 << 32  # added to the number of an interface that options data states a rate of
 
 
 @kernel
@@ -26,6 +27,7 @@ def _lookup(
     first: Array,
     records: Array,
     ids: Array,
+    faces: Array,
     known: Array,
     rates: Array,
     c_at: Array,
@@ -35,7 +37,8 @@ def _lookup(
 ) -> None:
     """The rate of every row from the table `known` (sorted keys) with `rates`, changed as the changes come in order.
 
-    A key is exporter << 33 | id + 1, the id cut to 32 bits; id -1 is the exporter's only rate.
+    A key is exporter << 34 | id + 1, the id cut to 32 bits or FACE and an interface's number; id -1 is the exporter's
+    only rate. `faces`: the interface of every row, or empty where no rate is of an interface.
     """
     k = 0
     for o in range(order.size):
@@ -44,25 +47,35 @@ def _lookup(
             rates[np.searchsorted(known, c_key[k])] = c_rate[k]
             k += 1
         last_id = -2
+        last_face = -2
         rate = 0
         for i in range(records[s]):
             row = first[s] + i
             number = ids[row] if ids.size else -1
-            if number != last_id:
+            face = faces[row] if faces.size else -1
+            if number != last_id or face != last_face:
                 last_id = number
-                key = (exporter[s] << 33) | (((number & 0xFFFFFFFF) + 1) if number >= 0 else 0)
-                place = np.searchsorted(known, key)
-                rate = rates[place] if place < known.size and known[place] == key else 0
-                if number >= 0 and rate == 0 and not (place < known.size and known[place] == key):
-                    key = exporter[s] << 33
+                last_face = face
+                found = False
+                rate = 0
+                for way in range(3):  # by sampler, by interface, the only one there is
+                    if found or (way == 0 and number < 0) or (way == 1 and face < 0):
+                        continue
+                    key = exporter[s] << 34
+                    if way == 0:
+                        key |= (number & 0xFFFFFFFF) + 1
+                    elif way == 1:
+                        key |= FACE + face + 1
                     place = np.searchsorted(known, key)
-                    rate = rates[place] if place < known.size and known[place] == key else 0
+                    if place < known.size and known[place] == key:
+                        found = True
+                        rate = rates[place]
             out[row] = rate
 
 
 def table_key(exporter: int, number: int) -> int:
     """The key of a sampler in the lookup table."""
-    return exporter << 33 | (((number & 0xFFFFFFFF) + 1) if number >= 0 else 0)
+    return exporter << 34 | (number + 1 if number >= 0 else 0)
 
 
 def numbers(rows: Rows, names: tuple[str, ...], absent: int) -> Array | None:
@@ -116,7 +129,10 @@ def announced(rows: Rows, roles: Roles) -> list[Change]:
     if not rate.any():
         return []
     ids = numbers(rows, roles.sampling["id"], -1)
-    ids = np.full(rows.count, -1, np.int64) if ids is None else ids & 0xFFFFFFFF
+    ids = np.full(rows.count, -1, np.int64) if ids is None else np.where(ids < 0, -1, ids & 0xFFFFFFFF)
+    face = numbers(rows, roles.sampling["interface"], -1)
+    if face is not None:
+        ids = np.where((ids < 0) & (face >= 0), FACE + (face & 0x7FFFFFFF), ids)
     at, exporter = rows.spread(rows.sets.at), rows.spread(rows.sets.exporter)
     which = np.flatnonzero(rate)
     order = which[np.lexsort((which, at[which], ids[which], exporter[which]))]
@@ -156,6 +172,15 @@ def follow(tables: dict[int, dict[int, int]], changes: list[Change]) -> list[Cha
     return effective
 
 
+def _faces(rows: Rows, roles: Roles) -> Array:
+    """The interface at which each row was sampled: where it left, if the flow was seen leaving, else where it came."""
+    into, out = (numbers(rows, roles.columns[f"observer.{side}.interface.id"], -1) for side in ("ingress", "egress"))
+    direction = numbers(rows, roles.direction, 0)
+    none = np.full(rows.count, -1, np.int64)
+    into, out = (none if side is None else side & 0x7FFFFFFF for side in (into, out))
+    return into if direction is None else np.where(direction == 1, out, into)
+
+
 def only(table: dict[int, int]) -> int:
     """The rate of flows that name no sampler, 0 when the samplers disagree."""
     if -1 in table:
@@ -184,11 +209,15 @@ def rates(
         known = np.array(sorted(entries), np.int64)
         table = np.array([entries[key] for key in known.tolist()], np.int64)
         ids = numbers(rows, roles.sampling["id"], -1)
+        faces = _faces(rows, roles) if any(number >= FACE for table in before.values() for number in table) or any(
+            change[2] >= FACE for change in changes
+        ) else np.empty(0, np.int64)  # fmt: skip
         announced_rates = np.zeros(rows.count, np.int64)
         _lookup(
             np.argsort(rows.sets.at, kind="stable"),
             *(rows.sets.at, rows.sets.exporter, rows.first, rows.sets.records),
             np.empty(0, np.int64) if ids is None else ids,
+            faces,
             *(known, table),
             np.array([at for at, _, _, _ in changes], np.int64),
             np.array([table_key(e, i) for _, e, i, _ in changes], np.int64),

@@ -43,7 +43,8 @@ class Sequence:
 class Exporter:
     """One (address, version, domain). `listed`: it is configured. `own`: its counters have rows of their own.
     `templates`: id -> signature, the least recently refreshed first; `refreshed`: id -> (receive time, number of the
-    definition). `samplers`: id (-1 none) -> rate. `boot`: when the device started (microseconds) as its options data
+    definition). `samplers`: id (-1 none) -> rate. `names`: kind -> number -> what options data calls it; `names_raw`:
+    the same as JSON, unless it was `renamed` since. `boot`: when the device started (microseconds) as its options data
     says, or 0. `first`, `heard`: receive times of its first and its last datagram; `turn`: the last one's number."""
 
     family: int
@@ -60,6 +61,9 @@ class Exporter:
     templates: dict[int, Signature] = field(default_factory=dict)
     refreshed: dict[int, tuple[int, int]] = field(default_factory=dict)
     samplers: dict[int, int] = field(default_factory=dict)
+    names: dict[str, dict[int, str]] = field(default_factory=dict)
+    renamed: bool = False
+    names_raw: bytes = b"{}"
     sequence: Sequence = field(default_factory=Sequence)
 
     @property
@@ -71,6 +75,13 @@ class Exporter:
     def address(self) -> str:
         """Its address as text; empty when it has none."""
         return to_text(self.family, self.high, self.low) if self.family else ""
+
+    def known_as(self) -> bytes:
+        """Its `names` as JSON."""
+        if self.renamed:
+            self.names_raw = orjson.dumps(self.names, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS)
+            self.renamed = False
+        return self.names_raw
 
 
 @dataclass(slots=True)
@@ -111,10 +122,15 @@ class State:
     def dump(self, key: bytes = b"") -> bytes:
         """The state as bytes; equal states give equal bytes. `key` seals what is held."""
         data = self.held.data.tobytes()
+        # Routers of one make have the same tables of applications: a table is written once.
+        tables: dict[bytes, int] = {}
+        for item in self.exporters:
+            tables.setdefault(item.known_as(), len(tables))
         header = {
+            "names": [orjson.Fragment(raw) for raw in tables],
             "clock": self.clock,
             "counts": [self.messages, self.definitions, self.named],
-            "exporters": [_exporter(item) for item in self.exporters],
+            "exporters": [_exporter(item, tables) for item in self.exporters],
             "held": {name: self.held.rows[name].tolist() for name in HELD},
             "decoded": self.held.decoded.tolist(),
             "segments": self.segments,
@@ -135,7 +151,7 @@ class State:
             np.array(header["decoded"], bool),
         )
         data = seal.unseal(key, body) if header["sealed"] else body
-        state = State([_load_exporter(item) for item in header["exporters"]])
+        state = State([_load_exporter(item, header["names"]) for item in header["exporters"]])
         state.clock = header["clock"]
         state.messages, state.definitions, state.named = header["counts"]
         if data is None:
@@ -154,7 +170,7 @@ def _parts(raw: bytes) -> tuple[dict[str, Any], bytes]:
     return orjson.loads(raw[at:end]), raw[end:]
 
 
-def _exporter(item: Exporter) -> dict[str, Any]:
+def _exporter(item: Exporter, tables: dict[bytes, int]) -> dict[str, Any]:
     templates = [
         [number, *item.refreshed[number], s.version, s.options, s.scopes, [value for one in s.fields for value in one]]
         for number, s in item.templates.items()
@@ -166,11 +182,12 @@ def _exporter(item: Exporter) -> dict[str, Any]:
         "times": [item.first, item.heard, item.turn, item.boot],
         "templates": templates,
         "samplers": item.samplers,
+        "names": tables[item.known_as()],
         "sequence": [getattr(sequence, name) for name in Sequence.__slots__],
     }
 
 
-def _load_exporter(item: dict[str, Any]) -> Exporter:
+def _load_exporter(item: dict[str, Any], tables: list[dict[str, dict[str, str]]]) -> Exporter:
     family, high, low, version, domain = item["key"]
     exporter = Exporter(family, high, low, version, domain, own=item["own"])
     exporter.first, exporter.heard, exporter.turn, exporter.boot = item["times"]
@@ -179,5 +196,8 @@ def _load_exporter(item: dict[str, Any]) -> Exporter:
         exporter.templates[number] = Signature(version, options, scopes, fields)
         exporter.refreshed[number] = (clock, order)
     exporter.samplers = {int(number): rate for number, rate in item["samplers"].items()}
+    table = tables[item["names"]]
+    exporter.names = {kind: {int(ident): name for ident, name in known.items()} for kind, known in table.items()}
+    exporter.renamed = True
     exporter.sequence = Sequence(*item["sequence"])
     return exporter

@@ -1,0 +1,155 @@
+"""What options data calls the numbers in flows: interfaces, VRFs, applications, samplers.
+
+Kept per exporter and bounded in entries and length; looked up once per distinct number. A name counts from the datagram
+that brings it on, as a sampling rate does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from csirt.decode.netflow import sampling, scan
+from csirt.decode.netflow.elements import Roles
+from csirt.decode.netflow.rows import Rows
+from csirt.decode.netflow.state import Exporter
+from csirt.model.batch import Array, codes
+
+MAX_LISTED = 16_384  # names of one listed exporter
+MAX_OTHER = 512  # of one that is not listed
+MAX_LENGTH = 96  # characters of a name
+# Column of a flow -> the kind of name that fills it and the column or element that holds the number.
+FILLED = {
+    "observer.ingress.interface.name": ("interface", "observer.ingress.interface.id"),
+    "observer.egress.interface.name": ("interface", "observer.egress.interface.id"),
+    "csirt.flow.ingress_vrf": ("vrf", "ingress_vrfid"),
+    "csirt.flow.egress_vrf": ("vrf", "egress_vrfid"),
+    "network.application": ("application", "application_id"),
+}
+Said = tuple[int, int, str, int, str]  # datagram, exporter, kind, number, name
+Change = tuple[int, int, str, int, str | None]  # the same with the name it had before
+
+
+def announced(rows: Rows, columns: Mapping[str, Any], roles: Roles, buffer: Array) -> list[Said]:
+    """What options data calls things, in order, repeats left out. `columns`: the rows as they are stored."""
+    found: list[Said] = []
+    at, exporter = rows.spread(rows.sets.at), rows.spread(rows.sets.exporter)
+    for kind, role in roles.names.items():
+        text = _texts(rows, columns, role["name"])
+        number = _numbers(rows, role["id"], buffer) if text is not None else None
+        if text is None or number is None:
+            continue
+        indices, names = text
+        which = np.flatnonzero((indices >= 0) & (number >= 0))
+        order = which[np.lexsort((which, at[which], number[which], exporter[which]))]
+        same = np.zeros(len(order), bool)
+        same[1:] = (
+            (number[order][1:] == number[order][:-1])
+            & (exporter[order][1:] == exporter[order][:-1])
+            & (indices[order][1:] == indices[order][:-1])
+        )
+        found += [
+            (int(at[i]), int(exporter[i]), kind, int(number[i]), names[indices[i]]) for i in np.sort(order[~same])
+        ]
+    return found
+
+
+def follow(exporters: list[Exporter], said: list[Said]) -> list[Change]:
+    """Take the names over into the exporters' tables; what changed, in order of the datagrams."""
+    changes: list[Change] = []
+    for at, number, kind, ident, name in sorted(said, key=lambda item: item[0]):
+        exporter = exporters[number]
+        table = exporter.names.setdefault(kind, {})
+        old = table.get(ident)
+        if old == name:
+            continue
+        room = MAX_LISTED if exporter.listed else MAX_OTHER
+        if old is None and sum(len(known) for known in exporter.names.values()) >= room:
+            continue
+        table[ident] = name
+        exporter.renamed = True
+        changes.append((at, number, kind, ident, old))
+    return changes
+
+
+def fill(
+    rows: Rows, columns: dict[str, Any], roles: Roles, buffer: Array, tables: list[dict[str, dict[int, str]]],
+    changes: list[Change],
+) -> None:  # fmt: skip
+    """Add the columns of FILLED. `tables`: by exporter, after the chunk; `changes`: what changed in it, by exporter."""
+    for column, (kind, source) in FILLED.items():
+        if not any(kind in table for table in tables):
+            continue
+        number = _numbers(rows, roles.columns.get(source, (source,)), buffer)
+        if number is None:
+            continue
+        mine = [change for change in changes if change[2] == kind]
+        step = np.searchsorted(np.array([change[0] for change in mine], np.int64), rows.sets.at, side="right")
+        keys = rows.spread(rows.sets.exporter), number, rows.spread(step.astype(np.int64))
+        place, first = np.empty(rows.count, np.int64), np.empty(rows.count, np.int64)
+        count = scan.number_keys(*keys, np.zeros(rows.count, np.int64), place, first)
+        distinct = zip(*(key[first[:count]].tolist() for key in keys), strict=True)
+        before = _history(mine)
+        names = [_name(tables, before, kind, *key) for key in distinct]
+        if any(names):
+            _put(columns, column, codes(place, names))
+
+
+def _history(changes: list[Change]) -> dict[tuple[int, int], list[tuple[int, str | None]]]:
+    """By exporter and number: (how many changes came before, the name until then), the last first."""
+    found: dict[tuple[int, int], list[tuple[int, str | None]]] = {}
+    for place, (_, exporter, _, ident, old) in reversed(list(enumerate(changes))):
+        found.setdefault((exporter, ident), []).append((place, old))
+    return found
+
+
+def _name(
+    tables: list[dict[str, dict[int, str]]], before: dict[tuple[int, int], list[tuple[int, str | None]]], kind: str,
+    exporter: int, ident: int, step: int,
+) -> str | None:  # fmt: skip
+    name = tables[exporter].get(kind, {}).get(ident)
+    for _, old in takewhile(lambda change: change[0] >= step, before.get((exporter, ident), ())):
+        name = old
+    return name
+
+
+def _put(columns: dict[str, Any], name: str, array: pa.DictionaryArray) -> None:
+    """Fill a column where it has nothing yet."""
+    if name in columns:
+        both = pc.coalesce(pc.cast(columns[name], pa.string()), pc.cast(array, pa.string()))
+        array = both.dictionary_encode()
+    columns[name] = array
+
+
+def _texts(rows: Rows, columns: Mapping[str, Any], elements: tuple[str, ...]) -> tuple[Array, list[str]] | None:
+    """Of the first of these elements that rows have: each row's index (-1 none) into the texts, cut to length."""
+    column = next((plan.names[name] for name in elements for plan in rows.plans if name in plan.names), None)
+    array = columns.get(column) if column else None
+    if array is None or not pa.types.is_dictionary(array.type):
+        return None
+    names = [(text or "").replace("\x00", "").strip()[:MAX_LENGTH] for text in array.dictionary.to_pylist()]
+    indices = np.asarray(pc.fill_null(array.indices, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+    empty = np.array([not name for name in names] or [True], bool)
+    return np.where((indices >= 0) & ~empty[np.maximum(indices, 0)], indices, -1), names
+
+
+def _numbers(rows: Rows, elements: tuple[str, ...], buffer: Array) -> Array | None:
+    """The number each row means, -1 where it has none. One in octets (an application's) is its octets and length."""
+    found = sampling.numbers(rows, elements, -1)
+    for name in elements:
+        column = rows.columns.get(f"netflow.{name}")
+        if column is None or column.storage != "hex":
+            continue
+        offset, length = column.parts[0], column.parts[1].astype(np.int64)
+        value = np.zeros(rows.count, np.int64)
+        for octet in range(int(min(length.max(initial=0), 7))):
+            here = length > octet
+            value = np.where(here, value << 8 | buffer[np.where(here, offset + octet, 0)], value)
+        good = (length > 0) & (length <= 7) & column.present[rows.plan]
+        found = np.where(good, length << 56 | value, -1 if found is None else found)
+    return found
