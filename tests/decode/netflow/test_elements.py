@@ -85,7 +85,8 @@ def test_mapped_columns_exist_and_can_hold_their_elements() -> None:
             assert name in known, name
             if column in ecs.FLOW and pa.types.is_integer(ecs.FLOW[column]):
                 assert int(known[name].removeprefix("unsigned")) <= 64
-    for group in (roles.times, roles.sampling, roles.icmp, {"": roles.direction}):
+    known |= {table.scope(number).name: table.scope(number).type for number in range(1, 6)}
+    for group in (roles.times, roles.sampling, roles.icmp, {"": roles.direction}, *roles.names.values()):
         assert all(name in known for names in group.values() for name in names)
 
 
