@@ -103,7 +103,7 @@ def sequence(
             continue
         ahead = (n - row[EXPECTED]) & MASK32
         behind = (row[EXPECTED] - n) & MASK32
-        if ahead == 0:
+        if ahead == 0 and not (restarted and n < NEAR):
             row[EXPECTED] = (n + max(u, 0)) & MASK32
             row[UNCLEAR] = 1 if u < 0 else 0
             row[DEPTH] = min(row[DEPTH] + max(u, 0), BEHIND)
