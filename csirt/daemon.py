@@ -11,6 +11,7 @@ from typing import Any
 
 from csirt import systemd
 from csirt.app import App
+from csirt.config import duration
 from csirt.control.server import Server
 from csirt.control.trouble import counters
 from csirt.control.verbs import Context
@@ -21,6 +22,7 @@ from csirt.metrics import RateLimited
 from csirt.model.audit import AuditEntry
 from csirt.model.principal import Principal
 from csirt.recent import Recent
+from csirt.selfwatch import Selfwatch, counted, normal
 
 LOG = logging.getLogger("csirt.daemon")
 PAUSE = 0.2
@@ -28,6 +30,7 @@ RETRY = 1.0
 PATIENCE = 5.0  # seconds for the jobs at work to end when the daemon stops
 LANES = 5.0  # seconds between two looks for new lanes of a source
 STALLED = 60.0  # seconds without a finished turn: the watchdog is no longer fed
+BEHIND = 30.0  # seconds from receipt to commit: who is not heard may only not have been read yet
 FATAL_EXIT = 74  # EX_IOERR: the disk refused a sync; systemd restarts us and we recover from the last commit
 
 
@@ -50,6 +53,7 @@ class Daemon:
         self._busy: set[str] = set()  # jobs at work
         self._lanes_due = 0.0
         self._warn = RateLimited(LOG)
+        self._watch = Selfwatch({normal(item.address): item.name for item in app.config.decode.exporters})
 
     def run(self, *, once: bool = False) -> int:
         """Start, work until stopped (or until everything is drained), stop in reverse order; the exit code."""
@@ -192,6 +196,7 @@ class Daemon:
             try:
                 self._find_lanes()
                 moved = pipeline.turn()
+                self._look_at_self()
                 pipeline.advance(pipeline.until())
             except FatalStoreError:
                 LOG.exception("the store can no longer promise what it commits; stopping")
@@ -215,6 +220,20 @@ class Daemon:
             self._fed()
             if not moved:
                 pipeline.rest(PAUSE, self.stop)
+
+    def _look_at_self(self) -> None:
+        """Once a minute: who is silent, what was dropped, as events that rules can match."""
+        app = self.app
+        batch = self._watch.look(app.clock.now(), self._counted)
+        if batch is not None:
+            self.pipeline.tell(batch, app.clock.now() - duration(app.config.detect.lateness))
+
+    def _counted(self) -> tuple[dict[str, int], bool]:
+        config = self.app.config
+        document = overview(self.app.store, config, self, live=True)
+        behind = any(document["backlog"].values()) and max(self.pipeline.lag.values(), default=0.0) > BEHIND
+        logs = {source.id for source in config.sources if source.type in ("log", "syslog")}
+        return counted(self.app.store.counts(), document["receivers"], logs), behind or bool(self.waiting)
 
     def _find_lanes(self) -> None:
         """A collector that was given more workers fills lanes that were not there before."""

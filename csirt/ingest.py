@@ -188,7 +188,8 @@ class Ingest:
             committed = self.store.position(item.source, item.fingerprint)
             change = self._rows(feed, feed.batches, tally)
             before = committed.extra.get("events", 0) if committed else 0
-            position.extra["events"] = before + sum(batch.rows for batch in change.batches)
+            # What was in the input: what we say of ourselves was not.
+            position.extra["events"] = before + sum(b.rows for b in change.batches if b.dataset != "self")
             change.position = position
             change.previous = committed.offset if committed else 0
             if decoded.state is not None:

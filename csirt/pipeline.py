@@ -18,9 +18,12 @@ from csirt.feed import Feed, HandOver
 from csirt.ingest import Ingest
 from csirt.metrics import Metrics
 from csirt.model.batch import Batch
-from csirt.stores.base import Store
+from csirt.stores.base import Commit, Store
+from csirt.tally import Tally
 from csirt.watermark import Watermark
 from csirt.workers import Workers
+
+SELF = "self"  # what has no input counts, and moves event time, under this name
 
 
 class Analysis(Protocol):
@@ -100,6 +103,18 @@ class Pipeline:
         self.watermark.saw(step.feed.key, tally.greatest, self.clock.monotonic())
         tally.publish(self.metrics)
         self._lag(change.batches)
+
+    def tell(self, batch: Batch, until: int) -> None:
+        """Commit rows that come from no input: what the daemon knows of itself. They move event time on to `until`."""
+        tally = Tally(SELF)
+        tally.rows([batch])
+        hits = self.ingest.match(batch)
+        tally.hits, tally.greatest = hits.num_rows, until
+        change = Commit(batches=[batch], hits=hits if hits.num_rows else None, counts=tally.counts)
+        change.states.update(self.watermark.state(SELF, until))
+        self.store.commit(change)
+        self.watermark.saw(SELF, until, self.clock.monotonic())
+        tally.publish(self.metrics)
 
     def until(self) -> int | None:
         """Event time up to which nothing more is expected. A source with more to read is not idle, however long a

@@ -63,6 +63,8 @@ class Output:
 
     def add(self, batches: list[Batch], *, settled: bool) -> None:
         """Count and write. `settled`: no earlier record can still come."""
+        if self.dataset != "self":  # what is said of the exporters is in no record of theirs
+            batches = [batch for batch in batches if batch.dataset != "self"]
         for batch in batches:
             self.records[batch.dataset] = self.records.get(batch.dataset, 0) + batch.rows
             if batch.dataset == "flow":

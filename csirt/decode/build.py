@@ -31,6 +31,7 @@ def decoder_for(source: Source, config: Config, *, now: int = 0) -> Decoder:
             hold_age_us=duration(config.decode.hold_age),
             exporter_expiry_us=duration(config.decode.exporter_expiry),
             template_expiry_us=duration(config.decode.template_expiry),
+            clock_offsets={item.address: duration(item.clock_offset) for item in config.decode.exporters},
             key=secrets.key_file(config.path("pseudonym.key")),
         )
     if source.type == "capture":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class FlowDecoder:
         hold_age_us: int = 30 * 60 * 10**6,
         exporter_expiry_us: int = 7 * 86_400 * 10**6,
         template_expiry_us: int = 0,
+        clock_offsets: Mapping[str, int] | None = None,
         key: bytes = b"",
     ) -> None:
         self.source = source_id
@@ -39,6 +40,7 @@ class FlowDecoder:
             hold_age_us=hold_age_us,
             exporter_expiry_us=exporter_expiry_us,
             template_expiry_us=template_expiry_us,
+            clock_offsets=clock_offsets,
             key=key,
         )
         self._sflow = SflowDecoder({address.from_text(item.address): item for item in exporters}, accept_unknown)

@@ -25,11 +25,11 @@ workflow:
 BASH = "    name: Look\n    commands: [{type: bash, command: ls}]"
 EXTENDED = "    name: Look\n    step_extensions: {{csirt: {{{}}}}}"
 SHIPPED = ["PB-C2", "PB-EDI-FIX", "PB-EDI-INT", "PB-EDI-OUT", "PB-LATERAL"]
-SHIPPED += ["PB-POLICY", "PB-RELAY", "PB-SCAN", "PB-SUPPLIER", "PB-WORM"]
+SHIPPED += ["PB-POLICY", "PB-RELAY", "PB-SCAN", "PB-SELF", "PB-SUPPLIER", "PB-WORM"]
 
 
 def test_the_shipped_playbooks_are_sound() -> None:
-    """All ten load without a problem, every text in both languages, every containment with an end and an undo."""
+    """All eleven load without a problem, every text in both languages, every containment with an end and an undo."""
     playbooks, problems = load_playbooks([folder("playbooks")])
     assert [str(problem) for problem in problems] == [] and list(playbooks) == SHIPPED
     for playbook in playbooks.values():

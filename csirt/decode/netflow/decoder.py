@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from csirt.decode.netflow.normalise import Names
 from csirt.decode.netflow.plan import Plans, fixed_signature
 from csirt.decode.netflow.roll import Roll
 from csirt.decode.netflow.rows import Rows, Sets, build
-from csirt.decode.netflow.state import Held, State
+from csirt.decode.netflow.state import Exporter, Held, State
 from csirt.model import address
 from csirt.model.batch import Array, Batch, Decoded, assemble
 from csirt.model.chunk import Chunk, Datagrams
@@ -44,7 +44,8 @@ class NetflowDecoder:
     `exporters`: those that are believed, with names and forced sampling rates. `accept_unknown`: whether others are
     decoded too. `hold_bytes`, `hold_age_us`: how much, and how long by receive time, data waits for its template.
     `exporter_expiry_us`, `template_expiry_us`: how long one that is not heard, or not refreshed, is remembered; 0 for
-    ever. `key` seals such data in the state; without one the state must not be stored.
+    ever. `clock_offsets`: by how many microseconds an exporter's clock is known to be ahead. `key` seals what is held
+    in the state; without one the state must not be stored.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class NetflowDecoder:
         hold_age_us: int = 30 * 60 * 10**6,
         exporter_expiry_us: int = 7 * 86_400 * 10**6,
         template_expiry_us: int = 0,
+        clock_offsets: Mapping[str, int] | None = None,
         elements: ElementTable | None = None,
         key: bytes = b"",
     ) -> None:
@@ -66,6 +68,8 @@ class NetflowDecoder:
         self._configured = {address.from_text(item.address): item for item in exporters}
         self._accept_unknown = accept_unknown
         self._hold = (hold_bytes, hold_age_us)
+        offsets = clock_offsets or {}
+        self._offsets = {address.from_text(text): offset for text, offset in offsets.items()}
         self._expiry = (exporter_expiry_us, template_expiry_us)
         self._plans = Plans(self._table)
         self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason
@@ -119,7 +123,9 @@ class NetflowDecoder:
         sets = intake.resolve(chunk.segment, *self._hold, self._plans)
         result = Decoded(entered=len(data.offset))
         result.batches = self._batches(sets, intake, result.redacted)
-        intake.account(result)
+        intake.account(result, self._offset)
+        result.batches += intake.self_events(chunk.segment, self._observer)
+        intake.drop_gone()
         if self._state.unreadable.sets:
             result.problems.append("datagrams that waited for a template were sealed with another key, and are lost")
             self._expire(self._state.unreadable, result)
@@ -137,6 +143,13 @@ class NetflowDecoder:
     def held(self) -> int:
         """How many datagrams wait for a template."""
         return self._state.held.datagrams
+
+    def _offset(self, item: Exporter) -> int:
+        return self._offsets.get(item.key[:3], 0)
+
+    def _observer(self, item: Exporter) -> str | None:
+        known = self._configured.get(item.key[:3])
+        return (known.name or None) if known else None
 
     def _forget_plans(self) -> None:
         self._plans = Plans(self._table)

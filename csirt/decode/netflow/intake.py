@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from csirt.decode.netflow import follow, limits, scan
+from csirt.decode.netflow import follow, limits, periods, scan
 from csirt.decode.netflow.counts import Deltas
 from csirt.decode.netflow.holding import Entries, Outcome, keep, settle
 from csirt.decode.netflow.keeping import Keeping
 from csirt.decode.netflow.plan import Plans
 from csirt.decode.netflow.roll import UNLISTED, Roll
 from csirt.decode.netflow.rows import Sets
+from csirt.decode.netflow.state import Exporter
 from csirt.decode.netflow.templates import Definition, Signature, parse
-from csirt.model.batch import Array, Decoded
+from csirt.model.batch import Array, Batch, Decoded
 from csirt.model.chunk import Datagrams
 
 REJECTED = 1_000
@@ -236,6 +237,16 @@ class Intake:
         )
         released = np.flatnonzero(fate >= 0)
         fate[released[to[fate[released]] == scan.GONE]] = -2
+        held = self.state.held.rows
+        came = np.full(len(fate), len(self.status), np.int64)
+        came[fate >= 0] = when[fate[fate >= 0]]
+        self._waiting = periods.Waiting(
+            np.concatenate([held["exporter"], new.rows["exporter"]]),
+            np.concatenate([held["clock"], new.rows["clock"]]),
+            fate == -2,
+            came,
+        )
+        self._bad_at_once = self.bad.copy()
         return self._outcome(fate, new, plan, records, base, to, when, plans)
 
     def _plan_of_fixed(self, version: int, plans: Plans) -> int:
@@ -317,8 +328,9 @@ class Intake:
         self.m_units = np.maximum(units, 0)
         follow.save(exporters, rows, gaps)
 
-    def account(self, result: Decoded) -> None:
-        """Say what became of every datagram, in all and per exporter, and carry over what is still held."""
+    def account(self, result: Decoded, offsets: Callable[[Exporter], int]) -> None:
+        """Say what became of every datagram, in all and per exporter, and carry over what is still held. `offsets`: how
+        far an exporter's clock is known to be off."""
         count_d = len(self.status)
         sets = self.s_datagram
 
@@ -359,6 +371,7 @@ class Intake:
         ):
             deltas.add(name, self.m_exporter, values)
         done, gone = keep(self.state, self.buffer, self._new, self._outcomes, self.segments, good, deltas)
+        self.events = self._observe(offsets)
         self.state.clock = int(self._clock[-1])
         result.left = tally.pop("left", 0) + done
         tally.pop("held", 0)
@@ -367,11 +380,29 @@ class Intake:
         result.dropped = tally
         result.held = self.state.held.datagrams
         result.exporters = deltas.rows()
-        self._drop_gone()
         result.forgotten = self.forgotten
         self._say(result)
 
-    def _drop_gone(self) -> None:
+    def _observe(self, offsets: Callable[[Exporter], int]) -> list[periods.Event]:
+        exporters = self.state.exporters
+        broken = self.m_bad + np.bincount(self.s_message, self._bad_at_once, len(self.m_datagram)).astype(np.int64)
+        time = self._time[self.m_datagram]
+        messages = periods.Messages(
+            self.m_exporter, self.m_clock, time, self.m_export, self.m_lost, self.m_units, broken
+        )
+        gone = {number: int(self.m_clock[message]) for _, message, number, _ in self._gone}
+        known = [offsets(item) for item in exporters]
+        return periods.observe(exporters, messages, self._waiting, self._clock, self.state.clock, gone, known)
+
+    def self_events(self, segment: str, observers: Callable[[Exporter], str | None]) -> list[Batch]:
+        """What the exporters' closed minutes said, as rows."""
+        exporters = self.state.exporters
+        if not self.events:
+            return []
+        names = [observers(item) for item in exporters]
+        return [periods.batch(self.events, exporters, names, segment, self._frame, self._clock)]
+
+    def drop_gone(self) -> None:
         """Exporters that are forgotten leave the state for good."""
         leaving = {number for _, _, number, _ in self._gone}
         if not leaving:

@@ -40,12 +40,24 @@ class Sequence:
 
 
 @dataclass(slots=True)
+class Period:
+    """What one exporter did in a minute that is not over (csirt.decode.netflow.periods)."""
+
+    lost: int = 0
+    units: int = 0
+    malformed: int = 0
+    missing: int = 0
+    skews: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Exporter:
     """One (address, version, domain). `listed`: it is configured. `own`: its counters have rows of their own.
     `templates`: id -> signature, the least recently refreshed first; `refreshed`: id -> (receive time, number of the
     definition). `samplers`: id (-1 none) -> rate. `names`: kind -> number -> what options data calls it; `names_raw`:
     the same as JSON, unless it was `renamed` since. `boot`: when the device started (microseconds) as its options data
-    says, or 0. `first`, `heard`: receive times of its first and its last datagram; `turn`: the last one's number."""
+    says, or 0. `skew`: microseconds its clock was ahead of ours in the last whole minute. `first`, `heard`: receive
+    times of its first and its last datagram; `turn`: the last one's number."""
 
     family: int
     high: int
@@ -65,6 +77,8 @@ class Exporter:
     renamed: bool = False
     names_raw: bytes = b"{}"
     sequence: Sequence = field(default_factory=Sequence)
+    periods: dict[int, Period] = field(default_factory=dict)
+    skew: int = 0
 
     @property
     def key(self) -> tuple[int, int, int, int, int]:
@@ -184,6 +198,8 @@ def _exporter(item: Exporter, tables: dict[bytes, int]) -> dict[str, Any]:
         "samplers": item.samplers,
         "names": tables[item.known_as()],
         "sequence": [getattr(sequence, name) for name in Sequence.__slots__],
+        "skew": item.skew,
+        "periods": [[n, p.lost, p.units, p.malformed, p.missing, p.skews] for n, p in item.periods.items()],
     }
 
 
@@ -200,4 +216,6 @@ def _load_exporter(item: dict[str, Any], tables: list[dict[str, dict[str, str]]]
     exporter.names = {kind: {int(ident): name for ident, name in known.items()} for kind, known in table.items()}
     exporter.renamed = True
     exporter.sequence = Sequence(*item["sequence"])
+    exporter.skew = item["skew"]
+    exporter.periods = {number: Period(*known) for number, *known in item["periods"]}
     return exporter
