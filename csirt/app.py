@@ -65,6 +65,7 @@ class App:
             "enricher": self._make_enricher,
             "ruleset": self._make_ruleset,
             "playbooks": self._make_playbooks,
+            "exporters": self._make_exporters,
             "responder": self._make_responder,
             "router": self._make_router,
             "deliverer": self._make_deliverer,
@@ -327,6 +328,11 @@ class App:
         playbooks, problems = load_playbooks(self.playbook_folders())
         self._leave_out("playbooks", problems)
         return playbooks
+
+    def _make_exporters(self) -> Any:
+        from csirt.decode.flows import describe
+
+        return describe
 
     def _make_responder(self) -> Any:
         from csirt.respond.plan import Responder

@@ -103,10 +103,11 @@ class Daemon:
         language = lang or app.config.language
         return Context(app.store, app.config, principal, app.clock, app.part, language, live=True)
 
-    def sample(self) -> None:
-        """Keep the counters as they are now, for what `csirt status` calls now."""
+    def sample(self) -> dict[str, Any]:
+        """Keep the counters as they are now, for what `csirt status` calls now; the document they are of."""
         document = overview(self.app.store, self.app.config, self, live=True)
         self.recent.sample(self.app.clock.monotonic(), counters(document))
+        return document
 
     def healthy(self) -> tuple[bool, str]:
         """Whether the pipeline moves on, and a sentence."""

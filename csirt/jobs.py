@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from csirt.collect.spool import Spool
 from csirt.config import duration
@@ -82,10 +82,25 @@ def apply_retention(app: App) -> None:
 
 def gauges(daemon: Daemon) -> None:
     """Lag and receivers, for Prometheus; and a sample of every counter, for what `csirt status` calls now."""
-    daemon.sample()
+    document = daemon.sample()
     metrics = daemon.app.metrics
     for stage, seconds in daemon.pipeline.lag.items():
         metrics.gauge("csirt_lag_seconds", seconds, stage=stage)
+    for address, counters in by_address(document["exporters"]).items():
+        for name, number in counters.items():
+            metrics.gauge("csirt_exporter", number, address=address, counter=name)
     mark = daemon.pipeline.watermark.mark
     if mark is not None:
         metrics.gauge("csirt_watermark_seconds", mark / 1e6)
+
+
+def by_address(exporters: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Counters of exporters over their versions and domains. Who is not listed has a row of its own only up to a bound
+    (csirt.decode.netflow.roll), so the metrics are bounded too."""
+    found: dict[str, dict[str, int]] = {}
+    for item in exporters:
+        totals = found.setdefault(item["address"], {})
+        for name, number in item.items():
+            if name not in ("address", "version", "domain"):
+                totals[name] = totals.get(name, 0) + number
+    return found

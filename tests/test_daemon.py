@@ -30,6 +30,7 @@ class Turns:
     def __init__(self, daemon: Daemon, *ends: Exception | None) -> None:
         self.daemon, self.ends, self.seen = daemon, list(ends), []  # type: ignore[var-annotated]
         self.feeds: list[Any] = []
+        self.lag: dict[str, float] = {}
         self.watermark: Any = Watermark(daemon.app.store, [], lateness_us=0, idle_after_s=30.0)
 
     def turn(self) -> int:

@@ -16,8 +16,9 @@ _VERSIONS = {105: "sFlow 5"}  # of exporters; the others are what they say
 
 @command()
 @click.option("--check", "monitor", is_flag=True, help="Exit 1 when something is stopped, deaf, behind or dropping.")
+@click.option("--exporter", metavar="ADDRESS", default="", help="The page of one exporter: what it sends and loses.")
 @shared
-def status(settings: Settings, monitor: bool) -> int:
+def status(settings: Settings, monitor: bool, exporter: str) -> int:
     """What is stopped, deaf, behind or dropping; then stages, rates, backlog and losses by reason.
 
     \b
@@ -25,6 +26,8 @@ def status(settings: Settings, monitor: bool) -> int:
       csirt status
       csirt status --check --json
     """
+    if exporter:
+        return _exporter(settings, exporter)
     document = settings.client().call("status.show")
     if settings.as_json:
         write_json(document)
@@ -33,6 +36,19 @@ def status(settings: Settings, monitor: bool) -> int:
     else:
         _records(document)
     return 1 if monitor and document["warnings"] else 0
+
+
+def _exporter(settings: Settings, address: str) -> int:
+    from csirt.cli import exporterscreen
+
+    document = settings.client().call("exporter.show", address=address)
+    if settings.as_json:
+        write_json(document)
+    elif is_terminal():
+        _Screen(settings, document).exporter()
+    else:
+        exporterscreen.records(document)
+    return 0
 
 
 def _records(document: dict[str, Any]) -> None:
@@ -76,6 +92,7 @@ class _Screen:
     def __init__(self, settings: Settings, document: dict[str, Any]) -> None:
         from csirt.cli.times import Times
 
+        self._settings = settings
         self._lang = settings.language()
         self._times = Times(settings)
         self._paint = colour(settings)
@@ -108,6 +125,12 @@ class _Screen:
             self._table([self._say(name) for name in names], known)
             for item in document["receivers"]:
                 self._connections(item)
+
+    def exporter(self) -> None:
+        """Print the page of one exporter."""
+        from csirt.cli.exporterscreen import Page
+
+        Page(self._settings, self._say, self._line, self._table).write(self._document)
 
     def _head(self) -> None:
         document = self._document

@@ -32,7 +32,7 @@ def counters(document: dict[str, Any]) -> dict[str, int]:
         for reason, number in stage["dropped"].items():
             found[f"stage.{stage['name']}.dropped.{reason}"] = number
     for item in document["exporters"]:
-        name = f"exporter.{item['address']}.{item['version']}.{item['domain']}"
+        name = exporter_name(item)
         found.update({f"{name}.{key}": item[key] for key in (*LOSSES, "received")})
     for item in document["receivers"]:
         name = _receiver(item)
@@ -41,6 +41,11 @@ def counters(document: dict[str, Any]) -> dict[str, int]:
         for reason, number in item["spool_dropped"].items():
             found[f"{name}.spool_dropped.{reason}"] = number
     return found
+
+
+def exporter_name(item: dict[str, Any]) -> str:
+    """Under which its counters are kept."""
+    return f"exporter.{item['address']}.{item['version']}.{item['domain']}"
 
 
 def troubles(
@@ -151,7 +156,7 @@ def _dropping(document: dict[str, Any], lately: dict[str, int]) -> list[dict[str
             if reason not in HARMLESS:
                 add("stage", stage["name"], f"stage.{stage['name']}.dropped.{reason}", number, reason)
     for item in document["exporters"]:
-        name = f"exporter.{item['address']}.{item['version']}.{item['domain']}"
+        name = exporter_name(item)
         for key, what in LOSSES.items():
             add(what, f"{item['address']} {item['domain']}", f"{name}.{key}", item[key])
     for item in document["receivers"]:

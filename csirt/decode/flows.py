@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from csirt.decode.netflow.decoder import Configured, NetflowDecoder
+from csirt.decode.netflow.describe import describe as describe_netflow
 from csirt.decode.sflow.decoder import SflowDecoder, is_sflow
 from csirt.model import address
 from csirt.model.batch import Array, Decoded
@@ -129,3 +131,8 @@ def _joined(first: Decoded, second: Decoded) -> Decoded:
         redacted=first.redacted,
         forgotten=first.forgotten,
     )
+
+
+def describe(state: bytes | None, address: str) -> list[dict[str, Any]]:
+    """What a committed state knows of an exporter's NetFlow and IPFIX (csirt.decode.netflow.describe)."""
+    return describe_netflow(_split(state or b"")[1] or None, address)

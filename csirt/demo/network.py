@@ -122,6 +122,8 @@ register = {q(str(folder / "register.yml"))}
 [detect]
 lateness = "2m"
 idle_after = "3s"
+# An hour is played in seconds, and then the exporters fall silent: that their clocks are not ours is no incident here.
+disabled = ["093c036f-5bad-563f-a638-a577fd457cde"]  # SELF-01
 
 [notify]
 [[notify.contacts]]

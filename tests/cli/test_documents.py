@@ -23,6 +23,7 @@ from tests.live import daemon
 READS: list[tuple[str, int]] = [
     ("status", 0),
     ("status --check", 0),
+    ("status --exporter 127.0.0.11", 0),
     ("check", 0),
     ("events query --dataset dns", 0),
     ("events query --dataset flow --limit 3 --fields event.id,source.ip", 0),

@@ -18,7 +18,15 @@ from tests.demonet import Network, copy
 from tests.live import daemon
 
 SCREENS = [
-    *("status", "cases list", "cases show C-2026-0001", "cases handover", "alerts list", "playbooks runs"),
+    *(
+        "status",
+        "status --exporter 127.0.0.11",
+        "cases list",
+        "cases show C-2026-0001",
+        "cases handover",
+        "alerts list",
+        "playbooks runs",
+    ),
     *("playbooks list", "playbooks show 1", "notify routes", "notify oncall", "report list", "members list"),
     *("members show m020", "messages pending", "audit list", "rules list", "parsers list", "store info"),
     *("events query --dataset mail --limit 20", "events query --top source.ip --limit 5"),

@@ -59,7 +59,7 @@ def overview(store: Any, config: Config, daemon: Any, *, live: bool) -> dict[str
         "store": str(getattr(store, "directory", "")),
         "watermark": iso(int(mark)) if mark else None,
         "stages": _stages(counts, daemon, receivers),
-        "exporters": _exporters(counts),
+        "exporters": exporters(counts),
         "events": {name[7:]: value for name, value in sorted(counts.items()) if name.startswith("events.")},
         "redacted": _redacted(counts),
         "forgotten": _forgotten(counts),
@@ -157,7 +157,8 @@ def _forgotten(counts: dict[str, int]) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def _exporters(counts: dict[str, int]) -> list[dict[str, Any]]:
+def exporters(counts: dict[str, int]) -> list[dict[str, Any]]:
+    """The rows of exporters, by address, version and domain."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for name, value in sorted(counts.items()):
         if not name.startswith("exporter."):

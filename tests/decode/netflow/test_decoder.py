@@ -124,7 +124,7 @@ def test_held_data_expires_by_receive_time() -> None:
     decoder.decode(chunk([ipfix(block(300, flow()))], times=[EXPORTED]))
     late = chunk([ipfix(block(2, template(300, *FLOW)))], times=[EXPORTED + 10 * MINUTE + 1], first=1)
     result = decoder.decode(late)
-    assert not result.batches and result.dropped == {"expired": 1} and result.held == 0
+    assert not events(result) and result.dropped == {"expired": 1} and result.held == 0
     assert result.exporters[0]["expired"] == 1
 
 
