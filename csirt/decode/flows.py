@@ -9,6 +9,7 @@ import numpy as np
 
 from csirt.decode.netflow.decoder import Configured, NetflowDecoder
 from csirt.decode.netflow.describe import describe as describe_netflow
+from csirt.decode.netflow.state import MAGIC as STATE
 from csirt.decode.sflow.decoder import SflowDecoder, is_sflow
 from csirt.model import address
 from csirt.model.batch import Array, Decoded
@@ -135,4 +136,5 @@ def _joined(first: Decoded, second: Decoded) -> Decoded:
 
 def describe(state: bytes | None, address: str) -> list[dict[str, Any]]:
     """What a committed state knows of an exporter's NetFlow and IPFIX (csirt.decode.netflow.describe)."""
-    return describe_netflow(_split(state or b"")[1] or None, address)
+    netflow = _split(state or b"")[1]
+    return describe_netflow(netflow, address) if netflow.startswith(STATE) else []  # else of another kind of source
