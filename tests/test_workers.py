@@ -150,11 +150,11 @@ def test_turns_of_a_daemon_find_what_a_drain_finds(configured: Path, expected: l
         assert app.metrics.value("csirt_hand_overs_refused_total") == 2
         pipeline.close()
         pipeline.drain()
-        events = list(app.store.dump(["event"]))
+        found = list(app.store.dump())
     finally:
         pipeline.close()
         app.close()
-    assert events == [line for line in expected if b'"kind":"event"' in line]
+    assert found == expected
 
 
 def test_a_hand_over_from_elsewhere_is_refused(configured: Path, tmp_path: Path) -> None:
