@@ -78,6 +78,11 @@ def test_a_disk_that_refuses_ends_it_with_its_own_code(tmp_path: Path) -> None:
         (["netflow", "--source", "edge"], "nothing says where to listen"),
         (["netflow", "--source", "../etc", "--listen", "127.0.0.1:0"], "is no source id"),
         (["syslog", "--source", "relay", "--listen", "5514"], "write ADDRESS:PORT"),
+        (["netflow", "--source", "edge", "--listen", "127.0.0.1:0", "--transport", "tls"], "tls needs `certificate`"),
+        (
+            ["netflow", "--source", "e", "--listen", ":0", "--transport", "tcp", "--workers", "2"],
+            "only netflow over udp",
+        ),
     ],
 )
 def test_usage(
@@ -92,6 +97,23 @@ def test_usage(
     (tmp_path / "csirt.toml").write_text(f'state = "{tmp_path / "state"}"\n')
     assert guarded(main, ["collect", *arguments]) == 2
     assert message in capsys.readouterr().err and os.listdir(tmp_path) == ["csirt.toml"]
+
+
+@pytest.mark.parametrize(("key", "level"), [("/nowhere/edge.key", "error"), ("edge.key", "warning")])
+def test_check_names_a_file_that_tls_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, level: str
+) -> None:
+    """`csirt check` says which file will not do before a start does; what may be a credential, which only the unit can
+    read, is no error."""
+    file = tmp_path / "csirt.toml"
+    (tmp_path / "edge.pem").write_text("")
+    file.write_text(
+        f'state = "{tmp_path}"\n[[sources]]\nid = "edge"\ntype = "netflow"\n[[collect.listeners]]\nsource = "edge"\n'
+        f'kind = "netflow"\nlisten = "127.0.0.1:0"\ntransport = "tls"\ncertificate = "{tmp_path}/edge.pem"\n'
+        f'key = "{key}"\n'
+    )
+    assert guarded(main, ["check", "--config", str(file)]) == (1 if level == "error" else 0)
+    assert f"{level}: collect.listeners edge: {key}: cannot be read: No such file" in capsys.readouterr().out
 
 
 def test_the_configuration_says_where(tmp_path: Path) -> None:
