@@ -66,6 +66,8 @@ def run(ruleset: Ruleset, files: Sequence[Path]) -> tuple[list[Outcome], list[Pr
             problems.append(error.problem)
             continue
         here = [item for item in ruleset.everything() if item.meta.file == str(rule_file)]
+        if not here:  # its rules are disabled, or refused, which is said where they are loaded
+            continue
         for document in documents:
             outcomes += _Document(ruleset, here, document, problems).outcomes()
     return outcomes, problems

@@ -105,3 +105,12 @@ def test_a_test_fails_when_its_rule_is_broken() -> None:
     broken = Ruleset.parse(text, name=str(path))
     outcomes, _ = examples.run(broken, [path])
     assert {outcome.passed for outcome in outcomes if outcome.positive} == {False}
+
+
+def test_tests_of_a_rule_that_is_disabled_are_left_out(tmp_path: Path) -> None:
+    """Whoever disables a rule is not told that its tests are about nothing."""
+    path = tmp_path / "r.yml"
+    path.write_text(RULES.partition("---")[0])
+    (tmp_path / "r.test.yaml").write_text("match:\n  - {destination.port: 1}\n")
+    ruleset = Ruleset.load([path], disabled=["00000000-0000-4000-8000-00000000000a"])
+    assert examples.run(ruleset, [path]) == ([], [])
