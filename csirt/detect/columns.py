@@ -43,14 +43,23 @@ class Column:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self._distinct: Distinct | None = None
+        self._nulls: Array | None = None
 
     def null(self) -> Array:
         """Rows without a value: absent, or present and null."""
         raise NotImplementedError
 
     def present(self) -> Array:
-        """Rows that have the field at all, be it null or empty. A typed column has it where it has a value."""
-        return ~self.null()
+        """Rows that have the field at all, be it null or empty. A typed column has it where it has a value, and where
+        `has_nulls` said so."""
+        present = ~self.null()
+        if self._nulls is not None:
+            present[self._nulls] = True
+        return present
+
+    def has_nulls(self, rows: Array) -> None:
+        """The rows where the field is present without a value; elsewhere it is absent."""
+        self._nulls = rows
 
     def distinct(self) -> Distinct:
         """The column as distinct text values."""
@@ -142,7 +151,7 @@ class TextColumn(Column):
         return empty
 
     def present(self) -> Array:
-        return ~self.null() if self._present is None else self._present
+        return super().present() if self._present is None or self._nulls is not None else self._present
 
 
 class NumberColumn(Column):
@@ -291,9 +300,9 @@ def _number_texts(numbers: pa.Array) -> pa.StringArray:
     texts = numbers.cast(pa.string())
     if pa.types.is_integer(numbers.type):
         return texts
-    # Arrow writes fractions of common size as we do, but whole ones without `.0` and exponents elsewhere.
+    # Arrow writes numbers of common size as we do; elsewhere its exponents differ.
     size = np.abs(np.asarray(numbers.to_numpy()))
-    other = np.flatnonzero(~((size >= 1e-3) & (size < 1e10) & (size != np.floor(size))))
+    other = np.flatnonzero(~((size >= 1e-3) & (size < 1e10)))
     if not len(other):
         return texts
     ours = pa.array([values.number_text(float(numbers[index].as_py())) for index in other.tolist()], pa.string())

@@ -6,17 +6,17 @@ and absent are kept apart. Used by the rule author's tools only: live events are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from csirt.detect import values
+from csirt.detect import jsonlines, values
 from csirt.detect.columns import (
     NUMBER,
     OTHER,
@@ -36,6 +36,7 @@ from csirt.model.batch import Array, address_parts, event_ids
 TIME_FIELDS = ("@timestamp", "timestamp", "event.created", "ts", "time", "UtcTime", "TimeCreated", "EventTime")
 ID_FIELDS = ("event.id", "id", "_id")
 MAX_DEPTH = 64
+PARQUET_ROWS = 100_000
 
 
 class RawFrame:
@@ -83,24 +84,44 @@ class RawFrame:
         return np.zeros(self.rows, np.int64), np.zeros(self.rows, bool)
 
 
-def read(path: Path) -> RawFrame:
-    """The events of a `.parquet` file, or of NDJSON (`-` is stdin). Raises NotFound, or Usage with file and line."""
+def read(path: Path) -> Iterator[RawFrame]:
+    """The events of a `.parquet` file, or of NDJSON (`-` is stdin), in frames one after the other. Raises NotFound, or
+    Usage with file and line."""
     if str(path) != "-" and not path.is_file():
         raise NotFound(f"{path}: no such file")
     if path.suffix == ".parquet":
-        try:
-            return from_table(pq.read_table(path))
-        except pa.ArrowException as error:
-            raise Usage(f"{path}: not a Parquet file: {error}") from error
-    import sys
+        yield from _parquet(path)
+    elif str(path) == "-":
+        import sys
 
-    raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    return from_events(_lines(raw, str(path)))
+        yield from _ndjson(sys.stdin.buffer, "-")
+    else:
+        with path.open("rb") as stream:
+            yield from _ndjson(stream, str(path))
 
 
-def _lines(raw: bytes, name: str) -> list[dict[str, Any]]:
+def _parquet(path: Path) -> Iterator[RawFrame]:
+    try:
+        with pq.ParquetFile(path) as file:
+            texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
+                yield from_table(pa.Table.from_batches([batch]))
+    except pa.ArrowException as error:
+        raise Usage(f"{path}: not a Parquet file: {error}") from error
+
+
+def _ndjson(stream: BinaryIO, name: str) -> Iterator[RawFrame]:
+    line = 1
+    for piece in jsonlines.pieces(stream):
+        found = jsonlines.columns(piece)
+        yield from_events(_lines(piece, name, line)) if found is None else from_table(*found)
+        line += piece.count(b"\n") + 1
+
+
+def _lines(raw: bytes, name: str, first: int) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
-    for number, line in enumerate(raw.split(b"\n"), 1):
+    for number, line in enumerate(raw.split(b"\n"), first):
         if not line.strip():
             continue
         try:
@@ -203,23 +224,64 @@ def _flatten(value: Any, name: str, row: int, builders: dict[str, _Builder], dep
             _flatten(item, f"{name}.{plain}" if name else plain, row, builders, depth + 1, in_list)
 
 
-def from_table(table: pa.Table) -> RawFrame:
+def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None) -> RawFrame:
     """A frame of an Arrow table; structs are flattened, addresses in the lake's physical form become one column. Each
-    column is made when it is first asked for."""
-    flat = table
-    while any(pa.types.is_struct(field.type) for field in flat.schema):
-        flat = flat.flatten()
+    column is made when it is first asked for. A table whose names collide is read event by event. `nulls`: the rows
+    where a field is present and null; elsewhere a field without a value is absent."""
     makers: dict[str, Callable[[], Column | None]] = {}
-    names = set(flat.column_names)
-    for place, name in enumerate(flat.column_names):
+    flat = _flat(table, makers)
+    names = flat.column_names
+    plain = [name.replace(" ", "") for name in names]
+    if len({*plain, *makers}) < len(plain) + len(makers):
+        return from_events(_there(event, row, nulls or {}) for row, event in enumerate(table.to_pylist()))
+    for place, name in enumerate(names):
         stem = next((name.removesuffix(part) for part in ecs.ADDRESS_PARTS if name.endswith(part)), "")
         if stem and all(f"{stem}{part}" in names for part in ecs.ADDRESS_PARTS):
             makers.setdefault(stem, partial(_addresses, flat, stem))
         elif testable(flat.schema.field(place).type):
-            makers[name.replace(" ", "")] = partial(from_arrow, flat.column(place))
-    if {"csirt.segment", "csirt.ordinal"} <= names:
+            makers[plain[place]] = partial(from_arrow, flat.column(place))
+    if {"csirt.segment", "csirt.ordinal"} <= set(names):
         makers.setdefault("event.id", partial(_ids, flat))
+    for name, rows in (nulls or {}).items():
+        if name in makers:
+            makers[name] = partial(_with_nulls, makers[name], rows)
     return RawFrame(table.num_rows, makers)
+
+
+def _there(value: Any, row: int, nulls: Mapping[str, Sequence[int]], name: str = "") -> Any:
+    """The value without the fields a table has nothing for."""
+    if isinstance(value, dict):
+        named = {key: f"{name}.{plain}" if name else plain for key in value for plain in [key.replace(" ", "")]}
+        return {
+            key: _there(item, row, nulls, named[key])
+            for key, item in value.items()
+            if item is not None or row in nulls.get(named[key], ())
+        }
+    return value
+
+
+def _with_nulls(maker: Callable[[], Column | None], rows: Sequence[int]) -> Column | None:
+    column = maker()
+    if column is not None:
+        column.has_nulls(np.asarray(rows, np.int64))
+    return column
+
+
+def _flat(table: pa.Table, makers: dict[str, Callable[[], Column | None]]) -> pa.Table:
+    """The table with the fields of its objects as columns; that an object was there at all is a column too."""
+    while any(pa.types.is_struct(field.type) for field in table.schema):
+        for place, field in enumerate(table.schema):
+            if pa.types.is_struct(field.type):
+                makers[field.name.replace(" ", "")] = partial(_objects, table.column(place))
+        table = table.flatten()
+    return table
+
+
+def _objects(column: Any) -> Column:
+    """Objects: present where they are, and no value."""
+    there = np.asarray(column.is_valid().to_numpy())
+    codes = np.where(there, 0, -1).astype(np.int32)
+    return TextColumn(len(codes), Distinct(pa.array([""]), codes, None, np.full(1, OTHER, np.uint8)))
 
 
 def _addresses(table: pa.Table, name: str) -> Column:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,100 +33,118 @@ class Matches:
     untimed: int = 0
 
 
-def run(ruleset: Ruleset, frame: RawFrame, *, mapped: bool) -> Matches:
+def run(ruleset: Ruleset, frames: Iterable[RawFrame], *, mapped: bool) -> Matches:
     """Every rule over every event (`mapped` False), or over the events of its log source's datasets.
 
     A rule that only feeds correlations has a count and no lines, as the specification says of `generate`.
     """
-    result = Matches(counts={item.id: 0 for item in ruleset.everything()})
-    datasets = _datasets(frame) if mapped else None
-    found = _match(ruleset, frame, datasets)
-    names = frame.event_ids()
-    lines: list[tuple[int, str, dict[str, Any]]] = []
-    for rule in ruleset.rules:
-        rows = found.get(rule.id)
-        if rows is None:
-            continue
-        result.counts[rule.id] = len(rows)
-        if rule.alerts:
-            shown = _rule(rule.meta)
-            lines += [
-                (row, rule.id, {"rule": shown, "event": {"index": row, "id": names[row]}}) for row in rows.tolist()
-            ]
-    result.lines = [line for _, _, line in sorted(lines, key=lambda item: item[:2])]
-    result.lines += _correlated(ruleset, frame, found, datasets, result)
-    return result
+    return _Runner(ruleset, mapped).run(frames)
+
+
+class _Runner:
+    """One pass over a file's frames; `rows` counts the events before the frame at hand."""
+
+    def __init__(self, ruleset: Ruleset, mapped: bool) -> None:
+        self._ruleset = ruleset
+        self._mapped = mapped
+        self._program = Program([rule.condition for rule in ruleset.rules])
+        self._result = Matches(counts={item.id: 0 for item in ruleset.everything()})
+        self._rows = 0
+        self._guess = ""
+        self._hits = [none()]
+        self._end: int | None = None
+        self._untimed: set[int] = set()
+
+    def run(self, frames: Iterable[RawFrame]) -> Matches:
+        for frame in frames:
+            self._frame(frame)
+            self._rows += frame.rows
+        self._result.untimed = len(self._untimed)
+        self._result.lines += self._correlated()
+        return self._result
+
+    def _frame(self, frame: RawFrame) -> None:
+        found = self._match(frame)
+        names = frame.event_ids() if any(rule.alerts and rule.id in found for rule in self._ruleset.rules) else []
+        lines: list[tuple[int, str, dict[str, Any]]] = []
+        for rule in self._ruleset.rules:
+            rows = found.get(rule.id)
+            if rows is None:
+                continue
+            self._result.counts[rule.id] += len(rows)
+            if rule.alerts:
+                shown = _rule(rule.meta)
+                for row in rows.tolist():
+                    event = {"index": self._rows + row, "id": names[row]}
+                    lines.append((row, rule.id, {"rule": shown, "event": event}))
+        self._result.lines += [line for _, _, line in sorted(lines, key=lambda item: item[:2])]
+        if self._ruleset.correlations:
+            self._collect(frame, found)
+
+    def _match(self, frame: RawFrame) -> dict[str, Array]:
+        rules = self._ruleset.rules
+        found = {rules[index].id: rows for index, rows in self._program.run(frame).items()}
+        if not self._mapped:
+            return found
+        datasets = self._datasets(frame)
+        routed: dict[str, Array] = {}
+        for rule in rules:
+            seen = [datasets[name] for name in sorted(rule.datasets) if name in datasets]
+            if rule.id in found and seen:
+                rows = np.intersect1d(found[rule.id], np.concatenate(seen))
+                if len(rows):
+                    routed[rule.id] = rows
+        return routed
+
+    def _datasets(self, frame: RawFrame) -> dict[str, Array]:
+        """The rows of each dataset, by `event.dataset`; where a file has none, by the columns only one dataset has."""
+        column = frame.column("event.dataset")
+        if column is not None:
+            texts = column.texts(np.arange(frame.rows))
+            codes = np.asarray(texts.indices.fill_null(-1).to_numpy())
+            rows = {name: np.flatnonzero(codes == code) for code, name in enumerate(texts.dictionary.to_pylist())}
+            return {name: found for name, found in rows.items() if len(found)}
+        if not self._guess:
+            have = set(frame.names())
+            self._guess = max(
+                ecs.DATASETS,
+                key=lambda name: len(have & (set(ecs.DATASETS[name]) - set(ecs.COMMON) - set(ecs.ENRICHED))),
+            )
+        return {self._guess: np.arange(frame.rows)}
+
+    def _collect(self, frame: RawFrame, found: dict[str, Array]) -> None:
+        """The frame's hits for correlations; an event's id is its number in the file."""
+        times, valid = frame.times()
+        if valid.any():
+            self._end = max(int(times[valid].max()), self._end if self._end is not None else -(1 << 62))
+        for rule in self._ruleset.rules:
+            rows = found.get(rule.id)
+            dataset = min(rule.datasets, default="")
+            consumers = [item for item in streams(rule, self._ruleset.correlations, dataset) if item.name != rule.id]
+            if rows is None or not consumers:
+                continue
+            self._untimed.update((self._rows + rows[~valid[rows]]).tolist())
+            rows = rows[valid[rows]]
+            ids = pa.array([f"{self._rows + row:032x}" for row in rows.tolist()], pa.string())
+            if len(rows):
+                self._hits.append(hits(frame, dataset, consumers, rows, times[rows], ids))
+
+    def _correlated(self) -> list[dict[str, Any]]:
+        """Lines of correlations, by (first event, rule id)."""
+        if not self._ruleset.correlations:
+            return []
+        windows = Windows(self._ruleset, samples=max(self._rows, 1), max_groups=EVERYTHING, max_held=EVERYTHING)
+        meta = {item.id: item.meta for item in self._ruleset.correlations}
+        lines: list[tuple[int, str, dict[str, Any]]] = []
+        for change in windows.advance(pa.concat_tables(self._hits), self._end or 0):
+            alert = change.alert
+            events = sorted(int(event, 16) for event in alert.events)
+            window = {"start": iso(alert.first), "end": iso(alert.last)}
+            line = {"rule": _rule(meta[alert.rule_id]), "events": events, "group": alert.group, "window": window}
+            lines.append((events[0], alert.rule_id, line))
+            self._result.counts[alert.rule_id] += 1
+        return [line for _, _, line in sorted(lines, key=lambda item: (item[0], item[1], item[2]["window"]["start"]))]
 
 
 def _rule(meta: Meta) -> dict[str, str]:
     return {"id": meta.id, "title": meta.title, "level": meta.level}
-
-
-def _datasets(frame: RawFrame) -> dict[str, Array]:
-    """The rows of each dataset, by `event.dataset`; where a file has none, by the columns only one dataset has."""
-    column = frame.column("event.dataset")
-    if column is not None:
-        texts = column.texts(np.arange(frame.rows)).to_pylist()
-        rows: dict[str, list[int]] = defaultdict(list)
-        for row, text in enumerate(texts):
-            if text is not None:
-                rows[text].append(row)
-        return {name: np.array(found) for name, found in rows.items()}
-    have = set(frame.names())
-    best = max(
-        ecs.DATASETS, key=lambda name: len(have & (set(ecs.DATASETS[name]) - set(ecs.COMMON) - set(ecs.ENRICHED)))
-    )
-    return {best: np.arange(frame.rows)}
-
-
-def _match(ruleset: Ruleset, frame: RawFrame, datasets: dict[str, Array] | None) -> dict[str, Array]:
-    found = {
-        ruleset.rules[index].id: rows
-        for index, rows in Program([rule.condition for rule in ruleset.rules]).run(frame).items()
-    }
-    if datasets is None:
-        return found
-    routed: dict[str, Array] = {}
-    for rule in ruleset.rules:
-        seen = [datasets[name] for name in sorted(rule.datasets) if name in datasets]
-        if rule.id in found and seen:
-            rows = np.intersect1d(found[rule.id], np.concatenate(seen))
-            if len(rows):
-                routed[rule.id] = rows
-    return routed
-
-
-def _correlated(
-    ruleset: Ruleset, frame: RawFrame, found: dict[str, Array], datasets: dict[str, Array] | None, result: Matches
-) -> Iterator[dict[str, Any]]:
-    """Lines of correlations, by (first event, rule id)."""
-    if not ruleset.correlations:
-        return
-    times, valid = frame.times()
-    untimed: set[int] = set()
-    tables = [none()]
-    for rule in ruleset.rules:
-        rows = found.get(rule.id)
-        dataset = min(rule.datasets, default="")
-        consumers = [item for item in streams(rule, ruleset.correlations, dataset) if item.name != rule.id]
-        if rows is None or not consumers:
-            continue
-        untimed.update(rows[~valid[rows]].tolist())
-        rows = rows[valid[rows]]
-        ids = pa.array([f"{row:032x}" for row in rows.tolist()], pa.string())
-        if len(rows):
-            tables.append(hits(frame, dataset, consumers, rows, times[rows], ids))
-    result.untimed = len(untimed)
-    windows = Windows(ruleset, samples=max(frame.rows, 1), max_groups=EVERYTHING, max_held=EVERYTHING)
-    end = int(times[valid].max()) if valid.any() else 0
-    table = pa.concat_tables(tables)
-    meta = {item.id: item.meta for item in ruleset.correlations}
-    lines: list[tuple[int, str, dict[str, Any]]] = []
-    for change in windows.advance(table, end):
-        alert = change.alert
-        events = sorted(int(event, 16) for event in alert.events)
-        window = {"start": iso(alert.first), "end": iso(alert.last)}
-        line = {"rule": _rule(meta[alert.rule_id]), "events": events, "group": alert.group, "window": window}
-        lines.append((events[0], alert.rule_id, line))
-        result.counts[alert.rule_id] += 1
-    yield from (line for _, _, line in sorted(lines, key=lambda item: (item[0], item[1], item[2]["window"]["start"])))

@@ -23,8 +23,10 @@ _HALF = 0xFFFF_FFFF_FFFF_FFFF
 
 
 def number_text(number: Number | bool) -> str:
-    """A number as text: whole numbers plainly, others as their shortest exact form."""
-    return repr(number) if isinstance(number, float) else str(number)
+    """A number as text: whole numbers plainly, however they are written, others as their shortest exact form."""
+    if isinstance(number, float):
+        return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+    return str(number)
 
 
 def parse_number(text: str) -> Number | None:

@@ -48,7 +48,7 @@ EVENTS = [
 
 def test_raw_runs_every_rule_on_every_event() -> None:
     """No routing; lines by (index, rule id); base rules have no lines; the correlation names indices and window."""
-    found = runner.run(Ruleset.parse(RULES), raw.from_events(EVENTS), mapped=False)
+    found = runner.run(Ruleset.parse(RULES), [raw.from_events(EVENTS)], mapped=False)
     assert [(line["event"]["index"], line["rule"]["id"]) for line in found.lines if "event" in line] == [
         (0, A),
         (0, B),
@@ -71,7 +71,7 @@ def test_raw_runs_every_rule_on_every_event() -> None:
 
 def test_mapped_shows_rules_only_their_log_source() -> None:
     """A rule for mail sees mail, a host's rule nothing."""
-    found = runner.run(Ruleset.parse(RULES), raw.from_events(EVENTS), mapped=True)
+    found = runner.run(Ruleset.parse(RULES), [raw.from_events(EVENTS)], mapped=True)
     assert [(line["event"]["index"], line["rule"]["id"]) for line in found.lines if "event" in line] == [(0, A)]
     assert found.counts == {A: 1, B: 0, C: 3, D: 1}
 
@@ -109,21 +109,21 @@ def test_ndjson_and_parquet_of_the_same_events_match_the_same(tmp_path: Path) ->
 def test_files_that_cannot_be_read_are_errors_with_their_place(tmp_path: Path) -> None:
     """Missing, not JSON, not an object, not Parquet."""
     with pytest.raises(NotFound):
-        raw.read(tmp_path / "none.ndjson")
+        list(raw.read(tmp_path / "none.ndjson"))
     (tmp_path / "bad.ndjson").write_text('{"a":1}\n{"a":\n')
     with pytest.raises(Usage, match=r"bad.ndjson:2: not JSON"):
-        raw.read(tmp_path / "bad.ndjson")
+        list(raw.read(tmp_path / "bad.ndjson"))
     (tmp_path / "list.ndjson").write_text("[1]\n")
     with pytest.raises(Usage, match="not a JSON object"):
-        raw.read(tmp_path / "list.ndjson")
+        list(raw.read(tmp_path / "list.ndjson"))
     (tmp_path / "bad.parquet").write_text("x")
     with pytest.raises(Usage, match="not a Parquet file"):
-        raw.read(tmp_path / "bad.parquet")
+        list(raw.read(tmp_path / "bad.parquet"))
 
 
 def test_no_events_no_lines() -> None:
     """An empty file is not an error."""
-    found = runner.run(Ruleset.parse(RULES), raw.from_events([]), mapped=True)
+    found = runner.run(Ruleset.parse(RULES), [raw.from_events([])], mapped=True)
     assert found.lines == []
     assert set(found.counts.values()) == {0}
 
