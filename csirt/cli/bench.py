@@ -12,10 +12,12 @@ from csirt.cli.common import Settings, shared, write, write_json
 
 
 @command()
-@click.argument("name", type=click.Choice(["pipeline", "live"]))
+@click.argument("name", type=click.Choice(["pipeline", "live", "sigma"]))
 @click.option("--seed", default=1, show_default=True, help="Seed of the generated corpus.")
 @click.option(
-    "--corpus", type=click.Path(path_type=Path, exists=True), help="Folder of captures, with register.yml or without."
+    "--corpus",
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder of captures, with register.yml or without; sigma: of NDJSON events.",
 )
 @click.option(
     "--rules", type=click.Path(path_type=Path, exists=True), multiple=True, help="Rules beside the shipped ones."
@@ -29,6 +31,14 @@ from csirt.cli.common import Settings, shared, write, write_json
     type=click.IntRange(1_000),
     help="Flow records of the generated corpus.",
 )
+@click.option(
+    "--events",
+    default=200_000,
+    show_default=True,
+    type=click.IntRange(1_000),
+    help="sigma: events of the generated corpus.",
+)
+@click.option("--only", multiple=True, metavar="RESULT", help="sigma: measure only the results of these names.")
 @click.option("--rate", default=20_000, show_default=True, type=click.IntRange(100), help="live: records a second.")
 @click.option("--seconds", default=15, show_default=True, type=click.IntRange(1), help="live: how long to send.")
 @click.option("--require-peers", is_flag=True, help="Exit 6 when a peer is not installed.")
@@ -42,6 +52,8 @@ def bench(
     only_rules: bool,
     runs: int,
     records: int,
+    events: int,
+    only: tuple[str, ...],
     rate: int,
     seconds: int,
     require_peers: bool,
@@ -50,22 +62,26 @@ def bench(
 
     pipeline: datagrams on disk to committed events and alerts; exit 1 when the floor is missed or a run ends in another
     store than `csirt replay`. live: a daemon that receives paced datagrams on loopback; exit 1 when a record is lost or
-    two seconds late.
+    two seconds late. sigma: rules over events, beside rsigma, pairs of (event, rule) compared; `--rules` are folders of
+    rules beside synthetic ones; exit 1 when a floor is missed or the pairs differ, 7 when the peer is not there.
 
     \b
     Examples:
       csirt bench pipeline
       csirt bench pipeline --json --corpus captures --rules my-rules
+      csirt bench sigma --rules my-rules --only ndjson-100-rules
     """
     import tempfile
 
-    from csirt.bench import live, pipeline
+    from csirt.bench import live, pipeline, sigma
     from csirt.bench.machine import describe
     from csirt.bench.pairs import exit_code
 
     with tempfile.TemporaryDirectory(prefix="csirt-bench-") as work:
         if name == "live":
             results = live.run(Path(work), seed=seed, rate=rate, seconds=seconds)
+        elif name == "sigma":
+            results = sigma.run(Path(work), sigma.Task(seed, runs, rules, corpus, events, only))
         else:
             task = pipeline.Task(seed, runs, corpus, records, rules, shipped=not only_rules)
             results = pipeline.run(Path(work), task)

@@ -400,10 +400,10 @@ def _as_text(array: Any) -> pa.DictionaryArray | None:
 
 
 def _of_dictionary(array: pa.DictionaryArray) -> Distinct:
+    if array.null_count == len(array):
+        return Distinct(pa.array([], pa.string()), np.full(len(array), -1, np.int32))
     indices = array.indices if pa.types.is_int32(array.indices.type) else array.indices.cast(pa.int32())
-    numbers = _numbers(indices)
-    if indices.null_count:
-        numbers = np.where(_valid(indices), numbers, np.int32(-1))
+    numbers = _numbers(indices.fill_null(-1) if indices.null_count else indices)
     texts = array.dictionary
     if texts.null_count:
         missing = np.asarray(pc.is_null(texts).to_numpy(zero_copy_only=False))

@@ -49,11 +49,11 @@ class RawFrame:
 
     def column(self, name: str) -> Column | None:
         """The column of that name, spaces aside."""
-        plain = name.replace(" ", "")
-        if plain not in self._columns:
+        if name not in self._columns:
+            plain = name.replace(" ", "")
             maker = self._makers.get(plain)
-            self._columns[plain] = None if maker is None else maker()
-        return self._columns[plain]
+            self._columns[name] = self.column(plain) if plain != name else None if maker is None else maker()
+        return self._columns[name]
 
     def names(self) -> Sequence[str]:
         """All columns."""

@@ -1,12 +1,14 @@
 """pySigma as this room uses it: documents that are already plain values become its objects, its errors Problems.
 
-Two things are added to pySigma 1.5, both in the specification 2.1 or harmless to it: the modifier `utf16le` (a synonym
-of `wide`), and CIDR values with host bits, which mean the network they lie in.
+What is added to pySigma 1.5 is in the specification 2.1 or harmless to it: the modifier `utf16le` (a synonym of
+`wide`), CIDR values with host bits, which mean the network they lie in, and `base64` and `base64offset` of texts beyond
+ASCII.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64encode
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +17,7 @@ from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
-from sigma.types import SigmaCIDRExpression, SigmaString
+from sigma.types import SigmaCIDRExpression, SigmaExpansion, SigmaString
 
 from csirt.content import Document
 from csirt.errors import Problem
@@ -35,6 +37,39 @@ class _Network(modifiers.SigmaCIDRModifier):
             return super().modify(val)
 
 
+_MARK = "\ufeff".encode()
+
+
+class _Base64(modifiers.SigmaBase64Modifier):
+    """`base64` of the bytes that `utf16` means: pySigma writes its byte order mark as UTF-8."""
+
+    def modify(self, val: SigmaString) -> SigmaString:
+        plain = bytes(val)
+        if not plain.startswith(_MARK) or val.contains_special():
+            return super().modify(val)
+        return SigmaString(b64encode(b"\xff\xfe" + plain[len(_MARK) :]).decode())
+
+
+class _Base64Offset(modifiers.SigmaBase64OffsetModifier):
+    """`base64offset` of the bytes a text is: pySigma counts its characters, and so cuts texts beyond ASCII wrongly."""
+
+    def modify(self, val: SigmaString) -> SigmaExpansion:
+        if val.contains_special():
+            return super().modify(val)
+        plain = bytes(val)
+        if plain.startswith(_MARK):
+            plain = b"\xff\xfe" + plain[len(_MARK) :]
+        found: list[Any] = []
+        for offset, start in enumerate(self.start_offsets):
+            end = self.end_offsets[(len(plain) + offset) % 3]
+            found.append(SigmaString(b64encode(b" " * offset + plain)[start:end].decode()))
+        return SigmaExpansion(found)
+
+
+modifiers.modifier_mapping["base64offset"] = _Base64Offset
+modifiers.reverse_modifier_mapping[_Base64Offset.__name__] = "base64offset"
+modifiers.modifier_mapping["base64"] = _Base64
+modifiers.reverse_modifier_mapping[_Base64.__name__] = "base64"
 modifiers.modifier_mapping["utf16le"] = _Utf16Le
 modifiers.modifier_mapping["cidr"] = _Network
 modifiers.reverse_modifier_mapping[_Utf16Le.__name__] = "utf16le"

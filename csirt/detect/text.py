@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import re2
 
 from csirt.detect import required, values
 from csirt.detect.atoms import Atom
@@ -32,6 +35,8 @@ SEPARATOR = b"\xff"
 # Fewer literals than this are cheaper one by one; shorter ones than two bytes hit too often for a scan's callback.
 FEW_LITERALS = 4
 LONGEST_LITERAL = 1000
+# Arrow compiles an expression at every call: over so few values one that is kept is cheaper.
+FEW_VALUES = 128
 # A literal that hits more often than this, and than once in so many bytes, is looked for alone from then on.
 NOISY_HITS = 4096
 NOISY_BYTES = 256
@@ -118,12 +123,15 @@ class Scanner:
             if self._literals[cased]:
                 self._scan(cased, views, hits)
         for place, (field, _) in enumerate(columns):
-            alone = self._single.get(field, {})
-            everywhere = self._single.get("", {}) if field else {}
-            for atom in (*alone, *everywhere):
+            for atom in self._single.get(field, ()) if field else ():
                 found = np.flatnonzero(self._mask(atom, views.one(place, atom.cased or atom.kind == "re")))
                 if len(found):
                     hits[place][atom] = found
+        for atom in self._single.get("", ()):  # of every column: all values at once
+            found = np.flatnonzero(self._mask(atom, views.all(atom.cased or atom.kind == "re")))
+            cuts = np.searchsorted(found, views.bounds)
+            for place in np.flatnonzero(np.diff(cuts)).tolist():
+                hits[place][atom] = found[cuts[place] : cuts[place + 1]] - views.bounds[place]
         return hits
 
     def _scan(self, cased: bool, views: _Views, hits: list[dict[Atom, Array]]) -> None:
@@ -242,6 +250,11 @@ class _Found:
             yield pattern, column, right - left, indices - self._bounds[column] if column else indices
 
 
+@lru_cache(maxsize=8192)
+def _expression(pattern: str) -> Any:
+    return re2.compile(pattern)
+
+
 def single(atom: Atom, texts: pa.StringArray) -> Array:
     """One string atom over values that are already folded where the atom folds; a boolean per value."""
     argument = atom.argument
@@ -249,6 +262,9 @@ def single(atom: Atom, texts: pa.StringArray) -> Array:
         return np.ones(len(texts), bool)
     if atom.kind in ("re", "wild"):
         pattern = argument if atom.kind == "re" else argument[0]
+        if len(texts) <= FEW_VALUES:
+            search = _expression(pattern).search
+            return np.array([search(text) is not None for text in texts.to_pylist()], bool)
         found = pc.match_substring_regex(texts, pattern)
     elif atom.kind == "eq":
         found = pc.equal(texts, argument)
@@ -273,13 +289,14 @@ class _Hyperscan:
 
     def find(self, buffer: Any) -> Array:
         """(pattern, end offset) pairs, n x 2."""
-        found: list[tuple[int, int]] = []
+        found = array("Q")
         self._database.scan(buffer, match_event_handler=_collect, context=found)
-        return np.array(found, np.int64).reshape(-1, 2)
+        packed = np.frombuffer(found, np.uint64) if found else np.zeros(0, np.uint64)
+        return np.stack([packed >> 32, packed & 0xFFFFFFFF], axis=1).astype(np.int64)
 
 
-def _collect(pattern: int, start: int, end: int, flags: int, context: list[tuple[int, int]]) -> None:
-    context.append((pattern, end))
+def _collect(pattern: int, start: int, end: int, flags: int, context: array[int]) -> None:
+    context.append(pattern << 32 | end)
 
 
 class _AhoCorasick:
