@@ -250,9 +250,24 @@ class App:
 
         ruleset = self.part("ruleset")
         if getattr(self._mine, "ruleset", None) is not ruleset:
-            self._mine.ruleset, self._mine.detector = ruleset, Detector(ruleset)
+            budget = duration(self.config.detect.regex_budget) / 1e6
+            detector_ = Detector(ruleset, budget=budget, overrun=self._overrun)
+            self._mine.ruleset, self._mine.detector = ruleset, detector_
         detector: Detector = self._mine.detector
         return detector
+
+    def _overrun(self, meta: Any) -> None:
+        """A rule is switched off: said in the log and counted, so that monitoring hears of it."""
+        self.metrics.count("csirt_rules_overrun_total", rule=meta.id)
+        budget = self.config.detect.regex_budget
+        LOG.error(
+            "rule %s (%s:%d) is switched off: an expression of it took more than %s of CPU on one batch "
+            "([detect] regex_budget); correct it and reload",
+            meta.id,
+            meta.file,
+            meta.line,
+            budget,
+        )
 
     def _check_source(self, source: Any) -> list[Problem]:
         from csirt.decode.build import check_source

@@ -74,8 +74,9 @@ def read_bytes(path: Path, *, root: Path | None = None, max_bytes: int = MAX_BYT
             raise BadContent(Problem(name, 1, "not a regular file"))
         with real.open("rb") as handle:
             raw = handle.read(max_bytes + 1)
-    except OSError as error:
-        raise BadContent(Problem(name, 1, f"cannot be read: {error.strerror}")) from error
+    except (OSError, RuntimeError) as error:  # Python 3.11 and 3.12 raise RuntimeError for a link to itself
+        reason = error.strerror if isinstance(error, OSError) else "a link to itself"
+        raise BadContent(Problem(name, 1, f"cannot be read: {reason}")) from error
     if len(raw) > max_bytes:
         raise BadContent(Problem(name, 1, f"larger than {max_bytes} bytes", advice="split the file"))
     return raw

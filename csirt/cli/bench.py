@@ -104,4 +104,5 @@ def _shown(result: dict[str, Any]) -> dict[str, str]:
     plain = {key: f"{value:,}" for key, value in result.items() if isinstance(value, int | float)}
     plain["core_share"] = f"{result.get('core_share', 0):.0%}"
     rss = max(result["ours"].get("rss_mib", [0]))
+    plain |= {key: str(result.get(key)) for key in ("name", "unit", "ratio", "floor") if key not in plain}
     return plain | {"median": f"{result['ours']['median']:,}", "shares": shares, "rss": str(rss)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from csirt.detect.engine import Frame, Program
 from csirt.detect.frame import BatchFrame
 from csirt.detect.load import Ruleset
-from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Rule, stream
+from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Meta, Rule, stream
 from csirt.model.batch import Array, Batch
 from csirt.model.hits import HITS, none
 
@@ -66,11 +66,25 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
 
 
 class Detector:
-    """A ruleset ready for batches. Compiles each dataset's program when its first batch comes; not thread-safe."""
+    """A ruleset ready for batches. Compiles each dataset's program when its first batch comes; not thread-safe.
 
-    def __init__(self, ruleset: Ruleset, *, engine: str = "auto") -> None:
+    `budget`: CPU seconds that an expression of a rule may take of one batch; `overrun` is told of each rule that took
+    more, once: it never matches again until rules are loaded anew. All other rules go on.
+    """
+
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        *,
+        engine: str = "auto",
+        budget: float | None = None,
+        overrun: Callable[[Meta], None] | None = None,
+    ) -> None:
         self._ruleset = ruleset
         self._engine = engine
+        self._budget = budget
+        self._overrun = overrun
+        self._off: set[str] = set()
         self._programs: dict[str, tuple[list[Rule], Program]] = {}
         self._streams: dict[tuple[str, str], list[Stream]] = {}
 
@@ -81,7 +95,9 @@ class Detector:
         rules, program = self._program(batch.dataset)
         frame = BatchFrame(batch)
         tables: list[pa.Table] = []
-        for index, rows in sorted(program.run(frame).items()):
+        found = program.run(frame)
+        self._tell(rules, program)
+        for index, rows in sorted(found.items()):
             rule = rules[index]
             consumers = self._consumers(rule, batch.dataset)
             if consumers:
@@ -96,8 +112,18 @@ class Detector:
     def _program(self, dataset: str) -> tuple[list[Rule], Program]:
         if dataset not in self._programs:
             rules = [rule for rule in self._ruleset.rules if dataset in rule.datasets]
-            self._programs[dataset] = rules, Program([rule.condition for rule in rules], engine=self._engine)
+            self._programs[dataset] = rules, self._compiled(rules)
         return self._programs[dataset]
+
+    def _compiled(self, rules: Sequence[Rule]) -> Program:
+        return Program([rule.condition for rule in rules], engine=self._engine, budget=self._budget)
+
+    def _tell(self, rules: Sequence[Rule], program: Program) -> None:
+        for index in sorted(program.overrun):
+            if rules[index].id not in self._off:
+                self._off.add(rules[index].id)
+                if self._overrun is not None:
+                    self._overrun(rules[index].meta)
 
     def _consumers(self, rule: Rule, dataset: str) -> list[Stream]:
         key = (rule.id, dataset)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -80,9 +81,40 @@ def rule(document: Document, problems: list[Problem]) -> SigmaRule | None:
     """The rule of a document, or None with the problems added."""
     detection = document.value.get("detection")
     if isinstance(detection, dict):
+        huge = list(_huge(document, detection))
+        if huge:
+            problems += huge
+            return None
         document = replace(document, value=document.value | {"detection": _exact(detection)})
     parsed: SigmaRule | None = _parse(SigmaRule, document, problems)
     return parsed
+
+
+# The longest public condition has 542 characters, the longest expression 217; parsers take their time over more.
+MAX_CONDITION, MAX_BRACKETS, MAX_EXPRESSION = 4_000, 32, 4_000
+
+
+def _huge(document: Document, detection: dict[str, Any]) -> Iterator[Problem]:
+    """Conditions and expressions that would cost a parser more than any rule is worth."""
+    conditions = detection.get("condition")
+    for condition in conditions if isinstance(conditions, list) else [conditions]:
+        text = str(condition)
+        depth = deepest = 0
+        for character in text[: MAX_CONDITION + 1]:
+            depth += (character == "(") - (character == ")")
+            deepest = max(deepest, depth)
+        if len(text) > MAX_CONDITION or deepest > MAX_BRACKETS:
+            message = f"longer than {MAX_CONDITION} characters, or brackets nested deeper than {MAX_BRACKETS}"
+            yield document.problem(("detection", "condition"), message, "write plain selections instead", "sigma")
+    for path in document.marks:
+        field = next((step for step in reversed(path) if isinstance(step, str)), "")
+        if path[:1] == ("detection",) and "re" in field.split("|")[1:]:
+            value: Any = document.value
+            for step in path:
+                value = value[step]
+            if isinstance(value, str) and len(value) > MAX_EXPRESSION:
+                message = f"the regular expression is longer than {MAX_EXPRESSION} characters"
+                yield document.problem(path, message, "write plain selections instead", "sigma")
 
 
 def _exact(value: Any) -> Any:

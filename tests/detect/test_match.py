@@ -246,3 +246,22 @@ def test_learning_does_not_change_what_is_found(batch: Maker) -> None:
     expected = [row for row in range(1200) if row % 3 == 0]
     assert [list(detector.rows(big).popitem()[1]) for _ in range(3)] == [expected] * 3
     assert list(detector.rows(batch("flow", FLOWS)).popitem()[1]) == [0]
+
+
+def test_a_rule_that_overruns_its_budget_is_told_of_once(batch: Callable[..., Batch]) -> None:
+    """It is off from then on; the rules beside it match as before."""
+    rule = "title: {0}\nid: {0}\nlogsource: {{product: csirt, service: dns}}\ndetection: {{s: {{{1}}}, condition: s}}\n"
+    texts = [
+        rule.format("00000000-0000-4000-8000-00000000000a", "dns.question.name|re: '([a-z]{0,900}){1}[0-9]x'"),
+        rule.format("00000000-0000-4000-8000-00000000000b", "dns.question.name|endswith: '7'"),
+    ]
+    told: list[str] = []
+    ruleset = Ruleset.parse("---\n".join(texts))
+    assert not ruleset.refused
+    detector = Detector(ruleset, budget=0.0005, overrun=lambda meta: told.append(meta.id))
+    names = [("ab" * 500) + str(number) for number in range(200)]
+    rows = [{"@timestamp": 1, "dns.question.name": name} for name in names]
+    for _ in range(2):
+        hits = detector.match(batch("dns", rows))
+        assert set(hits.column("rule").to_pylist()) == {"00000000-0000-4000-8000-00000000000b"}
+    assert told == ["00000000-0000-4000-8000-00000000000a"]
