@@ -79,9 +79,9 @@ class Analyst:
         try:
             changes = windows.advance(now, until)
             if not pending and not changes:
-                return {}  # what else moved in the windows follows again from the committed state
+                return {}  # what else moved in the windows is written with the next commit, or follows again
             change = self._commit(store, changes, at)
-            change.states["windows"] = windows.state()
+            change.states.update(windows.states())
             change.states["watermark"] = str(until).encode()
             change.consumed = [blob.id for blob in pending]
             change.hits = later if later.num_rows else None
@@ -98,7 +98,7 @@ class Analyst:
     def _current(self, store: Store) -> Windows:
         rules = self._ruleset()
         if self._windows is None or rules is not self._rules:
-            self._windows = Windows(rules, store.state("windows"))
+            self._windows = Windows(rules, store.state)
             self._rules = rules
         return self._windows
 

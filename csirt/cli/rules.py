@@ -10,7 +10,7 @@ import click
 
 from csirt.cli.command import group
 from csirt.cli.common import Settings, listing, say, shared, write, write_json, write_rows
-from csirt.errors import EXIT_CODES
+from csirt.errors import EXIT_CODES, CsirtError
 
 if TYPE_CHECKING:
     from csirt.detect.load import Ruleset
@@ -106,14 +106,15 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
 
 @rules.command()
 @PATHS
+@click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the outcomes as JUnit XML too.")
 @shared
-def test(settings: Settings, paths: tuple[Path, ...]) -> int:
+def test(settings: Settings, paths: tuple[Path, ...], junit: Path | None) -> int:
     """Run the examples beside the rules; exit 1 when one fails or none is there.
 
     \b
     Examples:
       csirt rules test
-      csirt rules test rules/net/net-05-smb-worm-fan-out.yml
+      csirt rules test rules/net --junit outcomes.xml
     """
     from csirt.detect import examples
 
@@ -121,6 +122,13 @@ def test(settings: Settings, paths: tuple[Path, ...]) -> int:
     outcomes, unreadable = examples.run(loaded, files)
     failed = [outcome for outcome in outcomes if not outcome.passed]
     problems = [problem for problem in [*loaded.problems, *unreadable] if problem.level == "error"]
+    if junit is not None:
+        from csirt.detect.junit import document
+
+        try:
+            junit.write_bytes(document(outcomes, problems))
+        except OSError as error:
+            raise CsirtError(f"{junit}: cannot be written ({error.strerror})") from error
     if settings.as_json:
         shown = [
             {name: getattr(item, name) for name in ("rule", "name", "file", "line", "positive", "passed", "message")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -51,13 +52,16 @@ class Growing:
     links: dict[str, None] = field(default_factory=dict)
     members: dict[str, None] = field(default_factory=dict)
     facts: dict[str, list[str]] = field(default_factory=dict)
+    # What the three above are as entities, made once: an alert over many events is shown many times.
+    shown: tuple[list[Entity], list[Entity], list[Entity]] = field(default_factory=lambda: ([], [], []), repr=False)
 
     def add(self, part: Summary, samples: int = SAMPLE_EVENTS) -> None:
         """Count a run of hits that comes after those counted so far."""
         if not self.id:
-            self.id = ids.alert(self.rule, self.group, part.events[0])
+            # Silence has no event: it is named by when it began.
+            self.id = ids.alert(self.rule, self.group, part.events[0] if part.events else str(part.first))
             self.first = part.first
-        repeated = part.events[0] == self.last_event
+        repeated = bool(part.events) and part.events[0] == self.last_event
         self.first, self.last = min(self.first, part.first), max(self.last, part.last)
         self.count += part.count - repeated
         room = samples - len(self.events)
@@ -77,11 +81,21 @@ class Growing:
                 shown = self.facts.setdefault(name, [])
                 if value not in shown and len(shown) < MAX_FACTS:
                     shown.append(value)
+        self._show()
+
+    def _show(self) -> None:
+        """Make the entities that came since."""
+        for known, shown, role in ((self.actors, self.shown[0], "actor"), (self.targets, self.shown[1], "target")):
+            if len(known) > len(shown):
+                shown += [_entity(value, role, owner) for value, owner in islice(known.items(), len(shown), None)]
+        shown = self.shown[2]
+        shown += [_entity(value, "target", None) for value in islice(self.links, len(shown), None)]
 
     def alert(self, meta: Meta) -> Alert:
         """The whole alert as it stands."""
         custom = meta.custom
-        return Alert(
+        # Every value is our own: to check them again at every step would be most of the step.
+        return Alert.model_construct(
             id=self.id,
             rule_id=meta.id,
             rule_name=meta.title,
@@ -99,11 +113,7 @@ class Growing:
             last=self.last,
             count=self.count,
             events=list(self.events),
-            entities=[
-                *(_entity(value, "actor", member) for value, member in self.actors.items()),
-                *(_entity(value, "target", member) for value, member in self.targets.items()),
-                *(_entity(value, "target", None) for value in self.links),
-            ],
+            entities=[*self.shown[0], *self.shown[1], *self.shown[2]],
             members=sorted(self.members),
             facts={name: sorted(known) for name, known in sorted(self.facts.items())},
             clinical=custom.clinical,
@@ -118,10 +128,12 @@ class Growing:
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> Growing:
         """The state back from JSON."""
-        return Growing(**raw | {name: dict(raw[name]) for name in _ORDERED})
+        growing = Growing(**raw | {name: dict(raw[name]) for name in _ORDERED})
+        growing._show()
+        return growing
 
 
-_FIELDS = tuple(one.name for one in fields(Growing))
+_FIELDS = tuple(one.name for one in fields(Growing) if one.name != "shown")
 _ORDERED = ("actors", "targets", "links", "members", "facts")
 
 

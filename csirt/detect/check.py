@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from csirt.detect import examples
+from csirt.detect import chain, examples
 from csirt.detect.atoms import leaves, plans, simplify
 from csirt.detect.frame import fields
 from csirt.detect.load import Ruleset
@@ -88,14 +88,19 @@ def _names(mark: tuple[str | int, ...], name: str) -> bool:
 
 def _correlation(loaded: Ruleset, item: Correlation) -> Iterator[Problem]:
     rules = {rule.id: rule for rule in loaded.rules}
+    inner = {one.id: one for one in loaded.correlations}
     for base in item.rules:
+        names = [*(field for _, field in item.fields(base)), *item.value_fields]
+        if base in inner:
+            yield from _of_alerts(loaded, item, inner[base], names)
+            continue
         rule = rules[base]
         if not rule.datasets:
             message = f"never fires: {rule.meta.title!r} never matches ({rule.unrouted})"
             yield _at(loaded, item, ("correlation", "rules"), message, "", "logsource")
             continue
         known = frozenset().union(*(fields(dataset) for dataset in rule.datasets))
-        for name in [*(field for _, field in item.fields(base)), *item.value_fields]:
+        for name in names:
             if known and name not in known and not name.startswith("netflow."):
                 message = f"{rule.meta.title!r} has no field {name!r}"
                 yield _at(loaded, item, ("correlation",), message, "name a field of its dataset", "field")
@@ -107,6 +112,17 @@ def _correlation(loaded: Ruleset, item: Correlation) -> Iterator[Problem]:
         yield _at(loaded, item, ("correlation", "condition"), message, advice, "condition")
 
 
+def _of_alerts(loaded: Ruleset, item: Correlation, inner: Correlation, names: Sequence[str]) -> Iterator[Problem]:
+    """Names that an alert of `inner` does not say."""
+    custom = inner.meta.custom
+    known = {*inner.group_by, *chain.FIELDS, *(custom.group_by or ()), *(custom.facts or ())}
+    for name in names:
+        if name not in known:
+            message = f"alerts of {inner.meta.title!r} have no field {name!r}"
+            advice = "name a field of its group-by, or of csirt.facts"
+            yield _at(loaded, item, ("correlation",), message, advice, "field")
+
+
 def _examples(loaded: Ruleset, files: Sequence[Path], outcomes: Sequence[examples.Outcome]) -> Iterator[Problem]:
     """Failed examples, and rules that alert without an example of each kind."""
     for outcome in outcomes:
@@ -114,7 +130,7 @@ def _examples(loaded: Ruleset, files: Sequence[Path], outcomes: Sequence[example
             yield Problem(outcome.file, outcome.line, f"{outcome.name}: {outcome.message}", check="test")
     names = {str(path) for path in files}
     for item in loaded.everything():
-        if item.meta.file not in names or (isinstance(item, Rule) and not (item.alerts and item.datasets)):
+        if item.meta.file not in names or not item.alerts or (isinstance(item, Rule) and not item.datasets):
             continue
         kinds = {outcome.positive for outcome in outcomes if outcome.rule == item.id}
         for positive, what in ((True, "shows that it matches"), (False, "shows what it leaves alone")):

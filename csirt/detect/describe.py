@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from csirt.detect import chain
 from csirt.detect.load import Ruleset
 from csirt.detect.rule import Correlation, Rule
 
@@ -12,9 +13,9 @@ def items(ruleset: Ruleset) -> list[dict[str, Any]]:
     """Every rule and correlation, by title."""
     datasets = {rule.id: sorted(rule.datasets) for rule in ruleset.rules}
     result = [_item(rule, "rule", datasets[rule.id]) | {"alerts": rule.alerts} for rule in ruleset.rules]
-    for item in ruleset.correlations:
-        union = sorted({name for base in item.rules for name in datasets.get(base, [])})
-        result.append(_item(item, item.type, union) | {"alerts": True, "rules": list(item.rules)})
+    for item in chain.in_order(ruleset.correlations):
+        datasets[item.id] = sorted({name for base in item.rules for name in datasets[base]})
+        result.append(_item(item, item.type, datasets[item.id]) | {"alerts": item.alerts, "rules": list(item.rules)})
     return sorted(result, key=lambda item: (item["title"], item["id"]))
 
 

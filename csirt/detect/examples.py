@@ -7,16 +7,17 @@ read `*.yml`, leave them alone). The format is described in docs/rule-authors.md
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from csirt.clock import DAY, HOUR, MINUTE, SECOND
+from csirt.clock import DAY, HOUR, MINUTE, SECOND, iso
 from csirt.config import duration
 from csirt.content import BadContent, Document, read_yaml
+from csirt.detect import chain
 from csirt.detect.engine import Program
 from csirt.detect.load import TEST_SUFFIXES, Ruleset
 from csirt.detect.match import hits, streams
@@ -163,24 +164,21 @@ class _Document:
         self, item: Rule | Correlation, events: list[tuple[int, dict[str, Any]]], until: int | None
     ) -> list[Alert]:
         """The alerts of one rule or correlation over events, in order of their first event."""
-        only = [item] if isinstance(item, Correlation) else []
-        inputs = item.rules if isinstance(item, Correlation) else (item.id,)
-        bases = [rule for rule in self._ruleset.rules if rule.id in inputs]
-        frame = from_events([event for _, event in events])
+        family = chain.family(item, self._ruleset.correlations) if isinstance(item, Correlation) else []
+        inputs = {rule for one in family for rule in one.rules} | {item.id}
+        bases = [replace(rule, alerts=rule is item) for rule in self._ruleset.rules if rule.id in inputs]
+        only = [replace(one, alerts=one is item) for one in family]
+        frame = from_events([{"@timestamp": iso(time), **event} for time, event in events])
         times = np.array([time for time, _ in events], np.int64)
         ids = pa.array([f"{index:032x}" for index in range(len(events))], pa.string())
         tables = [none()]
         for index, rows in Program([rule.condition for rule in bases]).run(frame).items():
             dataset = min(bases[index].datasets, default="")
-            consumers = [
-                consumer
-                for consumer in streams(bases[index], only, dataset)
-                if consumer.name == item.id or consumer.name.startswith(f"{item.id}/")
-            ]
+            consumers = streams(bases[index], only, dataset)
             if consumers:
                 tables.append(hits(frame, dataset, consumers, rows, times[rows], ids.take(pa.array(rows))))
         end = max([until or 0, *times.tolist()])
-        changes = Windows(self._ruleset).advance(pa.concat_tables(tables), end)
+        changes = Windows(Ruleset(bases, only)).advance(pa.concat_tables(tables), end)
         return sorted((change.alert for change in changes), key=lambda alert: (alert.first, alert.id))
 
 

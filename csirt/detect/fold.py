@@ -1,4 +1,4 @@
-"""Kernels over hits in order: ordering, sliding windows, runs and what they hold. Arrays in, arrays out."""
+"""Hits in order: sorting them, pairing them, and what runs of them hold. Arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ import pyarrow.compute as pc
 
 from csirt.detect.alerts import Summary
 from csirt.model.batch import Array
-
-# Below this many rows the interpreter is done before numba has loaded.
-COMPILE_FROM = 50_000
 
 
 def ranks(column: Any) -> Array:
@@ -29,15 +26,6 @@ def ordered(hits: pa.Table, key: str) -> tuple[pa.Table, Array, Array, Array]:
     return hits.take(pa.array(order)).combine_chunks(), keys[order], times[order], events[order]
 
 
-def window_starts(groups: Array, times: Array, span: int) -> Array:
-    """Per row (sorted by group, time) the first row of its group within [time - span, time]."""
-    moments, codes = np.unique(times, return_inverse=True)
-    lower = np.searchsorted(moments, times - span)
-    width = len(moments) + 1
-    starts: Array = np.searchsorted(groups * width + codes.reshape(-1), groups * width + lower)
-    return starts
-
-
 def fresh_events(groups: Array, events: Array) -> Array:
     """Rows that begin another event than the row before them (a list field makes several rows of one event)."""
     fresh = np.ones(len(groups), bool)
@@ -45,51 +33,8 @@ def fresh_events(groups: Array, events: Array) -> Array:
     return fresh
 
 
-def event_counts(starts: Array, fresh: Array) -> Array:
-    """How many events the window of each row holds, the row included."""
-    total = np.cumsum(fresh)
-    counts: Array = total - total[starts] + 1
-    return counts
-
-
-def distinct_counts(starts: Array, values: Array) -> Array:
-    """How many distinct values the window of each row holds; `values` are dense codes."""
-    out = np.zeros(len(starts), np.int64)
-    seen = np.zeros(int(values.max(initial=-1)) + 1, np.int64)
-    kernel = _compiled() if len(starts) >= COMPILE_FROM else _distinct
-    kernel(starts.astype(np.int64), values.astype(np.int64), seen, out)
-    return out
-
-
-def _distinct(starts: Array, values: Array, seen: Array, out: Array) -> None:
-    """Two pointers: a row enters on the right, rows before its window leave on the left."""
-    left = 0
-    distinct = 0
-    for row in range(len(starts)):
-        if seen[values[row]] == 0:
-            distinct += 1
-        seen[values[row]] += 1
-        while left < starts[row]:
-            seen[values[left]] -= 1
-            if seen[values[left]] == 0:
-                distinct -= 1
-            left += 1
-        out[row] = distinct
-
-
-_KERNEL: list[Any] = []
-
-
-def _compiled() -> Any:
-    if not _KERNEL:
-        import numba
-
-        _KERNEL.append(numba.njit(cache=True)(_distinct))
-    return _KERNEL[0]
-
-
-def settled(keys: Array, times: Array, other_keys: Array, other_times: Array, span: int) -> Array:
-    """Which (key, time) are followed by an (other key, other time) of the same key in [time, time + span]."""
+def settled(keys: Array, times: Array, other_keys: Array, other_times: Array, due: Array) -> Array:
+    """Which (key, time) are followed by an (other key, other time) of the same key in [time, due]."""
     moments, codes = np.unique(np.concatenate([times, other_times]), return_inverse=True)
     codes = codes.reshape(-1)
     width = len(moments) + 1
@@ -103,7 +48,7 @@ def settled(keys: Array, times: Array, other_keys: Array, other_times: Array, sp
     if not len(packed):
         return inside
     same = packed[place] // width == keys
-    answer: Array = inside & same & (sorted_times[place] <= times + span)
+    answer: Array = inside & same & (sorted_times[place] <= due)
     return answer
 
 
@@ -129,19 +74,28 @@ def summaries(hits: pa.Table, runs: Array, fresh: Array, samples: int) -> list[S
             times[starts].tolist(), times[ends].tolist(), counts.tolist(), last_events, cuts[:-1], cuts[1:], strict=True
         )
     ]
-    numbered = hits.append_column("run", pa.array(runs))
     for column, member, name in (("source", "source_member", "sources"), ("target", "target_member", "targets")):
-        for run, value, owner in _distinct_rows(numbered, ["run", column, member]):
+        for run, value, owner in _distinct_rows(hits, runs, [column, member]):
             if value is not None or owner is not None:
                 getattr(result[run], name).append((value, owner))
     for column, name in (("link", "links"), ("facts", "facts")):
-        for run, value in _distinct_rows(numbered, ["run", column]):
+        for run, value in _distinct_rows(hits, runs, [column]):
             if value is not None:
                 getattr(result[run], name).append(value)
     return result
 
 
-def _distinct_rows(table: pa.Table, columns: list[str]) -> Any:
-    """Distinct combinations in order of first appearance."""
-    found = table.select(columns).group_by(columns, use_threads=False).aggregate([])
-    return zip(*(found.column(name).to_pylist() for name in columns), strict=True)
+def _distinct_rows(table: pa.Table, runs: Array, columns: list[str]) -> Any:
+    """(run, values) of each distinct combination of a run, in order of first appearance."""
+    packed = runs
+    coded: list[Any] = []
+    for name in columns:
+        array = pc.dictionary_encode(table.column(name).combine_chunks(), null_encoding="encode")
+        coded.append(array)
+        packed = packed * (len(array.dictionary) + 1) + np.asarray(array.indices.to_numpy())
+    firsts = np.sort(np.unique(packed, return_index=True)[1])
+    rows = pa.array(firsts)
+    values = [array.indices.take(rows).to_numpy() for array in coded]
+    texts = [array.dictionary.to_pylist() for array in coded]
+    chosen = [[known[code] for code in codes.tolist()] for known, codes in zip(texts, values, strict=True)]
+    return zip(runs[firsts].tolist(), *chosen, strict=True)

@@ -91,6 +91,7 @@ class _Loader:
         self._correlations: list[tuple[Document, correlations.Draft]] = []
         self._filters: list[SigmaFilter] = []
         self._skipped: set[str] = set()
+        self._resolved: list[correlations.Draft] = []
 
     def folder(self, folder: Path) -> None:
         if not folder.exists():
@@ -196,24 +197,47 @@ class _Loader:
             rule = self._compile(document, parsed, meta)
             if rule is not None:
                 rules[rule.id] = rule
-        names = {rule.meta.name: rule.id for rule in rules.values() if rule.meta.name} | {key: key for key in rules}
-        later = {draft.meta.id for _, draft in self._correlations} | {
-            draft.meta.name for _, draft in self._correlations if draft.meta.name
+        self._resolve(rules)
+        quiet = {
+            rule
+            for draft, found in zip(self._resolved, result.correlations, strict=True)
+            if not draft.generate
+            for rule in found.rules
         }
-        quiet: set[str] = set()
-        for document, draft in self._correlations:
-            problems: list[Problem] = []
-            found = correlations.resolve(document, draft, rules, names, later, self._skipped, problems)
-            if problems:
-                self._problem(*problems)
-            if found is None:
-                result.documents.pop(draft.meta.id, None)
-                continue
-            result.correlations.append(found)
-            if not draft.generate:
-                quiet.update(found.rules)
+        result.correlations = [replace(item, alerts=item.id not in quiet) for item in result.correlations]
         result.rules = [replace(rule, alerts=rule.id not in quiet) for rule in rules.values()]
         return result
+
+    def _resolve(self, rules: dict[str, Rule]) -> None:
+        """The correlations whose rules are there, those they are built on before them."""
+        known: dict[str, Rule | Correlation] = {rule.meta.name: rule for rule in rules.values() if rule.meta.name}
+        known |= rules
+        waiting = self._correlations
+        for _ in range(correlations.MAX_DEPTH):
+            named = {name for _, draft in waiting for name in (draft.meta.id, draft.meta.name) if name}
+            ready = [item for item in waiting if not named.intersection(item[1].rules)]
+            waiting = [item for item in waiting if named.intersection(item[1].rules)]
+            for document, draft in ready:
+                self._resolve_one(document, draft, known)
+        for document, draft in waiting:
+            advice = f"a correlation is built on others, at most {correlations.MAX_DEPTH} deep"
+            message = "is built on itself, by way of others or directly"
+            self._problem(document.problem(("correlation", "rules"), message, advice, "correlation"))
+            self._result.documents.pop(draft.meta.id, None)
+
+    def _resolve_one(self, document: Document, draft: correlations.Draft, known: dict[str, Rule | Correlation]) -> None:
+        problems: list[Problem] = []
+        found = correlations.resolve(document, draft, known, self._skipped, problems)
+        if problems:
+            self._problem(*problems)
+        if found is None:
+            self._result.documents.pop(draft.meta.id, None)
+            return
+        known[found.id] = found
+        if found.meta.name:
+            known.setdefault(found.meta.name, found)
+        self._resolved.append(draft)
+        self._result.correlations.append(found)
 
     def _compile(self, document: Document, parsed: SigmaRule, meta: Meta) -> Rule | None:
         try:

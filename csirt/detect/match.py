@@ -12,10 +12,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csirt.detect.condense import condensed
 from csirt.detect.engine import Frame, Program
 from csirt.detect.frame import BatchFrame
 from csirt.detect.load import Ruleset
 from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Meta, Rule, stream
+from csirt.detect.values import number_of
 from csirt.model.batch import Array, Batch
 from csirt.model.hits import HITS, none
 
@@ -34,13 +36,16 @@ _HOST_ACTOR, _HOST_TARGET = ("host", "source.ip"), ("host", "destination.ip")
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A consumer of a rule's matches. `group`: (name in the group, field). `value`: fields whose joint text is counted
-    or paired; rows without one are not hits. `facts`: fields shown to people."""
+    or paired, or, where `numeric`, whose number is added up; rows without one are not hits. `facts`: fields shown to
+    people. `baseline`: whose buckets the rows are condensed to."""
 
     name: str
     rule: str
     group: tuple[tuple[str, str], ...]
     value: tuple[str, ...]
     facts: tuple[str, ...]
+    numeric: bool = False
+    baseline: Correlation | None = None
 
 
 def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> list[Stream]:
@@ -61,7 +66,11 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
             names = custom.group_by if custom.group_by is not None else plain
             group = tuple((name, name) for name in names)
         shown = custom.facts if custom.facts is not None else facts
-        result.append(Stream(stream(item.id, rule.id), rule.id, group, value, shown))
+        result.append(
+            Stream(
+                stream(item.id, rule.id), rule.id, group, value, shown, item.numeric, item if item.baseline else None
+            )
+        )
     return result
 
 
@@ -160,9 +169,16 @@ def hits(
             "group": made[consumer.group],
             "facts": made[tuple((name, name) for name in consumer.facts)],
             "value": pa.nulls(count, pa.string()),
+            "number": pa.nulls(count, pa.float64()),
+            "count": pa.nulls(count, pa.int64()),
+            "total": pa.nulls(count, pa.float64()),
         }
         table = pa.table([columns[name] for name in HITS.names], schema=HITS)
-        tables.append(_with_value(table, texts, consumer.value) if consumer.value else table)
+        if consumer.value:
+            table = _with_value(table, texts, consumer.value)
+        if consumer.numeric:
+            table = _with_number(table)
+        tables.append(condensed(table, consumer.baseline) if consumer.baseline is not None else table)
     return pa.concat_tables(tables)
 
 
@@ -253,6 +269,17 @@ def _with_value(table: pa.Table, texts: _Texts, fields: tuple[str, ...]) -> pa.T
         rows = zip(*(parts[name] for name in fields), strict=True)
         value = pa.array([None if None in row else orjson.dumps(row).decode() for row in rows], pa.string())
     return table.set_column(place, "value", value).filter(pc.is_valid(value))
+
+
+def _with_number(table: pa.Table) -> pa.Table:
+    """The table with its values as numbers; rows whose value is none left out."""
+    values = pc.dictionary_encode(table.column("value").combine_chunks())
+    known = [number_of(text) for text in values.dictionary.to_pylist()]
+    numbers = pa.array(known, pa.float64()).take(values.indices)
+    nothing = pa.nulls(table.num_rows, pa.string())
+    for name, column in (("value", nothing), ("number", numbers)):
+        table = table.set_column(HITS.names.index(name), name, column)
+    return table.filter(pc.is_valid(numbers))
 
 
 def by_rule(table: pa.Table) -> dict[str, int]:

@@ -82,13 +82,48 @@ class Rule:
         return self.meta.id
 
 
+# A boolean condition over rules: the index of one, or an operator (and, or, not) with what it combines.
+Expression = int | tuple[str, tuple[Any, ...]]
+# The types whose field is a number.
+NUMERIC = ("value_sum", "value_avg", "value_percentile", "value_median")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How far from its history a value may be: a quantile of it, or the median and so many times the median absolute
+    deviation; multiplied by `times`."""
+
+    quantile: float = 0.0
+    deviations: float | None = None
+    times: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a `baseline` measures (count, sum, distinct, ratio) and compares with: see docs/rule-authors.md. `history`
+    and `keep` in microseconds; `new`: the group-by name whose history decides whether a group is new."""
+
+    measure: str
+    season: str
+    timezone: str
+    history: int
+    keep: int
+    above: Limit | None = None
+    below: Limit | None = None
+    at_least: float = 0.0
+    expected: float = 0.0
+    new: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """A Sigma correlation, or our `absence`.
+    """A Sigma correlation, or one of our own types.
 
-    `rules`: ids of the base rules; for `absence` what must be followed and what must follow it. `group_by`: names, each
-    a field or an alias; `aliases`: name -> rule id -> field. `timespan` in microseconds. `bounds`: (operator, number)
-    pairs that must all hold. `value_fields`: what value_count counts, jointly.
+    `rules`: ids of the rules and correlations it is built on; for `absence` what must be followed and what must follow
+    it. `group_by`: names, each a field or an alias; `aliases`: name -> rule id -> field. `timespan` in microseconds.
+    `bounds`: (operator, number) pairs that must all hold; `expression`: or this, over `rules`. `value_fields`: what is
+    counted, jointly, or the number that is added up or ranked. `share`: which quantile. `at_least`: how much a ratio
+    needs before it is one. `alerts`: whether its alerts are shown, or only the input of others.
     """
 
     meta: Meta
@@ -100,11 +135,21 @@ class Correlation:
     value_fields: tuple[str, ...] = ()
     aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     dataset: str = ""
+    expression: Expression | None = None
+    share: float = 0.5
+    at_least: float = 0.0
+    alerts: bool = True
+    baseline: History | None = None
 
     @property
     def id(self) -> str:
         """The correlation's id."""
         return self.meta.id
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its field is a number."""
+        return self.type in NUMERIC or (self.baseline is not None and self.baseline.measure == "sum")
 
     def fields(self, rule: str) -> tuple[tuple[str, str], ...]:
         """(name in the group, field of that rule's events) for each group-by name."""

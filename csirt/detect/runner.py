@@ -138,10 +138,10 @@ class _Runner:
         lines: list[tuple[int, str, dict[str, Any]]] = []
         for change in windows.advance(pa.concat_tables(self._hits), self._end or 0):
             alert = change.alert
-            events = sorted(int(event, 16) for event in alert.events)
+            events = sorted({int(event, 16) for event in alert.events})
             window = {"start": iso(alert.first), "end": iso(alert.last)}
             line = {"rule": _rule(meta[alert.rule_id]), "events": events, "group": alert.group, "window": window}
-            lines.append((events[0], alert.rule_id, line))
+            lines.append((events[0] if events else self._rows, alert.rule_id, line))  # silence has no event
             self._result.counts[alert.rule_id] += 1
         return [line for _, _, line in sorted(lines, key=lambda item: (item[0], item[1], item[2]["window"]["start"]))]
 

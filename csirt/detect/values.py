@@ -36,6 +36,15 @@ def parse_number(text: str) -> Number | None:
     return int(text) if _WHOLE.fullmatch(text) else float(text)
 
 
+def number_of(text: str) -> float | None:
+    """The number a text writes as a float, or None for what is no number or too great for one."""
+    number = parse_number(text)
+    try:
+        return None if number is None else float(number)
+    except OverflowError:
+        return None
+
+
 def wanted_number(atom: Atom) -> tuple[str, Number] | None:
     """(operator, number) that an atom asks of a numeric column, or None when it asks for text.
 

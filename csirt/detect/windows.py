@@ -3,11 +3,12 @@
 Semantics, all in (time, event id) order per group:
 - A rule alone: its first hit opens an alert; every hit within the rule's `timespan` of the alert's last hit extends
   it; the first one after a longer pause opens the next alert.
-- `event_count`, `value_count`: after each event the window [time - timespan, time] is counted. Where the condition
-  holds it *fires*. Fires that follow each other within the timespan are one alert; it holds every event from the
-  first fire's window to the last fire. The condition is looked at when an event comes: `lt` sees no empty window.
+- A correlation looks at the window [time - timespan, time] when an event comes. Where its condition holds it *fires*.
+  Fires that follow each other within the timespan are one alert; it holds every event from the first fire's window to
+  the last fire. `lt` sees no empty window. `temporal_ordered` looks once per moment: its events are in any order.
 - `absence`: an event of the first rule without one of the second rule, same key, in [time, time + timespan] is overdue
   at time + timespan. Overdue events of a group within the rule's own `timespan` of each other are one alert.
+- A correlation of correlations: each alert of theirs is one event, the event that opened it, at the time it opened.
 """
 
 from __future__ import annotations
@@ -20,53 +21,57 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect import fold
+from csirt.detect import baseline, chain, fold, legacy
 from csirt.detect.alerts import Growing, Summary
+from csirt.detect.baseline import Baseline
+from csirt.detect.counting import Counting, Fires
 from csirt.detect.load import Ruleset
+from csirt.detect.opened import Opened
+from csirt.detect.overdue import Overdue
+from csirt.detect.payload import decode, encode
 from csirt.detect.rule import Correlation, Meta, stream
 from csirt.errors import CsirtError
 from csirt.model.batch import Array
-from csirt.model.hits import HITS, AlertChange, none
+from csirt.model.hits import AlertChange, none
 from csirt.model.records import SAMPLE_EVENTS
 
-VERSION = 2
+VERSION = 3
+KEY = "windows"  # the header of the state, and what the keys of its pieces begin with
 MAX_GROUPS = 100_000
 MAX_HELD = 2_000_000
-MAX_CHUNKS = 64  # pieces a table of held hits may lie in
-
-_OPERATORS: dict[str, Callable[[Array, float], Array]] = {
-    "lt": np.less,
-    "lte": np.less_equal,
-    "gt": np.greater,
-    "gte": np.greater_equal,
-    "eq": np.equal,
-    "neq": np.not_equal,
-}
 
 
 class Windows:
-    """The open alerts and the hits that windows still need. `samples`: event ids an alert keeps. `dropped` counts what
-    the bounds cost: `groups` and `hits` that left too early, `late` hits that came after their time was closed (they
-    count where they still can)."""
+    """The open alerts and the hits that windows still need. `read`: gives the committed state by key. `samples`: event
+    ids an alert keeps. `dropped` counts what the bounds cost: `groups` and `hits` that left too early, `late` hits that
+    came after their time was closed (they count where they still can), `gone` hits of rules that are no more,
+    `closed` hits whose bucket of a baseline had been closed."""
 
     def __init__(
         self,
         ruleset: Ruleset,
-        state: bytes | None = None,
+        read: Callable[[str], bytes | None] | None = None,
         *,
         samples: int = SAMPLE_EVENTS,
         max_groups: int = MAX_GROUPS,
         max_held: int = MAX_HELD,
     ) -> None:
         self._rules = {rule.id: rule for rule in ruleset.rules}
-        self._correlations = {item.id: item for item in ruleset.correlations}
+        self._correlations = {item.id: item for item in chain.in_order(ruleset.correlations)}
+        self._outer = chain.consumers(self._correlations)
         self._samples, self._max_groups, self._max_held = samples, max_groups, max_held
-        self._open: dict[tuple[str, str], Growing] = {}
-        self._held: dict[str, pa.Table] = {}
+        self._open = Opened(max_groups)
+        self._counting: dict[str, Counting] = {}
+        self._overdue: dict[str, Overdue] = {}
+        self._baselines: dict[str, Baseline] = {}
+        self._written: set[str] = set()
+        self._unwritten: dict[str, bytes] = {}
         self._until: int | None = None
-        self.dropped: dict[str, int] = {"groups": 0, "hits": 0, "late": 0, "gone": 0}
-        if state is not None:
-            self._restore(state)
+        self._chained: dict[str, list[pa.Table]] = {}
+        self._changes: dict[str, AlertChange] = {}
+        self.dropped: dict[str, int] = {"groups": 0, "hits": 0, "late": 0, "gone": 0, "closed": 0}
+        if read is not None:
+            self._restore(read)
 
     def advance(self, hits: pa.Table, until: int) -> list[AlertChange]:
         """Fold in the hits, all at or before `until`, which is then closed; the alerts that opened or were extended,
@@ -76,55 +81,75 @@ class Windows:
         if self._until is not None and hits.num_rows:
             late = pc.less_equal(hits.column("time"), self._until)
             self.dropped["late"] += int(pc.sum(late).as_py() or 0)
-        changes: dict[str, AlertChange] = {}
+        self._changes, self._chained = {}, {}
         by_stream = _split(hits)
         for name in sorted(by_stream):
             rule = self._rules.get(name)
             if rule is not None:
-                self._chain(rule.meta, rule.meta.custom.timespan, by_stream.pop(name), 0, changes)
+                self._pauses(rule.meta, rule.meta.custom.timespan, by_stream.pop(name), _at_once)
         for item in self._correlations.values():
-            inputs = [by_stream.pop(stream(item.id, rule), none()) for rule in item.rules]
+            inputs = [
+                pa.concat_tables([by_stream.pop(name, none()), *self._chained.pop(name, [])])
+                for name in (stream(item.id, rule) for rule in item.rules)
+            ]
             if item.type == "absence":
-                self._absence(item, inputs, until, changes)
-            else:
-                self._count(item, pa.concat_tables(inputs), until, changes)
+                self._absence(item, inputs, until)
+            elif item.type == "baseline":
+                self._judge(item, inputs, until)
+            elif any(part.num_rows for part in inputs):
+                self._count(item, inputs)
         self.dropped["gone"] += sum(table.num_rows for table in by_stream.values())
         self._until = until if self._until is None else max(until, self._until)
         self._close(self._until)
-        return sorted(changes.values(), key=lambda change: (change.at, change.alert.id))
+        return sorted(self._changes.values(), key=lambda change: (change.at, change.alert.id))
 
     def next_time(self) -> int | None:
-        """The earliest time at which an advance without new hits would find something (an overdue event), or None."""
-        waiting = [
-            pc.min(table.column("time")).as_py() + self._correlations[name].timespan
-            for name, table in self._held.items()
-            if self._correlations[name].type == "absence" and table.num_rows
-        ]
-        return min(waiting, default=None)
+        """The earliest time at which an advance without new hits would find something (an overdue event, the end of a
+        bucket), or None."""
+        times = [item.next_time() for item in self._overdue.values()]
+        times += [item.next_time() for item in self._baselines.values()]
+        return min((time for time in times if time is not None), default=None)
+
+    def _close(self, until: int) -> None:
+        self._open.close(until)
+        self.dropped["groups"] += self._open.dropped
+        self._open.dropped = 0
+        for name, counting in list(self._counting.items()):
+            if counting.expire(until):
+                del self._counting[name]
 
     # -- a rule alone, and what is overdue ------------------------------------------------------------------------
 
-    def _chain(self, meta: Meta, span: int, hits: pa.Table, delay: int, changes: dict[str, AlertChange]) -> None:
-        """Hits to alerts by pauses longer than `span`; `at` is `delay` after the hit."""
+    def _pauses(self, meta: Meta, span: int, hits: pa.Table, due: Callable[[Array], Array]) -> None:
+        """Hits to alerts by pauses longer than `span`; a hit of some time is known when it is `due`."""
         if not hits.num_rows:
             return
         table, groups, times, events = fold.ordered(hits, "group")
+        known = due(times)
         breaks = np.ones(len(groups), bool)
         breaks[1:] = (groups[1:] != groups[:-1]) | (np.diff(times) > span)
         runs = np.cumsum(breaks) - 1
-        fresh = fold.fresh_events(runs, events)
-        names = table.column("group").take(pa.array(np.flatnonzero(breaks))).to_pylist()
-        for name, part in zip(names, fold.summaries(table, runs, fresh, self._samples), strict=True):
+        firsts = np.flatnonzero(breaks)
+        lasts = np.append(firsts[1:], len(runs)) - 1
+        names = table.column("group").take(pa.array(firsts)).to_pylist()
+        parts = fold.summaries(table, runs, fold.fresh_events(runs, events), self._samples)
+        reach = due(times[lasts] + span)
+        opened: list[int] = []
+        for index, (name, part) in enumerate(zip(names, parts, strict=True)):
             growing = self._open.get((meta.id, name))
-            opened = growing is None or part.first - growing.last > span
-            grown = self._grow(meta, name, part, growing if not opened else None)
-            _change(changes, grown, meta, opened, (part.first if opened else part.last) + delay)
+            is_new = growing is None or part.first - growing.last > span
+            grown = self._grow(meta, name, part, growing if not is_new else None, int(reach[index]))
+            if is_new:
+                opened.append(int(firsts[index]))
+            self._change(grown, meta, is_new, int(known[firsts[index] if is_new else lasts[index]]))
+        if meta.id in self._outer and opened:
+            self._announce(meta.id, table.take(pa.array(opened)), known[opened])
 
-    def _grow(self, meta: Meta, group: str, part: Summary, growing: Growing | None) -> Growing:
+    def _grow(self, meta: Meta, group: str, part: Summary, growing: Growing | None, reach: int) -> Growing:
         if growing is None:
             growing = Growing(meta.id, group, self._dataset(meta.id))
-            self._open[meta.id, group] = growing
         growing.add(part, self._samples)
+        self._open.put(growing, max(reach, growing.last))
         return growing
 
     def _dataset(self, rule_id: str) -> str:
@@ -132,193 +157,201 @@ class Windows:
             return self._correlations[rule_id].dataset
         return min(self._rules[rule_id].datasets, default="")
 
-    # -- event_count, value_count ---------------------------------------------------------------------------------
+    def _change(self, growing: Growing, meta: Meta, opened: bool, at: int) -> None:
+        item = self._correlations.get(meta.id)
+        if item is None or item.alerts:
+            self._changes[growing.id] = AlertChange(at, opened, growing.alert(meta))
 
-    def _count(self, item: Correlation, new: pa.Table, until: int, changes: dict[str, AlertChange]) -> None:
-        held = self._held.get(item.id, none())
-        self._hold(item, pa.concat_tables([held, new]), until)
-        if not new.num_rows:
-            return
-        # Groups without a new hit have nothing to say; their hits only grow older.
-        touched = pc.is_in(held.column("group"), value_set=new.column("group").unique())
-        if self._until is not None:
-            touched = pc.and_(touched, pc.greater(held.column("time"), self._until - item.timespan))
-        both = pa.concat_tables([held.filter(touched), new])
-        is_new = pa.array(np.arange(both.num_rows) >= both.num_rows - new.num_rows)
-        table, groups, times, events = fold.ordered(both.append_column("new", is_new), "group")
-        fresh = fold.fresh_events(groups, events)
-        starts = fold.window_starts(groups, times, item.timespan)
-        if item.type == "event_count":
-            numbers = fold.event_counts(starts, fresh)
-        else:
-            numbers = fold.distinct_counts(starts, fold.ranks(table.column("value")))
-        fires = np.asarray(table.column("new").to_numpy()) & np.append(fresh[1:], True)
-        for operator, bound in item.bounds:
-            fires &= _OPERATORS[operator](numbers, bound)
-        self._fire(item, table.drop_columns(["new"]), groups, times, starts, fresh, np.flatnonzero(fires), changes)
+    def _announce(self, rule_id: str, rows: pa.Table, at: Array) -> None:
+        """Alerts of a correlation as events of those built on it."""
+        for outer in self._outer[rule_id]:
+            made = chain.hits(outer, rule_id, rows, at)
+            self._chained.setdefault(stream(outer.id, rule_id), []).append(made)
 
-    def _fire(
-        self,
-        item: Correlation,
-        table: pa.Table,
-        groups: Array,
-        times: Array,
-        starts: Array,
-        fresh: Array,
-        fires: Array,
-        changes: dict[str, AlertChange],
-    ) -> None:
+    # -- counting in windows --------------------------------------------------------------------------------------
+
+    def _count(self, item: Correlation, inputs: list[pa.Table]) -> None:
+        counting = self._counting.get(item.id)
+        if counting is None:
+            counting = Counting(item, self._correlations, max_groups=self._max_groups, max_rows=self._max_held)
+            self._counting[item.id] = counting
+        fires = counting.advance(inputs, self._until)
+        for reason, number in counting.dropped.items():
+            self.dropped[reason] += number
+        if fires is not None:
+            self._fire(item, counting, fires)
+
+    def _fire(self, item: Correlation, counting: Counting, fires: Fires) -> None:
         """Fires to alerts: those within the timespan of the fire before them extend its alert."""
-        if not len(fires):
-            return
-        breaks = np.ones(len(fires), bool)
-        breaks[1:] = (groups[fires[1:]] != groups[fires[:-1]]) | (np.diff(times[fires]) > item.timespan)
-        firsts = fires[breaks]
-        lasts = fires[np.append(np.flatnonzero(breaks)[1:], len(fires)) - 1]
-        names = table.column("group").take(pa.array(firsts)).to_pylist()
-        begins = starts[firsts]
         previous: list[Growing | None] = []
-        for index, (name, row) in enumerate(zip(names, firsts.tolist(), strict=True)):
+        for index, name in enumerate(fires.names):
             growing = self._open.get((item.id, name))
-            if index and names[index - 1] == name:
+            if index and fires.names[index - 1] == name:
                 growing = None  # a second alert of the group in this step
-            if growing is not None and times[row] - growing.fired > item.timespan:
+            if growing is not None and fires.first_times[index] - growing.fired > item.timespan:
                 growing = None
             if growing is not None:
-                begins[index] = _after(table, times, int(begins[index]), int(lasts[index]), growing)
+                fires.begins[index] = counting.after(fires, index, growing)
             previous.append(growing)
-        lengths = lasts - begins + 1
-        runs = np.repeat(np.arange(len(lengths)), lengths)
-        rows = np.arange(len(runs)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(begins, lengths)
-        first_of_run = np.diff(runs, prepend=-1) > 0
-        parts = fold.summaries(table.take(pa.array(rows)), runs, fresh[rows] | first_of_run, self._samples)
-        for index, part in enumerate(parts):
-            opened = previous[index] is None
-            grown = self._grow(item.meta, names[index], part, previous[index])
-            grown.fired = max(grown.fired, int(times[lasts[index]]))
-            _change(changes, grown, item.meta, opened, int(times[firsts[index] if opened else lasts[index]]))
-
-    def _hold(self, item: Correlation, table: pa.Table, until: int) -> None:
-        """Keep the hits a later window can still reach, within bounds. Others leave when they are many: copying what
-        stays for every step would cost more than all the rest."""
-        open_ = pc.greater(table.column("time"), until - item.timespan)
-        reached = int(pc.sum(open_).as_py() or 0)
-        kept = table
-        if (
-            reached * 2 < table.num_rows
-            or table.num_rows > self._max_held
-            or len(kept.column("time").chunks) > MAX_CHUNKS
-        ):
-            kept = table.filter(open_).combine_chunks()
-        if kept.num_rows > self._max_held:
-            newest = np.sort(np.argsort(np.asarray(kept.column("time").to_numpy()), kind="stable")[-self._max_held :])
-            self.dropped["hits"] += kept.num_rows - self._max_held
-            kept = kept.take(pa.array(newest))
-        if kept.num_rows > self._max_groups and pc.count_distinct(kept.column("group")).as_py() > self._max_groups:
-            kept = kept.filter(pc.greater(kept.column("time"), until - item.timespan)).combine_chunks()
-            codes, times = fold.ranks(kept.column("group")), np.asarray(kept.column("time").to_numpy())
-            count = int(codes.max()) + 1
-            if count > self._max_groups:
-                latest = np.full(count, np.iinfo(np.int64).min)
-                np.maximum.at(latest, codes, times)
-                stale = np.argsort(latest, kind="stable")[: count - self._max_groups]
-                self.dropped["groups"] += len(stale)
-                kept = kept.filter(pa.array(~np.isin(codes, stale)))
-        if reached:
-            self._held[item.id] = kept
-        else:
-            self._held.pop(item.id, None)
-
-    def _reached(self, name: str) -> pa.Table:
-        """The held hits of a correlation that a later window can still reach."""
-        table, item = self._held[name], self._correlations[name]
-        if item.type == "absence" or self._until is None:
-            return table
-        return table.filter(pc.greater(table.column("time"), self._until - item.timespan))
+        parts = counting.summaries(fires, self._samples)
+        for index, (name, part) in enumerate(zip(fires.names, parts, strict=True)):
+            before = previous[index]
+            fired = max(int(fires.last_times[index]), before.fired if before is not None else 0)
+            grown = self._grow(item.meta, name, part, before, fired + item.timespan)
+            grown.fired = fired
+            at = (fires.first_times if before is None else fires.last_times)[index]
+            self._change(grown, item.meta, before is None, int(at))
+        if item.id in self._outer:
+            opened_at = np.array([index for index, growing in enumerate(previous) if growing is None], np.int64)
+            if len(opened_at):
+                self._announce(item.id, counting.rows(fires.firsts[opened_at]), fires.first_times[opened_at])
 
     # -- absence --------------------------------------------------------------------------------------------------
 
-    def _absence(self, item: Correlation, inputs: list[pa.Table], until: int, changes: dict[str, AlertChange]) -> None:
-        first, second = inputs
-        waiting = pa.concat_tables([self._held.pop(item.id, none()), first])
-        if not waiting.num_rows:
-            return
-        times = np.asarray(waiting.column("time").to_numpy())
-        if second.num_rows:
-            keys = fold.ranks(pa.concat_arrays([*waiting.column("value").chunks, *second.column("value").chunks]))
-            other = np.asarray(second.column("time").to_numpy())
-            done = fold.settled(keys[: len(times)], times, keys[len(times) :], other, item.timespan)
-            waiting, times = waiting.filter(pa.array(~done)), times[~done]
-        overdue = pa.array(times + item.timespan <= until)
-        self._chain(item.meta, item.meta.custom.timespan, waiting.filter(overdue), item.timespan, changes)
-        rest = waiting.filter(pc.invert(overdue))
-        if rest.num_rows > self._max_held:
-            self.dropped["hits"] += rest.num_rows - self._max_held
-            rest = rest.slice(rest.num_rows - self._max_held)
-        if rest.num_rows:
-            self._held[item.id] = rest.combine_chunks()
+    def _absence(self, item: Correlation, inputs: list[pa.Table], until: int) -> None:
+        state = self._overdue.get(item.id)
+        if state is None:
+            if not inputs[0].num_rows:
+                return
+            state = self._overdue[item.id] = Overdue(item, self._max_held)
+        late = state.advance(inputs[0], inputs[1], until)
+        self.dropped["hits"] += state.dropped
+        state.dropped = 0
+        if not state.waiting.num_rows:
+            del self._overdue[item.id]
+        self._pauses(item.meta, item.meta.custom.timespan, late, state.due)
+
+    # -- baseline -------------------------------------------------------------------------------------------------
+
+    def _judge(self, item: Correlation, inputs: list[pa.Table], until: int) -> None:
+        """Count the hits, and judge the buckets that have ended: those of a group that follow each other within the
+        rule's own timespan are one alert."""
+        state = self._baselines.get(item.id)
+        if state is None:
+            if not any(part.num_rows for part in inputs):
+                return
+            state = self._baselines[item.id] = Baseline(item, self._max_groups)
+        self.dropped["closed"] += state.add(inputs)
+        span = item.meta.custom.timespan
+        for judged in state.close(until):
+            part = baseline.summary(judged)
+            growing = self._open.get((item.id, judged.group))
+            opened = growing is None or part.first - growing.last > span
+            # The next bucket is judged at its end, at most an hour longer than this one.
+            reach = part.last + span + 2 * (judged.end - judged.start)
+            grown = self._grow(item.meta, judged.group, part, None if opened else growing, reach)
+            self._change(grown, item.meta, opened, judged.end)
+            if opened and item.id in self._outer and judged.row is not None:
+                self._announce(item.id, judged.row, np.array([judged.end]))
+        self.dropped["groups"] += state.dropped
+        state.dropped = 0
+        if state.next is None:
+            del self._baselines[item.id]
+
+    def learning(self) -> dict[str, int]:
+        """Baselines that know some groups too short a time to judge them, and how many."""
+        found = {name: state.learning() for name, state in sorted(self._baselines.items())}
+        return {name: number for name, number in found.items() if number}
 
     # -- state ----------------------------------------------------------------------------------------------------
 
-    def _close(self, until: int) -> None:
-        """Forget alerts that nothing after `until` can extend, and the stalest above the bound."""
-        for key, growing in list(self._open.items()):
-            item = self._correlations.get(key[0])
-            if item is None:
-                reach = growing.last + self._rules[key[0]].meta.custom.timespan
-            elif item.type == "absence":
-                reach = growing.last + item.timespan + item.meta.custom.timespan
-            else:
-                reach = growing.fired + item.timespan
-            if reach <= until:
-                del self._open[key]
-        if len(self._open) > self._max_groups:
-            stale = sorted(self._open, key=lambda key: (self._open[key].last, key))
-            for key in stale[: len(self._open) - self._max_groups]:
-                del self._open[key]
-                self.dropped["groups"] += 1
-
-    def state(self) -> bytes:
-        """Everything a restart needs; the same steps always give the same bytes."""
-        held = {name: self._reached(name) for name in sorted(self._held)}
+    def states(self) -> dict[str, bytes | None]:
+        """What a restart needs, by key, as far as it changed since this was asked last; None for what is gone."""
+        result: dict[str, bytes | None] = dict(self._unwritten)
+        self._unwritten = {}
+        for number, data in self._open.changes().items():
+            result[f"{KEY}:open:{number}"] = data
+        now: dict[str, bytes | None] = {}
+        for name, counting in self._counting.items():
+            for number, data in counting.held.payload.changes().items():
+                result[f"{KEY}:held:{name}:{number}"] = data
+            now |= {f"{KEY}:held:{name}:{number}": None for number, *_ in counting.held.payload.listed()}
+        for name, state in self._overdue.items():
+            result[f"{KEY}:overdue:{name}"] = encode(state.waiting)
+            now[f"{KEY}:overdue:{name}"] = None
+        for name, learned in self._baselines.items():
+            result |= {f"{KEY}:baseline:{name}:{part}": data for part, data in learned.changes().items()}
+            now |= dict.fromkeys(f"{KEY}:baseline:{name}:{part}" for part in ("", *learned.written))
+        result |= dict.fromkeys(sorted(self._written - now.keys()))
+        self._written = set(now)
         header = {
             "version": VERSION,
             # Without anything open, when the last step was says nothing: an idle daemon's state does not change.
-            "until": self._until if self._open or self._held else None,
+            "until": self._until if len(self._open) or self._counting or self._overdue or self._baselines else None,
             "dropped": dict(sorted(self.dropped.items())),
-            "open": [self._open[key].as_dict() for key in sorted(self._open)],
-            "held": [[name, table.num_rows] for name, table in held.items()],
+            "open": self._open.listed(),
+            "held": {name: item.held.payload.listed() for name, item in sorted(self._counting.items())},
+            "overdue": sorted(self._overdue),
+            "baseline": sorted(self._baselines),
         }
-        head = orjson.dumps(header)  # keys as they are: an alert's entities are in order of appearance
-        sink = pa.BufferOutputStream()
-        # Hits of some minutes, written at every step: mostly repeated text, so a tenth of it is left.
-        with pa.ipc.new_stream(sink, HITS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-            if held:
-                writer.write_table(pa.concat_tables(list(held.values())).combine_chunks())
-        return len(head).to_bytes(8, "big") + head + bytes(sink.getvalue())
+        result[KEY] = orjson.dumps(header)
+        return result
 
-    def _restore(self, state: bytes) -> None:
+    def _restore(self, read: Callable[[str], bytes | None]) -> None:
+        raw = read(KEY)
+        if raw is None:
+            return
         try:
-            size = int.from_bytes(state[:8], "big")
-            header: dict[str, Any] = orjson.loads(state[8 : 8 + size])
-            table = pa.ipc.open_stream(state[8 + size :]).read_all()
-        except (orjson.JSONDecodeError, pa.ArrowException, OSError) as error:
+            if not raw.startswith(b"{"):
+                old = legacy.convert(raw, self._rules, self._correlations)
+                raw = old.pop("")
+                self._unwritten = {f"{KEY}:{name}": data for name, data in old.items()}
+                read = self._unwritten.get
+            header: dict[str, Any] = orjson.loads(raw)
+            if header["version"] != VERSION:
+                message = f"the state of the windows is of version {header['version']}, this program's is {VERSION}"
+                raise CsirtError(message)
+            self._read(header, lambda key: _needed(key, read(key)))
+        except (orjson.JSONDecodeError, pa.ArrowException, OSError, KeyError, TypeError) as error:
             raise CsirtError(f"the state of the windows cannot be read ({error}); restore the store") from error
-        if header["version"] != VERSION:
-            raise CsirtError(f"the state of the windows is of version {header['version']}, this program's is {VERSION}")
+
+    def _read(self, header: dict[str, Any], read: Callable[[str], bytes]) -> None:
         self._until = header["until"]
         self.dropped.update(header["dropped"])
-        for raw in header["open"]:
-            growing = Growing.from_dict(raw)
-            if growing.rule in self._rules or growing.rule in self._correlations:
-                self._open[growing.rule, growing.group] = growing
-        start = 0
-        for name, rows in header["held"]:
-            if name in self._correlations:
-                self._held[name] = table.slice(start, rows)
-            else:
-                self.dropped["gone"] += rows
-            start += rows
+        for number in header["open"]:
+            known = self._rules.keys() | self._correlations.keys()
+            self._open.restore(number, read(f"{KEY}:open:{number}"), known.__contains__)
+        for name, pieces in header["held"].items():
+            keys = [f"{KEY}:held:{name}:{number}" for number, *_ in pieces]
+            self._written.update(keys)
+            item = self._correlations.get(name)
+            if item is None or item.type == "absence":
+                self.dropped["gone"] += sum(decode(read(key)).num_rows for key in keys)
+                continue
+            counting = Counting(item, self._correlations, max_groups=self._max_groups, max_rows=self._max_held)
+            for key, (number, base, level) in zip(keys, pieces, strict=True):
+                counting.held.payload.restore(number, base, level, read(key))
+            counting.restored(self._until)
+            self._counting[name] = counting
+        if self._until is not None:
+            self._open.close(self._until)
+        for name in header["overdue"]:
+            key = f"{KEY}:overdue:{name}"
+            self._written.add(key)
+            waiting = decode(read(key))
+            item = self._correlations.get(name)
+            if item is None or item.type != "absence":
+                self.dropped["gone"] += waiting.num_rows
+                continue
+            self._overdue[name] = Overdue(item, self._max_held)
+            self._overdue[name].waiting = waiting
+        for name in header.get("baseline", []):
+            item = self._correlations.get(name)
+            self._written.add(f"{KEY}:baseline:{name}:")
+            if item is not None and item.baseline is not None:
+                self._baselines[name] = Baseline(item, self._max_groups)
+                self._baselines[name].restore(lambda part, name=name: read(f"{KEY}:baseline:{name}:{part}"))  # type: ignore[misc]
+                self._written |= {f"{KEY}:baseline:{name}:{part}" for part in self._baselines[name].written}
+
+
+def _at_once(times: Array) -> Array:
+    return times
+
+
+def _needed(key: str, data: bytes | None) -> bytes:
+    if data is None:
+        raise CsirtError(f"the state of the windows lacks {key}; restore the store")
+    return data
 
 
 def _split(hits: pa.Table) -> dict[str, pa.Table]:
@@ -328,24 +361,14 @@ def _split(hits: pa.Table) -> dict[str, pa.Table]:
     encoded = hits.column("stream").combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
+    table = hits.combine_chunks()
+    if len(encoded.dictionary) == 1:
+        return {encoded.dictionary[0].as_py(): table}
     codes = np.asarray(encoded.indices.to_numpy())
     order = np.argsort(codes, kind="stable")
     cuts = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1)).tolist()
-    table = hits.combine_chunks().take(pa.array(order))
+    table = table.take(pa.array(order))
     return {
         name: table.slice(left, right - left)
         for name, left, right in zip(encoded.dictionary.to_pylist(), cuts, cuts[1:], strict=False)
     }
-
-
-def _after(table: pa.Table, times: Array, begin: int, last: int, growing: Growing) -> int:
-    """The first row from `begin` on that comes after what the alert has counted."""
-    row = begin + int(np.searchsorted(times[begin : last + 1], growing.last))
-    events = table.column("event")
-    while row < last and times[row] == growing.last and events[row].as_py() <= growing.last_event:
-        row += 1
-    return row
-
-
-def _change(changes: dict[str, AlertChange], growing: Growing, meta: Meta, opened: bool, at: int) -> None:
-    changes[growing.id] = AlertChange(at, opened, growing.alert(meta))

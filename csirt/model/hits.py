@@ -18,7 +18,11 @@ HITS = pa.schema(
         ("time", pa.int64()),  # event time, microseconds
         ("event", pa.string()),  # event.id
         ("group", pa.string()),  # canonical JSON object of the group-by fields, sorted keys
-        ("value", pa.string()),  # the counted field of value_count, null otherwise
+        ("value", pa.string()),  # the counted field of value_count and its like, null otherwise
+        ("number", pa.float64()),  # the field that is added up or ranked (value_sum, …), null otherwise
+        # Of a row that stands for several events of one group and bucket (a baseline's): how many, and their sum.
+        ("count", pa.int64()),
+        ("total", pa.float64()),
         ("source", pa.string()),  # actor as "kind:value" ("host:10.1.2.3", "her:910170"), null when none
         ("target", pa.string()),  # target as "kind:value"
         ("source_member", pa.string()),
@@ -32,6 +36,19 @@ HITS = pa.schema(
 def none() -> pa.Table:
     """A table of hits with no rows."""
     return HITS.empty_table()
+
+
+_LATER = ("number", "count", "total")
+
+
+def conform(table: pa.Table) -> pa.Table:
+    """A table of hits; columns that the program that wrote it did not know are null."""
+    if table.schema.equals(HITS) or not set(HITS.names) - set(_LATER) <= set(table.column_names):
+        return table
+    for name in _LATER:
+        if name not in table.column_names:
+            table = table.append_column(HITS.field(name), pa.nulls(table.num_rows, HITS.field(name).type))
+    return table.select(HITS.names)
 
 
 @dataclass(slots=True)

@@ -105,6 +105,11 @@ def test_test_fails_on_a_failing_example_and_on_none(tmp_path: Path, capsys: pyt
     code, out, err = call(capsys, "rules", "test", "r.yml")
     assert (code, out) == (1, "r.test.yaml:2\tmatch 1\tdoes not match, and should\n")
     assert err == "0 examples passed, 1 failed\n"
+    assert call(capsys, "rules", "test", "r.yml", "--junit", "out.xml")[0] == 1
+    assert b'failures="1"' in (tmp_path / "out.xml").read_bytes()
+    code, _, err = call(capsys, "rules", "test", "r.yml", "--junit", "no/where/out.xml")
+    assert code == 1
+    assert "cannot be written" in err
 
 
 def test_list_is_a_table_and_a_document(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from csirt import ids
@@ -11,12 +13,14 @@ from csirt import ids
 
 @dataclass(frozen=True)
 class Hit:
-    """One event of a group; `values`: what value_count counts; `key`: what absence pairs."""
+    """One event of a group, found by a rule; `values`: what is counted or paired; `number`: what is added up."""
 
     time: int
     event: str
     group: str = "{}"
     values: tuple[str, ...] = ()
+    rule: str = ""
+    number: float = 0.0
 
 
 def alert(rule: str, hits: list[Hit]) -> dict[str, Any]:
@@ -66,27 +70,85 @@ def holds(number: int, bounds: list[tuple[str, int]]) -> bool:
     return all(tests[name](number, bound) for name, bound in bounds)
 
 
-def counted(
-    rule: str, hits: list[Hit], timespan: int, bounds: list[tuple[str, int]], distinct: bool
-) -> list[dict[str, Any]]:
-    """event_count and value_count: fires within the timespan of the one before are one alert over all their windows."""
-    alerts = []
+def windowed(
+    rule: str, hits: list[Hit], timespan: int, test: Callable[[list[Hit]], bool], *, moments: bool = False
+) -> tuple[list[dict[str, Any]], list[Hit]]:
+    """Every type that looks at windows: fires within the timespan of the one before are one alert over all their
+    windows. With the alerts, the events that opened them. `moments`: events of one time are in any order."""
+    alerts, openings = [], []
     for members in groups(hits).values():
         current: list[Hit] = []
         last_fire: int | None = None
         for index, hit in enumerate(members):
+            if index + 1 < len(members):
+                after = members[index + 1]
+                if after.event == hit.event or (moments and after.time == hit.time):
+                    continue  # the event, or the moment, is not whole yet
             window = [item for item in members[: index + 1] if item.time >= hit.time - timespan]
-            number = len({value for item in window for value in item.values}) if distinct else len(window)
-            if not holds(number, bounds):
+            if not test(window):
                 continue
-            if last_fire is not None and hit.time - last_fire > timespan:
-                alerts.append(alert(rule, current))
+            if last_fire is None or hit.time - last_fire > timespan:
+                if current:
+                    alerts.append(alert(rule, current))
                 current = []
-            current += [item for item in window if item not in current]
+                openings.append(hit)
+            known = {item.event for item in current}
+            current += [item for item in _events(window) if item.event not in known]
             last_fire = hit.time
         if current:
             alerts.append(alert(rule, current))
-    return sorted(alerts, key=lambda item: item["id"])
+    return sorted(alerts, key=lambda item: item["id"]), openings
+
+
+def _events(window: list[Hit]) -> list[Hit]:
+    """One hit of each event, in order."""
+    return list({hit.event: hit for hit in window}.values())
+
+
+def event_count(window: list[Hit]) -> int:
+    """How many events."""
+    return len(_events(window))
+
+
+def value_count(window: list[Hit]) -> int:
+    """How many distinct values."""
+    return len({value for hit in window for value in hit.values})
+
+
+def total(window: list[Hit]) -> Fraction:
+    """The sum of an event's numbers, each once however many rules found it."""
+    return sum((Fraction(number) for _, number in {(hit.event, hit.number) for hit in window}), Fraction())
+
+
+def average(window: list[Hit]) -> Fraction:
+    """Their mean."""
+    return total(window) / len({(hit.event, hit.number) for hit in window})
+
+
+def quantile(window: list[Hit], share: float) -> float:
+    """Between the two values nearest to that share of the way from the least to the greatest."""
+    ordered = sorted(number for _, number in {(hit.event, hit.number) for hit in window})
+    place = share * (len(ordered) - 1)
+    low = ordered[int(place)]
+    return low + (ordered[min(int(place) + 1, len(ordered) - 1)] - low) * (place - int(place))
+
+
+def present(window: list[Hit]) -> set[str]:
+    """Which rules have an event."""
+    return {hit.rule for hit in window}
+
+
+def in_order(window: list[Hit], rules: list[str]) -> bool:
+    """Whether the rules have events one at or after the other, the last one's at the end of the window."""
+    reached = [min(hit.time for hit in window)]
+    for rule in rules:
+        reached = [hit.time for hit in window if hit.rule == rule and hit.time >= min(reached, default=1 << 62)]
+    return window[-1].time in reached
+
+
+def chained(rule: str, openings: list[Hit], of: str) -> list[Hit]:
+    """The alerts of a correlation as events of one built on it."""
+    return [replace(hit, rule=of, values=(), event=hit.event) for hit in openings]
 
 
 def absent(

@@ -114,3 +114,31 @@ def test_tests_of_a_rule_that_is_disabled_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "r.test.yaml").write_text("match:\n  - {destination.port: 1}\n")
     ruleset = Ruleset.load([path], disabled=["00000000-0000-4000-8000-00000000000a"])
     assert examples.run(ruleset, [path]) == ([], [])
+
+
+def test_a_timeline_of_a_correlation_of_correlations_plays_all_it_is_built_on(tmp_path: Path) -> None:
+    """The inner correlations run too, and only the one that is asked for is compared."""
+    rule = "logsource: {product: csirt, service: flow}\ndetection: {s: {destination.port: 445}, condition: s}\n"
+    inner = "{type: event_count, rules: [base], group-by: [source.ip], timespan: 1m, condition: {gte: 2}}"
+    outer = "{type: value_count, rules: [inner], timespan: 1h, condition: {gte: 2, field: source.ip}}"
+    (tmp_path / "r.yml").write_text(
+        f"title: Base\nname: base\n{rule}---\ntitle: Inner\nname: inner\ncorrelation: {inner}\n"
+        f"---\ntitle: Outer\nname: outer\ncorrelation: {outer}\n"
+    )
+    (tmp_path / "r.test.yaml").write_text(
+        "timelines:\n"
+        "  - rule: outer\n"
+        "    events:\n"
+        "      - {at: 0s, repeat: 2, source.ip: 10.0.0.1, destination.port: 445}\n"
+        "      - {at: 10m, repeat: 2, source.ip: 10.0.0.2, destination.port: 445}\n"
+        "    alerts: [{count: 2, first: 1s, last: 601s}]\n"
+        "  - rule: inner\n"
+        "    events:\n"
+        "      - {at: 0s, repeat: 2, source.ip: 10.0.0.1, destination.port: 445}\n"
+        "    alerts: [{count: 2}]\n"
+    )
+    loaded = Ruleset.load([tmp_path])
+    assert not loaded.problems
+    outcomes, unreadable = examples.run(loaded, [tmp_path / "r.yml"])
+    assert not unreadable
+    assert [(outcome.name, outcome.message) for outcome in outcomes] == [("timeline 1", ""), ("timeline 2", "")]

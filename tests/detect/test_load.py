@@ -119,15 +119,22 @@ correlation:
     ("old", "new", "wanted"),
     [
         ("rules: [good]", "rules: [bad]", "no rule has the id or name 'bad'"),
-        ("type: event_count", "type: temporal", "does not run here"),
+        ("type: event_count", "type: temporal_extended", "does not run here"),
         ("timespan: 1m", "timespan: 1 minute", "Timespan"),
         ("{gte: 5}", "{gte: five}", "gte needs a number"),
         ("{gte: 5}", "{}", "compares with nothing"),
         ("{gte: 5}", "{gte: 1, lte: 5, eq: 3}", "more than two comparisons"),
-        ("type: event_count", "type: value_count", "field reference"),
+        ("type: event_count", "type: value_count", "value_count needs a field"),
         ("rules: [good]", "rules: [good]\n  aliases: {a: {other: x}}", "names a rule that is not there"),
         ("group-by: [source.ip]", "group-by: {a: 1}", "group-by"),
         ("type: event_count", "type: absence", "absence needs two rules"),
+        ("type: event_count", "type: ratio", "ratio needs two rules"),
+        ("type: event_count", "type: value_percentile", "from 0 to 100"),
+        ("type: event_count", "type: value_sum", "value_sum needs a field"),
+        ("type: event_count", "type: temporal_ordered", "all its rules in order"),
+        ("type: event_count\n  rules: [good]", "type: temporal_ordered\n  rules: [good, good]", "names a rule twice"),
+        ("{gte: 5}", "good and bad", "is for `temporal`"),
+        ("rules: [good]", "rules: [many]", "is built on itself"),
     ],
 )
 def test_a_broken_correlation_is_refused(old: str, new: str, wanted: str) -> None:
@@ -151,11 +158,33 @@ def test_correlations_refer_by_id_or_name_and_may_have_a_range() -> None:
     assert [rule.alerts for rule in loaded.rules] == [False]
 
 
-def test_a_correlation_of_correlations_is_refused_by_name() -> None:
-    """What does not run is said, never silently ignored."""
+def test_a_correlation_may_be_built_on_correlations() -> None:
+    """In any order of documents; without `generate` only the outermost alerts."""
     nested = CORRELATION.replace("00c", "00d").replace("name: many", "name: more").replace("[good]", "[many]")
-    _, said = one(GOOD + CORRELATION + nested)
-    assert "'many' is a correlation" in said
+    loaded, said = one(nested.removeprefix("---\n") + CORRELATION + "---\n" + GOOD)
+    assert not said
+    assert {item.meta.name: item.alerts for item in loaded.everything()} == {"good": False, "many": False, "more": True}
+    loaded, _ = one(GOOD + CORRELATION + nested.replace("condition:", "generate: true\n  condition:"))
+    assert {item.meta.name: item.alerts for item in loaded.everything()} == {"good": False, "many": True, "more": True}
+
+
+def test_correlations_in_a_circle_are_refused() -> None:
+    """Each is named; nothing hangs."""
+    other = CORRELATION.replace("00c", "00d").replace("name: many", "name: more").replace("[good]", "[many]")
+    loaded, said = one(GOOD + CORRELATION.replace("[good]", "[more]") + other)
+    assert said.count("is built on itself") == 2
+    assert not loaded.correlations
+
+
+def test_a_boolean_condition_is_over_the_rules_it_names() -> None:
+    """Its rules are those of `rules`, or of the condition where there are none."""
+    second = GOOD.replace("00a", "00b").replace("name: good", "name: other")
+    text = CORRELATION.replace("event_count", "temporal").replace("{gte: 5}", "good and not other")
+    loaded, said = one(GOOD + "---\n" + second + text.replace("  rules: [good]\n", ""))
+    assert not said
+    assert loaded.correlations[0].expression == ("and", (0, ("not", (1,))))
+    _, said = one(GOOD + "---\n" + second + text)
+    assert "not defined in rules list: other" in said
 
 
 def test_filters_apply_to_their_rules() -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
 from csirt.errors import CsirtError
-from csirt.model.hits import HITS
+from csirt.model.hits import HITS, conform
 from csirt.model.records import WALL_CLOCK, Alert, Case, CaseEvent, Incident, Notification, Receipt, Run
 from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.lake import parts, read
@@ -124,7 +124,7 @@ def _orphans(store: EmbeddedStore) -> Iterator[Finding]:
 def _hits(connection: apsw.Connection) -> Iterator[Finding]:
     for number, least, greatest, rows, data in connection.execute("SELECT id, least, greatest, rows, data FROM hits"):
         try:
-            table = from_ipc(data)
+            table = conform(from_ipc(data))
         except (OSError, pa.ArrowException, ValueError) as error:
             yield _finding("hits", number, f"cannot be read ({error})")
             continue

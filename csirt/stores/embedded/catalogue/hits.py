@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 import numpy as np
 
+from csirt.model.hits import conform
 from csirt.stores.base import PendingHits
 from csirt.stores.embedded.lake.encode import from_ipc
 
@@ -22,7 +23,7 @@ def pending(connection: apsw.Connection, until: int, rows: int | None) -> list[P
         if rows is not None and np.count_nonzero(times < least) > rows:
             break
         data: Any = connection.execute("SELECT data FROM hits WHERE id = ?", (number,)).get
-        found.append(PendingHits(number, least, greatest, from_ipc(data)))
+        found.append(PendingHits(number, least, greatest, conform(from_ipc(data))))
         if rows is not None:
             times = np.concatenate([times, np.asarray(found[-1].hits.column("time").to_numpy())])
     return sorted(found, key=lambda blob: blob.id)

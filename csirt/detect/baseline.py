@@ -1,0 +1,327 @@
+"""A `baseline`: a count, sum, number of distinct values or ratio per group and bucket of time, against its own history.
+
+A bucket is judged when it is closed, against the buckets of the history that are alike (`season`), since its group was
+first seen; a bucket without events counts as zero there. Judged last, it becomes history itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from csirt.detect import buckets
+from csirt.detect.alerts import Summary
+from csirt.detect.bucket import Bucket, Tally, from_ipc, ipc
+from csirt.detect.rule import Correlation, Limit
+from csirt.model.batch import Array
+
+NEVER = -(1 << 62)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A bucket of a group that is out of its ordinary. `row`: the hit that speaks for it, None for silence."""
+
+    group: str
+    start: int
+    end: int
+    value: float
+    expected: float
+    limit: float
+    count: int
+    row: pa.Table | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A closed bucket: the groups (codes, ascending) that had something, and what."""
+
+    start: int
+    slot: int
+    codes: Array
+    values: Array
+
+
+@dataclass(slots=True)
+class Baseline:
+    """The state of one baseline.
+
+    `names`, `since` and `seen` per group: its text, the first bucket and the latest one in which it had something.
+    `parents`: the same two of what groups belong to. `next`: the bucket that is closed next. `era`: how often the codes
+    of groups were given anew.
+    """
+
+    item: Correlation
+    max_groups: int
+    names: list[str] = field(default_factory=list)
+    codes: dict[str, int] = field(default_factory=dict)
+    since: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    seen: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    parents: dict[str, list[int]] = field(default_factory=dict)
+    open: dict[int, Bucket] = field(default_factory=dict)
+    history: list[Record] = field(default_factory=list)
+    next: int | None = None
+    dropped: int = 0
+    era: int = 0
+    dirty: bool = True
+    written: set[str] = field(default_factory=set)
+
+    def add(self, inputs: Sequence[pa.Table]) -> int:
+        """Count the hits of each rule in their buckets; how many came after their bucket was closed (not counted)."""
+        late = 0
+        settings = self.item.baseline
+        assert settings is not None
+        for index, table in enumerate(inputs):
+            if not table.num_rows:
+                continue
+            times = np.asarray(table.column("time").to_numpy())
+            begins = buckets.starts(times, self.item.timespan, settings.timezone)
+            early = begins < (NEVER if self.next is None else self.next)
+            if early.any():
+                late += int(early.sum())
+                table, begins = table.filter(pa.array(~early)), begins[~early]
+            self.dirty = True
+            for start in np.unique(begins).tolist():
+                mine = table.filter(pa.array(begins == start))
+                self.open.setdefault(start, Bucket(settings.measure)).add(mine, index, self._code)
+        if self.next is None and self.open:
+            self.next = min(self.open)
+        return late
+
+    def _code(self, names: list[str]) -> Array:
+        """The codes of groups, new ones added."""
+        fresh = [name for name in dict.fromkeys(names) if name not in self.codes]
+        for name in fresh:
+            self.codes[name] = len(self.names)
+            self.names.append(name)
+        if fresh:
+            unknown = np.full(len(fresh), NEVER)
+            self.since, self.seen = np.concatenate([self.since, unknown]), np.concatenate([self.seen, unknown])
+        return np.array([self.codes[name] for name in names], np.int64)
+
+    def learning(self) -> int:
+        """Groups that are known too short a time to be judged."""
+        settings, now = self.item.baseline, self.next
+        if settings is None or now is None:
+            return 0
+        if settings.new:
+            return sum(times[0] + settings.history > now for times in self.parents.values())
+        return int(((self.since > NEVER) & (self.since + settings.history > now)).sum())
+
+    def next_time(self) -> int | None:
+        """When the next bucket is closed."""
+        if self.next is None:
+            return None
+        return self._end(self.next)
+
+    def _end(self, start: int) -> int:
+        assert self.item.baseline is not None
+        return buckets.end(start, self.item.timespan, self.item.baseline.timezone)
+
+    def close(self, until: int) -> Iterator[Judged]:
+        """Judge every bucket that has ended at `until`, in order."""
+        while self.next is not None and self._end(self.next) <= until:
+            start = self.next
+            self.next = self._end(start)
+            self.dirty = True
+            yield from self._close(start)
+            if not self.open and not (self.seen > NEVER).any():
+                self.next, self.history, self.parents = None, [], {}
+
+    def _close(self, start: int) -> Iterator[Judged]:
+        settings = self.item.baseline
+        assert settings is not None
+        bucket = self.open.pop(start, None) or Bucket(settings.measure)
+        tally = bucket.tally()
+        values = np.zeros(len(self.names))
+        values[tally.codes] = tally.values
+        slot = buckets.slot(start, self.item.timespan, settings.timezone, settings.season)
+        self.history = [record for record in self.history if record.start >= start - settings.keep]
+        yield from self._judge(start, slot, values, bucket, tally)
+        had = tally.codes
+        if settings.new:
+            for code in had.tolist():
+                self.parents.setdefault(_parent(self.names[code], settings.new), [start, start])[1] = start
+        self.since[had] = np.where(self.since[had] == NEVER, start, self.since[had])
+        self.seen[had] = start
+        if not settings.new:
+            self.history.append(Record(start, slot, had, tally.values))
+        self._forget(start - settings.keep)
+
+    def _judge(self, start: int, slot: int, values: Array, bucket: Bucket, tally: Tally) -> Iterator[Judged]:
+        settings = self.item.baseline
+        assert settings is not None
+        if settings.new:
+            for code in tally.codes.tolist():
+                known = self.parents.get(_parent(self.names[code], settings.new))
+                old = known is not None and known[0] + settings.history <= start
+                if old and self.since[code] == NEVER and values[code] >= settings.at_least:
+                    yield self._judged(code, start, values[code], 0.0, 0.0, bucket, tally)
+            return
+        learned = (self.since > NEVER) & (self.since + settings.history <= start)
+        if settings.above is not None:
+            codes = np.flatnonzero(learned & (values >= settings.at_least) & (values > 0))
+            middle, limit = self._limits(codes, start, slot, settings.above)
+            for place in np.flatnonzero(values[codes] > limit).tolist():
+                code = int(codes[place])
+                yield self._judged(code, start, values[code], middle[place], limit[place], bucket, tally)
+        if settings.below is not None:
+            codes = np.flatnonzero(learned)
+            middle, limit = self._limits(codes, start, slot, settings.below)
+            low = (values[codes] < limit) & (middle >= settings.expected)
+            for place in np.flatnonzero(low).tolist():
+                code = int(codes[place])
+                yield self._judged(code, start, values[code], middle[place], limit[place], bucket, tally)
+
+    def _judged(
+        self, code: int, start: int, value: float, expected: float, limit: float, bucket: Bucket, tally: Tally
+    ) -> Judged:
+        place = int(np.searchsorted(tally.codes, code))
+        has = place < len(tally.codes) and tally.codes[place] == code
+        row = bucket.row(place) if has else None
+        count = int(tally.counts[place]) if has else 0
+        return Judged(
+            self.names[code], start, self._end(start), float(value), float(expected), float(limit), count, row
+        )
+
+    def _limits(self, codes: Array, start: int, slot: int, limit: Limit) -> tuple[Array, Array]:
+        """The median and the limit of each group, over the buckets that are alike since it was first seen."""
+        alike = [record for record in self.history if record.slot == slot and record.start < start]
+        nothing = np.full(len(codes), np.nan)
+        if not alike or not len(codes):
+            return nothing, nothing
+        past = np.full((len(alike), len(codes)), np.nan)
+        since = self.since[codes]
+        for row, record in zip(past, alike, strict=True):
+            found = np.zeros(len(codes))
+            if len(record.codes):
+                places = np.minimum(np.searchsorted(record.codes, codes), len(record.codes) - 1)
+                found = np.where(record.codes[places] == codes, record.values[places], 0.0)
+            row[:] = np.where(record.start >= since, found, np.nan)
+        middle = _quantile(past, 0.5)
+        if limit.deviations is None:
+            return middle, _quantile(past, limit.quantile) * limit.times
+        spread = _quantile(np.abs(past - middle), 0.5)
+        return middle, (middle + limit.deviations * spread) * limit.times
+
+    def _forget(self, before: int) -> None:
+        """Groups that had nothing since `before` are unknown again, and the stalest above the bound."""
+        stale = (self.seen > NEVER) & (self.seen < before)
+        alive = np.flatnonzero((self.seen > NEVER) & ~stale)
+        if len(alive) > self.max_groups:
+            excess = alive[np.argsort(self.seen[alive], kind="stable")][: len(alive) - self.max_groups]
+            stale[excess] = True
+            self.dropped += len(excess)
+        self.since[stale] = self.seen[stale] = NEVER
+        if np.count_nonzero(self.seen > NEVER) * 2 + 1000 < len(self.names):
+            self._compact()
+        self.parents = {name: times for name, times in self.parents.items() if times[1] >= before}
+
+    def _compact(self) -> None:
+        """Codes for the groups alone that are known or in an open bucket."""
+        keep = self.seen > NEVER
+        for bucket in self.open.values():
+            keep[np.asarray(bucket.rows.column("code").to_numpy())] = True
+        new = np.cumsum(keep) - 1
+        self.era += 1
+        self.names = [name for name, kept in zip(self.names, keep.tolist(), strict=True) if kept]
+        self.codes = {name: code for code, name in enumerate(self.names)}
+        self.since, self.seen = self.since[keep], self.seen[keep]
+        self.history = [
+            Record(item.start, item.slot, new[item.codes[keep[item.codes]]], item.values[keep[item.codes]])
+            for item in self.history
+        ]
+        for bucket in self.open.values():
+            bucket.renumber(new)
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def changes(self) -> dict[str, bytes | None]:
+        """What a restart needs, by name, as far as it changed; None for what is gone. The part `""` names all."""
+        result: dict[str, bytes | None] = {}
+        now: set[str] = set()
+        for start, bucket in sorted(self.open.items()):
+            now |= {f"open:{start}", f"pairs:{start}"}
+            if bucket.dirty:
+                bucket.dirty = False
+                result[f"open:{start}"], result[f"pairs:{start}"] = ipc(bucket.rows), ipc(bucket.pairs)
+        for record in self.history:
+            name = f"past:{self.era}:{record.start}"
+            now.add(name)
+            if name not in self.written:
+                table = pa.table({"code": pa.array(record.codes), "value": pa.array(record.values)})
+                result[name] = ipc(table)
+        result |= dict.fromkeys(sorted(self.written - now))
+        self.written = now
+        if not self.dirty:
+            return result
+        self.dirty = False
+        result[""] = orjson.dumps(
+            {
+                "names": self.names,
+                "since": self.since.tolist(),
+                "seen": self.seen.tolist(),
+                "parents": sorted(self.parents.items()),
+                "next": self.next,
+                "era": self.era,
+                "open": sorted(self.open),
+                "past": [[record.start, record.slot] for record in self.history],
+            }
+        )
+        return result
+
+    def restore(self, read: Callable[[str], bytes]) -> None:
+        """The state back from what was written."""
+        known = orjson.loads(read(""))
+        self.dirty = False
+        self.names, self.next, self.era = known["names"], known["next"], known["era"]
+        self.codes = {name: code for code, name in enumerate(self.names)}
+        self.since, self.seen = np.array(known["since"], np.int64), np.array(known["seen"], np.int64)
+        self.parents = dict(known["parents"])
+        for start in known["open"]:
+            rows, pairs = from_ipc(read(f"open:{start}")), from_ipc(read(f"pairs:{start}"))
+            assert self.item.baseline is not None
+            self.open[start] = Bucket(self.item.baseline.measure, rows, pairs)
+            self.written |= {f"open:{start}", f"pairs:{start}"}
+        for start, slot in known["past"]:
+            name = f"past:{self.era}:{start}"
+            table = from_ipc(read(name))
+            codes, values = (np.asarray(table.column(column).to_numpy()) for column in ("code", "value"))
+            self.history.append(Record(start, slot, codes, values))
+            self.written.add(name)
+
+
+def summary(judged: Judged) -> Summary:
+    """What an alert takes from a bucket: its time, the hit that speaks for it, and the three numbers."""
+    numbers = {"value": judged.value, "expected": judged.expected, "limit": judged.limit}
+    facts = {f"csirt.baseline.{name}": f"{number:.10g}" for name, number in numbers.items()}
+    part = Summary(judged.start, judged.end - 1, judged.count, "", [])
+    if judged.row is not None:
+        row = judged.row.to_pylist()[0]
+        facts |= orjson.loads(row["facts"])
+        part.events, part.last_event = [row["event"]], row["event"]
+        part.sources, part.targets = [(row["source"], row["source_member"])], [(row["target"], row["target_member"])]
+        part.links = [row["link"]] if row["link"] else []
+    part.facts = [orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode()]
+    return part
+
+
+def _quantile(past: Array, share: float) -> Array:
+    """A quantile of each column, interpolated, the missing left out; NaN where all are."""
+    ordered = np.sort(past, axis=0)
+    counts = np.count_nonzero(~np.isnan(past), axis=0)
+    place = share * np.maximum(counts - 1, 0)
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, np.maximum(counts - 1, 0))
+    columns = np.arange(past.shape[1])
+    found: Array = ordered[low, columns] + (ordered[high, columns] - ordered[low, columns]) * (place - low)
+    return found
+
+
+def _parent(name: str, of: str) -> str:
+    """What the group says of its parent."""
+    return str(orjson.loads(name).get(of, ""))

@@ -1,0 +1,312 @@
+"""Kernels of sliding windows over the rows of a `Held`: plain loops over arrays, compiled once they have much to do.
+
+`pool` has one line per attribute and one place per row; the rows of a group lie side by side in (time, event) order.
+Every numbering kernel walks the touched groups: `left` is the first place that the window of the earliest new row can
+reach, `first` the place of that row, `end` the place after the group's last row. For each row of this step it gives the
+place, the place where its window begins (`places`), and what it found in the window (`numbers`); it returns how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from csirt.model.batch import Array
+
+TIME, HIGH, LOW, VALUE, EXTRA, ROW, STEP = range(7)
+LINES = 7
+IDENTITY = 5  # the lines that make two rows the same, which are also their order
+EVENT = 3  # the lines that make two rows the same event
+NEVER = -(1 << 62)
+# Rows walked by the interpreter before the kernels are compiled: below that it is done before numba has loaded.
+COMPILE_FROM = 1_000_000
+
+
+class Kernels:
+    """The kernels, interpreted until they have walked so many rows that compiling them pays."""
+
+    def __init__(self) -> None:
+        self._walked = 0
+        self._compiled: dict[str, Any] = {}
+
+    def get(self, kernel: Callable[..., Any], rows: int) -> Callable[..., Any]:
+        """The kernel, to be called for so many rows."""
+        self._walked += rows
+        if self._walked < COMPILE_FROM:
+            return kernel
+        return self.compiled(kernel)
+
+    def compiled(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        """The kernel as machine code."""
+        name = kernel.__name__
+        if name not in self._compiled:
+            import numba
+
+            self._compiled[name] = numba.njit(cache=True)(kernel)
+        found: Callable[..., Any] = self._compiled[name]
+        return found
+
+
+KERNELS = Kernels()
+
+
+def place(
+    pool: Array, start: Array, length: Array, room: Array, used: int, groups: Array, rows: Array, cut: int
+) -> int:
+    """Put `rows` (lines as in the pool, sorted by group, then in order) to their groups; rows of the touched groups at
+    or before `cut` leave. A group that outgrows its room moves to the end. The new end of the used part."""
+    index = 0
+    while index < len(groups):
+        group = groups[index]
+        stop = index
+        while stop < len(groups) and groups[stop] == group:
+            stop += 1
+        old = start[group]
+        size = length[group]
+        skip = 0
+        while skip < size and pool[TIME, old + skip] <= cut:
+            skip += 1
+        kept = size - skip
+        target = old + skip
+        room[group] -= skip
+        if kept + stop - index > room[group]:
+            target = used
+            room[group] = 2 * (kept + stop - index) + 2
+            used += room[group]
+            for line in range(LINES):
+                for number in range(kept):
+                    pool[line, target + number] = pool[line, old + skip + number]
+        end = target + kept
+        for number in range(index, stop):
+            spot = end
+            while spot > target:
+                after = False
+                for line in range(IDENTITY):
+                    if pool[line, spot - 1] != rows[line, number]:
+                        after = pool[line, spot - 1] > rows[line, number]
+                        break
+                if not after:
+                    break
+                for line in range(LINES):
+                    pool[line, spot] = pool[line, spot - 1]
+                spot -= 1
+            for line in range(LINES):
+                pool[line, spot] = rows[line, number]
+            end += 1
+        start[group] = target
+        length[group] = end - target
+        index = stop
+    return used
+
+
+def bounds(pool: Array, start: Array, end: Array, least: Array, span: int, left: Array, first: Array) -> None:
+    """Per touched group the first place at or after `least`, and at or after `least - span`."""
+    for index in range(len(start)):
+        for which in range(2):
+            wanted = least[index] - (span if which else 0)
+            low, high = start[index], end[index]
+            while low < high:
+                middle = (low + high) // 2
+                if pool[TIME, middle] < wanted:
+                    low = middle + 1
+                else:
+                    high = middle
+            if which:
+                left[index] = low
+            else:
+                first[index] = low
+
+
+def totals(
+    pool: Array, left: Array, first: Array, end: Array, span: int, step: int, places: Array, numbers: Array
+) -> int:
+    """Distinct events; distinct (event, value); and their sum: whole part in VALUE, millionths in EXTRA."""
+    found = 0
+    for index in range(len(left)):
+        low = left[index]
+        events, rows, whole, parts = 0, 0, 0, 0
+        for spot in range(left[index], end[index]):
+            same = 0
+            if spot > left[index]:
+                while same < IDENTITY and pool[same, spot] == pool[same, spot - 1]:
+                    same += 1
+            if same < EVENT:
+                events += 1
+            if same < IDENTITY:
+                rows += 1
+                whole += pool[VALUE, spot]
+                parts += pool[EXTRA, spot]
+            if spot < first[index]:
+                continue
+            while pool[TIME, low] < pool[TIME, spot] - span:
+                same = 0
+                while same < IDENTITY and pool[same, low] == pool[same, low + 1]:
+                    same += 1
+                if same < EVENT:
+                    events -= 1
+                if same < IDENTITY:
+                    rows -= 1
+                    whole -= pool[VALUE, low]
+                    parts -= pool[EXTRA, low]
+                low += 1
+            if pool[STEP, spot] == step:
+                places[0, found], places[1, found] = spot, low
+                numbers[0, found], numbers[1, found] = events, rows
+                numbers[2, found] = whole + parts / 1e6
+                found += 1
+    return found
+
+
+def distinct(
+    pool: Array, left: Array, first: Array, end: Array, span: int, step: int, places: Array, numbers: Array, seen: Array
+) -> int:
+    """Distinct values (EXTRA) of the first rule's rows, and events of each of two rules (VALUE). `seen` is all zeros,
+    before and after."""
+    found = 0
+    for index in range(len(left)):
+        low = left[index]
+        values, one, other = 0, 0, 0
+        for spot in range(left[index], end[index]):
+            same = 0
+            if spot > left[index]:
+                while same < EXTRA and pool[same, spot] == pool[same, spot - 1]:
+                    same += 1
+            if pool[VALUE, spot] == 0:
+                one += same < EXTRA
+                if seen[pool[EXTRA, spot]] == 0:
+                    values += 1
+                seen[pool[EXTRA, spot]] += 1
+            else:
+                other += same < EXTRA
+            if spot < first[index]:
+                continue
+            while pool[TIME, low] < pool[TIME, spot] - span:
+                same = 0
+                while same < EXTRA and pool[same, low] == pool[same, low + 1]:
+                    same += 1
+                if pool[VALUE, low] == 0:
+                    one -= same < EXTRA
+                    seen[pool[EXTRA, low]] -= 1
+                    if seen[pool[EXTRA, low]] == 0:
+                        values -= 1
+                else:
+                    other -= same < EXTRA
+                low += 1
+            if pool[STEP, spot] == step:
+                places[0, found], places[1, found] = spot, low
+                numbers[0, found], numbers[1, found], numbers[2, found] = values, one, other
+                found += 1
+        for spot in range(low, end[index]):
+            if pool[VALUE, spot] == 0:
+                seen[pool[EXTRA, spot]] = 0
+    return found
+
+
+def presence(
+    pool: Array, left: Array, first: Array, end: Array, span: int, step: int, places: Array, numbers: Array, last: Array
+) -> int:
+    """Which rules (VALUE) have a row in the window, as a sum of powers of two. `last`: scratch, one per rule."""
+    found = 0
+    for index in range(len(left)):
+        low = left[index]
+        last[:] = NEVER
+        for spot in range(left[index], end[index]):
+            last[pool[VALUE, spot]] = pool[TIME, spot]
+            if spot < first[index]:
+                continue
+            since = pool[TIME, spot] - span
+            while pool[TIME, low] < since:
+                low += 1
+            if pool[STEP, spot] == step:
+                mask, bit = 0, 1
+                for rule in range(len(last)):
+                    if last[rule] >= since:
+                        mask += bit
+                    bit *= 2
+                places[0, found], places[1, found], numbers[0, found] = spot, low, mask
+                found += 1
+    return found
+
+
+def sequence(
+    pool: Array, left: Array, first: Array, end: Array, span: int, step: int, places: Array, numbers: Array, last: Array
+) -> int:
+    """Whether the window ending with the row's moment holds the rules in order, ending with the last one now. Rows of
+    one moment are in any order, and speak with the last of them. `last`: scratch, two per rule: the latest beginning of
+    a sequence up to that rule, and whether the rule has a row now."""
+    found = 0
+    rules = len(last) // 2
+    for index in range(len(left)):
+        low = left[index]
+        last[:] = NEVER
+        for spot in range(left[index], end[index]):
+            now = pool[TIME, spot]
+            last[rules + pool[VALUE, spot]] = now
+            if spot + 1 < end[index] and pool[TIME, spot + 1] == now:
+                continue
+            for rule in range(rules):
+                if last[rules + rule] == now:
+                    last[rule] = now if rule == 0 else max(last[rule], last[rule - 1])
+            if spot < first[index]:
+                continue
+            while pool[TIME, low] < now - span:
+                low += 1
+            if pool[STEP, spot] == step:
+                places[0, found], places[1, found] = spot, low
+                numbers[0, found] = last[2 * rules - 1] == now and last[rules - 1] >= now - span
+                found += 1
+    return found
+
+
+def ranked(
+    pool: Array,
+    left: Array,
+    first: Array,
+    end: Array,
+    span: int,
+    step: int,
+    places: Array,
+    numbers: Array,
+    values: Array,
+    ordered: Array,
+    share: float,
+) -> int:
+    """A quantile of the window's values (`values`: the line VALUE as floats), interpolated. `ordered`: scratch."""
+    found = 0
+    for index in range(len(left)):
+        low = left[index]
+        size = 0
+        for spot in range(left[index], end[index]):
+            same = 0
+            if spot > left[index]:
+                while same < IDENTITY and pool[same, spot] == pool[same, spot - 1]:
+                    same += 1
+            if same < IDENTITY:
+                at = size
+                while at > 0 and ordered[at - 1] > values[spot]:
+                    ordered[at] = ordered[at - 1]
+                    at -= 1
+                ordered[at] = values[spot]
+                size += 1
+            if spot < first[index]:
+                continue
+            while pool[TIME, low] < pool[TIME, spot] - span:
+                same = 0
+                while same < IDENTITY and pool[same, low] == pool[same, low + 1]:
+                    same += 1
+                if same < IDENTITY:
+                    at = 0
+                    while ordered[at] != values[low]:
+                        at += 1
+                    size -= 1
+                    for other in range(at, size):
+                        ordered[other] = ordered[other + 1]
+                low += 1
+            if pool[STEP, spot] == step:
+                under = share * (size - 1)
+                whole = int(under)
+                upper = min(whole + 1, size - 1)
+                places[0, found], places[1, found] = spot, low
+                numbers[0, found] = ordered[whole] + (ordered[upper] - ordered[whole]) * (under - whole)
+                found += 1
+    return found

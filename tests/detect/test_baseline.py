@@ -1,0 +1,314 @@
+"""Baselines against a brute-force reading of their documentation, whatever the cuts, orders and restarts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import statistics
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csirt.detect import buckets
+from csirt.detect.condense import condensed
+from csirt.detect.load import Ruleset
+from csirt.detect.windows import Windows
+from tests.detect.oracle import Hit
+from tests.detect.test_windows import table
+
+HOUR, DAY = buckets.HOUR, buckets.DAY
+START = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()) * 1_000_000
+BASE = "logsource: {product: csirt, service: flow}\ndetection: {s: {destination.port: 1}, condition: s}\n"
+ONE, TWO, RULE = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
+
+
+def ruleset(condition: str, timespan: str = "6h", rules: str = "one", group: str = "source.ip") -> Ruleset:
+    """One baseline with this condition."""
+    return Ruleset.parse(
+        f"title: One\nid: {ONE}\nname: one\n{BASE}---\ntitle: Two\nid: {TWO}\nname: two\n{BASE}---\n"
+        f"title: Baseline\nid: {RULE}\n"
+        f"correlation: {{type: baseline, rules: [{rules}], group-by: [{group}], timespan: {timespan}, "
+        f"condition: {{{condition}}}}}\ncsirt: {{timespan: 1h}}\n"
+    )
+
+
+def measured(measure: str, hits: list[Hit]) -> float:
+    """What a bucket's hits come to."""
+    first = [hit for hit in hits if hit.rule == ONE]
+    if measure == "sum":
+        return sum(hit.number for hit in first)
+    if measure == "distinct":
+        return len({value for hit in first for value in hit.values})
+    if measure == "ratio":
+        second = len(hits) - len(first)
+        return len(first) / second if second else 0
+    return len(first)
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Interpolated between neighbours."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low, high = ordered[int(place)], ordered[min(int(place) + 1, len(ordered) - 1)]
+    return low + (high - low) * (place - int(place))
+
+
+def oracle(hits: list[Hit], measure: str, condition: dict[str, Any], until: int) -> dict[tuple[str, int], float]:
+    """(group, beginning of bucket) -> value of every bucket out of its ordinary. Buckets of six local hours, alike when
+    they begin at the same hour of the day; three days of history wanted, six kept."""
+    zone = ZoneInfo("Europe/Oslo")
+    edges = sorted(
+        {int(buckets.starts(np.array([time]), 6 * HOUR, "Europe/Oslo")[0]) for time in range(START, until + 1, HOUR)}
+    )
+    ends = dict(itertools.pairwise(edges))
+    hour_of = {edge: datetime.fromtimestamp(edge / 1e6, zone).hour for edge in edges}
+    inside: dict[tuple[str, int], list[Hit]] = {}
+    for hit in hits:
+        edge = max(edge for edge in edges if edge <= hit.time)
+        inside.setdefault((hit.group, edge), []).append(hit)
+    found = {}
+    for group in {hit.group for hit in hits}:
+        had = sorted(edge for name, edge in inside if name == group)
+        for edge in edges:
+            before = [other for other in had if other < edge]
+            if edge not in ends or ends[edge] > until or not before:
+                continue
+            since = before[0]
+            for early, late in zip(before, [*before[1:], edge], strict=True):
+                if late - early > 6 * DAY:  # forgotten in between, and known again since
+                    since = late
+            if since + 3 * DAY > edge or since == edge:
+                continue
+            past = [
+                measured(measure, inside.get((group, other), []))
+                for other in edges
+                if max(since, edge - 6 * DAY) <= other < edge and hour_of[other] == hour_of[edge]
+            ]
+            value = measured(measure, inside.get((group, edge), []))
+            middle = statistics.median(past)
+            if "above" in condition:
+                limit = quantile(past, condition["above"]["quantile"]) * condition["above"].get("times", 1)
+                if value > limit and value >= condition.get("at-least", 0) and value > 0:
+                    found[group, edge] = value
+            else:
+                spread = statistics.median([abs(one - middle) for one in past])
+                if value < middle - condition["below"]["deviations"] * spread and middle >= condition["expected"]:
+                    found[group, edge] = value
+    return found
+
+
+HITS_STRATEGY = st.lists(
+    st.builds(
+        lambda time, event, group, values, number, rule: Hit(
+            START + time * HOUR, f"{event:032x}", f'{{"source.ip":"10.0.0.{group}"}}', values, rule, number
+        ),
+        st.integers(0, 16 * 24),
+        st.integers(0, 2**64),
+        st.integers(0, 1),
+        st.sampled_from([("a",), ("b",), ("c",)]),
+        st.sampled_from([0.25, 1.0, 3.0, 40.0]),
+        st.sampled_from([ONE, ONE, TWO]),
+    ),
+    min_size=20,
+    max_size=90,
+    unique_by=lambda hit: hit.event,
+)
+CONDITIONS = {
+    "count": {"above": {"quantile": 0.9, "times": 1.5}, "at-least": 2},
+    "sum": {"above": {"quantile": 0.5}},
+    "distinct": {"above": {"quantile": 0.75}, "at-least": 1},
+    "ratio": {"above": {"quantile": 0.8}},
+    "silence": {"below": {"deviations": 1}, "expected": 1},
+}
+
+
+def played(
+    rules: Ruleset, hits: list[Hit], cuts: list[int], restart: bool
+) -> tuple[dict[tuple[str, int], Any], Windows]:
+    """The buckets alerts hold, by (group, when the alert last ended), after advancing to each of the cuts."""
+    windows, stored, before = Windows(rules), {}, -1
+    item = rules.correlations[0]
+    found: dict[tuple[str, int], Any] = {}
+    for until in cuts:
+        part = [(f"{RULE}/{hit.rule}", hit) for hit in hits if before < hit.time <= until]
+        random.Random(until).shuffle(part)
+        # As the detector hands them on: batch by batch, each condensed.
+        batches = [table(part[start : start + 7]) for start in range(0, len(part), 7)] or [table([])]
+        pieces = [condensed(one.filter(pc.equal(one["rule"], rule)), item) for one in batches for rule in (ONE, TWO)]
+        for change in windows.advance(pa.concat_tables(pieces), until):
+            found[json.dumps(change.alert.group, separators=(",", ":")), change.alert.first] = change.alert
+        before = until
+        if restart:
+            stored |= windows.states()
+            windows = Windows(rules, stored.get)
+    return found, windows
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    HITS_STRATEGY,
+    st.sampled_from(sorted(CONDITIONS)),
+    st.lists(st.integers(0, 16 * 24), max_size=10),
+    st.booleans(),
+)
+def test_any_cuts_order_and_restart_give_what_the_oracle_says(
+    hits: list[Hit], name: str, cuts: list[int], restart: bool
+) -> None:
+    """Every measure, over a change to summer time or not: the buckets an author can work out by hand."""
+    condition, measure = CONDITIONS[name], "count" if name == "silence" else name
+    field = {"sum": ", field: network.bytes", "distinct": ", field: destination.ip"}.get(measure, "")
+    text = f"measure: {measure}{field}, season: day, history: 3d, keep: 6d, " + json.dumps(condition)[1:-1]
+    rules = ruleset(text, rules="one, two" if measure == "ratio" else "one")
+    assert not rules.problems
+    if measure != "ratio":
+        hits = [hit for hit in hits if hit.rule == ONE]
+    until = START + 17 * DAY
+    steps = sorted({*(START + cut * HOUR for cut in cuts), until})
+    found, _ = played(rules, hits, steps, restart)
+    expected = oracle(hits, measure, condition, until)
+    # Buckets that follow each other are one alert: each alert begins and ends with an expected bucket.
+    joined: dict[tuple[str, int], int] = {}
+    for group, edge in sorted(expected):
+        last = next((key for key, end in joined.items() if key[0] == group and end == edge), None)
+        joined[last or (group, edge)] = buckets.end(edge, 6 * HOUR, "Europe/Oslo")
+    assert {key: alert.last + 1 for key, alert in found.items()} == joined
+
+
+def hit(time: int, number: int, group: str = "a", value: str = "v") -> Hit:
+    """A hit of the first rule with a number of its own."""
+    return Hit(time, f"{number:032x}", f'{{"source.ip":"{group}"}}', (value,), ONE, float(number % 7))
+
+
+def weekly(weeks: int, each: int) -> list[Hit]:
+    """So many hits on one hour of every week."""
+    return [hit(START + week * 7 * DAY + n * 1000, week * 100 + n) for week in range(weeks) for n in range(each)]
+
+
+def test_a_burst_is_seen_once_there_is_enough_history_and_says_its_numbers() -> None:
+    """Four weeks are learned in silence, the fifth week's burst is one alert with value, median and limit."""
+    text = "measure: count, above: {quantile: 0.9, times: 2}, at-least: 5, history: 28d, keep: 56d"
+    for weeks, alerts in ((3, 0), (4, 1)):
+        burst = [hit(START + weeks * 7 * DAY + n * 1000, 9000 + n) for n in range(30)]
+        found, windows = played(ruleset(text, "1h"), weekly(weeks, 4) + burst, [START + 60 * DAY], False)
+        assert len(found) == alerts
+        assert bool(windows.learning()) is False
+    alert = next(iter(found.values()))
+    assert (alert.count, alert.first, alert.last + 1 - alert.first) == (30, START + 28 * DAY, HOUR)
+    facts = {name.rpartition(".")[2]: known for name, known in alert.facts.items()}
+    assert facts == {"value": ["30"], "expected": ["4"], "limit": ["8"]}
+    assert alert.events == [f"{max(range(9000, 9030), key=lambda n: (n % 7, -n)):032x}"]
+
+
+def test_a_new_member_is_being_learned_and_that_is_said() -> None:
+    """Until its history is long enough a group is counted as learning."""
+    windows = Windows(ruleset("measure: count, above: {quantile: 0.9}, history: 28d"))
+    windows.advance(table([(f"{RULE}/{ONE}", hit(START, 1))]), START + 27 * DAY)
+    assert windows.learning() == {RULE: 1}
+    windows.advance(table([]), START + 29 * DAY)
+    assert windows.learning() == {}
+
+
+def test_silence_is_an_alert_without_events() -> None:
+    """A group that always had something and has nothing is found at the end of the bucket, and dated as it began."""
+    text = "measure: count, below: {quantile: 0.1, times: 0.5}, expected: 3, history: 14d"
+    found, _ = played(ruleset(text, "1h"), weekly(4, 4), [START + 28 * DAY + n * HOUR for n in range(3)], True)
+    assert [(alert.first, alert.count, alert.events) for alert in found.values()] == [(START + 28 * DAY, 0, [])]
+    later, _ = played(ruleset(text, "1h"), weekly(4, 4), [START + 29 * DAY], False)
+    assert [alert.id for alert in later.values()] == [alert.id for alert in found.values()]
+
+
+def test_new_is_what_a_known_parent_never_had_within_what_is_kept() -> None:
+    """The first days of a parent are all new and no alert; a pair that comes after them is one, and so is one that was
+    away for longer than history is kept."""
+    text = "measure: count, new: source.ip, history: 7d, keep: 14d"
+    rules = ruleset(text, "24h", group="source.ip, destination.ip")
+
+    def pair(day: int, target: str) -> tuple[str, Hit]:
+        group = json.dumps({"destination.ip": target, "source.ip": "a"}, separators=(",", ":"))
+        return f"{RULE}/{ONE}", Hit(START + day * DAY + HOUR, f"{day * 10 + ord(target):032x}", group, (), ONE)
+
+    rows = [pair(day, "b") for day in range(0, 40, 2)] + [pair(3, "c"), pair(9, "d"), pair(11, "d"), pair(30, "d")]
+    changes = Windows(rules).advance(table(rows), START + 45 * DAY)
+    days = sorted(((change.alert.first - START) // DAY, change.alert.group["destination.ip"]) for change in changes)
+    assert days == [(8, "d"), (29, "d")]
+
+
+def test_hits_after_their_bucket_was_closed_are_counted_as_that() -> None:
+    """A bucket is judged once; what comes later is not lost without a word."""
+    windows = Windows(ruleset("measure: count, above: {quantile: 0.9}"))
+    windows.advance(table([(f"{RULE}/{ONE}", hit(START, 1))]), START + DAY)
+    windows.advance(table([(f"{RULE}/{ONE}", hit(START + HOUR, 2))]), START + 2 * DAY)
+    assert (windows.dropped["late"], windows.dropped["closed"]) == (1, 1)
+
+
+def test_groups_above_the_bound_are_forgotten_stalest_first() -> None:
+    """A flood of groups costs memory only up to the bound, its codes are given anew, and what it cost is counted."""
+    rules = ruleset("measure: count, above: {quantile: 0.9, times: 2}, history: 1d, keep: 10d, season: day", "1h")
+    windows, stored = Windows(rules, max_groups=5), {}
+    flood = [hit(START + n * 1000, n, f"g{n}") for n in range(1200)]
+    steady = [hit(START + day * DAY, 5000 + day, "steady") for day in range(8)]
+    last = [hit(START + 8 * DAY + n, 6000 + n, "steady") for n in range(9)]
+    found = []
+    for day in range(10):
+        part = [one for one in flood + steady + last if START + (day - 1) * DAY < one.time <= START + day * DAY]
+        found += windows.advance(table([(f"{RULE}/{ONE}", one) for one in part]), START + day * DAY)
+        stored |= windows.states()
+        windows = Windows(rules, stored.get, max_groups=5)
+    found += windows.advance(table([(f"{RULE}/{ONE}", one) for one in last]), START + 9 * DAY)
+    assert windows.dropped["groups"] >= 1196
+    assert {change.alert.group["source.ip"] for change in found} == {"steady"}
+
+
+def test_buckets_follow_local_time_over_both_changes() -> None:
+    """The hour that comes twice is two buckets of one hour of the week; days have 23 and 25 hours and no gap."""
+    for first, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
+        zone = ZoneInfo("Europe/Oslo")
+        midnight = int(datetime.fromisoformat(first).replace(tzinfo=zone).timestamp()) * 1_000_000
+        assert buckets.starts(np.array([midnight + 5 * HOUR]), DAY, "Europe/Oslo").tolist() == [midnight]
+        assert buckets.end(midnight, DAY, "Europe/Oslo") - midnight == hours * HOUR
+        slots = [buckets.slot(midnight + hour * HOUR, HOUR, "Europe/Oslo", "day") for hour in range(hours)]
+        expected = [0, 1, *range(3, 24)] if hours == 23 else [0, 1, 2, 2, *range(3, 24)]
+        assert slots == expected
+        for span in (2 * HOUR, 6 * HOUR, 12 * HOUR):
+            edge = midnight
+            for _ in range(40):
+                after = buckets.end(edge, span, "Europe/Oslo")
+                inside = buckets.starts(np.array([edge, after - 1, after]), span, "Europe/Oslo")
+                assert inside.tolist() == [edge, edge, after]
+                edge = after
+
+
+@pytest.mark.parametrize(
+    ("condition", "timespan", "wanted"),
+    [
+        ("measure: mean, above: {quantile: 0.9}", "1h", "the measure is one of"),
+        ("measure: sum, above: {quantile: 0.9}", "1h", "needs a field"),
+        ("measure: count, field: a, above: {quantile: 0.9}", "1h", "has no field"),
+        ("measure: ratio, above: {quantile: 0.9}", "1h", "has 2 rules"),
+        ("measure: count", "1h", "neither above, below nor new"),
+        ("measure: count, above: {quantile: 2}", "1h", "from 0 to 1"),
+        ("measure: count, above: {quantile: 0.9, deviations: 3}", "1h", "either a quantile"),
+        ("measure: count, above: 3", "1h", "each a number"),
+        ("measure: count, above: {quantile: 0.9}, season: year", "1h", "season is one of"),
+        ("measure: count, above: {quantile: 0.9}, timezone: Mars", "1h", "is no time zone"),
+        ("measure: count, above: {quantile: 0.9}, history: soon", "1h", "is a duration"),
+        ("measure: count, above: {quantile: 0.9}, history: 60d", "1h", "more history is wanted"),
+        ("measure: count, above: {quantile: 0.9}", "7h", "divides the hour or the day"),
+        ("measure: count, above: {quantile: 0.9}", "1m", "a history of more than"),
+        ("measure: count, above: {quantile: 0.9}, gte: 3", "1h", "unknown key 'gte'"),
+        ("measure: count, new: destination.ip", "1h", "one of the group-by fields"),
+    ],
+)
+def test_a_wrong_condition_is_named(condition: str, timespan: str, wanted: str) -> None:
+    """Every fault with what would be right; the rule does not run."""
+    loaded = ruleset(condition, timespan)
+    assert wanted in "\n".join(map(str, loaded.problems))
+    assert not loaded.correlations
