@@ -82,6 +82,8 @@ def result(contest: Contest) -> dict[str, Any]:
         peer = contest.peer
         entry["peer"] = {"name": peer.name, "version": peer.version, "argv": [*peer.argv], **_figures(theirs)}
         entry["ratios"] = [round(one, 3) for one in ratios]
+        walls = [other.wall_s / mine.wall_s for mine, other in zip(ours, theirs, strict=True) if mine.wall_s > 0]
+        entry["ratio_wall"] = round(statistics.median(walls), 3) if walls else None
     elif contest.absent:
         entry["absent"] = contest.absent
     return entry

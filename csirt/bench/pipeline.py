@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from csirt.bench import corpus, pairs, process
-from csirt.errors import CsirtError, NotFound
+from csirt.bench import captures, corpus, pairs, process
+from csirt.errors import CsirtError
 
 FLOOR = 500_000.0
 RECORDS = 3_000_000
-SUFFIXES = (".pcap", ".pcapng", ".cap")
 REGISTERS = ("register.yml", "register.yaml", "register.toml")
 
 
@@ -42,7 +41,7 @@ class Task:
 def run(work: Path, task: Task) -> list[dict[str, Any]]:
     """The results of `csirt.bench/1`. Raises NotFound for a corpus without captures."""
     given = task.given
-    paths = captures(given) if given else corpus.write(work / "corpus", seed=task.seed, records=task.records)
+    paths = captures.paths(given) if given else corpus.write(work / "corpus", seed=task.seed, records=task.records)
     folder = (given if given.is_dir() else given.parent) if given else work / "corpus"
     config = configuration(work, folder, task)
     reference = _replayed(work, config, paths)
@@ -73,14 +72,6 @@ def run(work: Path, task: Task) -> list[dict[str, Any]]:
             "ours": entry["ours"] | {"median": round(entry["ours"]["median"]), "digest": dump},
         }
     ]
-
-
-def captures(given: Path) -> list[Path]:
-    """The captures of a folder by name, or the one named. Raises NotFound when there are none."""
-    found = [given] if given.is_file() else sorted(path for path in given.iterdir() if path.suffix in SUFFIXES)
-    if not found:
-        raise NotFound(f"{given}: no captures there; name a folder with {', '.join(SUFFIXES)} files")
-    return found
 
 
 def share(measured: list[dict[str, Any]]) -> dict[str, float]:

@@ -63,7 +63,7 @@ def decode(
     config = load(name)
     if name is None:
         config.state = str(_state_folder())
-    sources = _open(files, kind, parser, config)
+    sources = open_sources(files, kind, parser, config)
     run = Run(config)
     with open_output(form, output, dataset) as out, progress(settings, "decode.progress", run.numbers):
         for file, source in sources:
@@ -76,7 +76,7 @@ def decode(
     return run.exit_code()
 
 
-def _open(files: tuple[str, ...], kind: str, parser: str, config: Config) -> list[tuple[str, Source]]:
+def open_sources(files: tuple[str, ...], kind: str, parser: str, config: Config) -> list[tuple[str, Source]]:
     """Open every file before any is read, so that a misspelt name costs nothing."""
     from csirt.sources.files import open_file
 

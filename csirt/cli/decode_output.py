@@ -69,8 +69,8 @@ class Output:
             self.records[batch.dataset] = self.records.get(batch.dataset, 0) + batch.rows
             if batch.dataset == "flow":
                 for direction in ("network", "csirt.flow.reverse"):
-                    self.octets += _raw_sum(batch.table, f"{direction}.bytes")
-                    self.packets += _raw_sum(batch.table, f"{direction}.packets")
+                    self.octets += raw_sum(batch.table, f"{direction}.bytes")
+                    self.packets += raw_sum(batch.table, f"{direction}.packets")
         chosen = [batch for batch in batches if batch.rows and self.dataset in ("", batch.dataset)]
         self.put(chosen, settled)
 
@@ -82,7 +82,7 @@ class Output:
         """Write what waits."""
 
 
-def _raw_sum(table: pa.Table, name: str) -> int:
+def raw_sum(table: pa.Table, name: str) -> int:
     """The sum of a counter as it was on the wire: `network.*` with the sampling rate taken out again."""
     if name not in table.column_names:
         return 0

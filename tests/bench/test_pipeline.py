@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from csirt.bench import corpus, pipeline
+from csirt.bench import captures, corpus, pipeline
 from csirt.errors import NotFound
 from tests import conform
 
@@ -82,8 +82,8 @@ def test_what_a_corpus_folder_gives(tmp_path: Path) -> None:
     """Captures by name, the register beside them, nothing else; a folder without captures is refused."""
     for name in ("b.pcapng", "a.pcap", "manifest.json", "register.yml"):
         (tmp_path / name).write_bytes(b"")
-    assert [path.name for path in pipeline.captures(tmp_path)] == ["a.pcap", "b.pcapng"]
+    assert [path.name for path in captures.paths(tmp_path)] == ["a.pcap", "b.pcapng"]
     text = pipeline.configuration(tmp_path / "work", tmp_path, pipeline.Task(shipped=False)).read_text()
     assert "register.yml" in text and "shipped = false" in text
     with pytest.raises(NotFound):
-        pipeline.captures(tmp_path / "work")
+        captures.paths(tmp_path / "work")
