@@ -1,4 +1,4 @@
-"""Where `csirt decode` writes: NDJSON and CSV as it goes, Parquet and Arrow when all is known."""
+"""Where `csirt decode` writes: NDJSON and Arrow as it goes, CSV and Parquet when all is known."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csirt.cli.decode_arrow import Streamed
 from csirt.errors import Usage
 from csirt.model import ndjson
 from csirt.model.batch import Batch
@@ -35,7 +36,7 @@ def open_output(form: str, target: str | None, dataset: str) -> Iterator[Output]
         return
     path = Path(target)
     try:
-        handle = path.open("wb")
+        handle = path.open("w+b")
     except OSError as error:
         raise Usage(f"{path}: cannot be written: {error.strerror}") from error
     try:
@@ -139,22 +140,32 @@ class Lines(Output):
         return files, np.asarray(table.column("csirt.ordinal").to_numpy())
 
 
-class _Gathered(Output):
+class _One(Output):
+    """One dataset."""
+
+    def put(self, batches: list[Batch], settled: bool) -> None:
+        """Take the rows."""
+        if not self.dataset and sum(1 for rows in self.records.values() if rows) > 1:
+            names = ", ".join(sorted(name for name, rows in self.records.items() if rows))
+            raise Usage(f"there is more than one dataset ({names}): add --dataset NAME, or write NDJSON")
+        for batch in batches:
+            self.take(batch.table)
+
+    def take(self, table: pa.Table) -> None:
+        """Rows of the one dataset."""
+        raise NotImplementedError
+
+
+class _Gathered(_One):
     """One dataset whose columns must all be known before the first row is written."""
 
     def __init__(self, handle: IO[bytes], dataset: str) -> None:
         super().__init__(handle, dataset)
         self._tables: list[pa.Table] = []
 
-    def put(self, batches: list[Batch], settled: bool) -> None:
+    def take(self, table: pa.Table) -> None:
         """Keep the rows."""
-        for batch in batches:
-            if self.dataset and batch.dataset != self.dataset:
-                continue
-            self._tables.append(batch.table)
-        if not self.dataset and sum(1 for rows in self.records.values() if rows) > 1:
-            names = ", ".join(sorted(name for name, rows in self.records.items() if rows))
-            raise Usage(f"there is more than one dataset ({names}): add --dataset NAME, or write NDJSON")
+        self._tables.append(table)
 
     def table(self) -> pa.Table | None:
         """All rows, with null where a batch lacks a column, in file, frame, record order."""
@@ -174,15 +185,20 @@ class Tables(_Gathered):
         pq.write_table(table if table is not None else pa.table({}), self.handle, compression="zstd")
 
 
-class Arrow(_Gathered):
-    """An Arrow IPC file with the physical columns of the schema."""
+class Arrow(_One):
+    """An Arrow IPC file with the physical columns of the schema, written as the rows come."""
+
+    def __init__(self, handle: IO[bytes], dataset: str) -> None:
+        super().__init__(handle, dataset)
+        self._out = Streamed(handle, rewritable=handle is not sys.stdout.buffer)
+
+    def take(self, table: pa.Table) -> None:
+        """Write the rows."""
+        self._out.write(table)
 
     def close(self) -> None:
-        """Write everything."""
-        table = self.table()
-        table = table if table is not None else pa.table({})
-        with pa.ipc.new_file(self.handle, table.schema) as writer:
-            writer.write_table(table)
+        """Finish the file."""
+        self._out.close()
 
 
 class Csv(_Gathered):

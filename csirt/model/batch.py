@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,24 +62,31 @@ def constant(value: str | None, rows: int) -> pa.DictionaryArray:
 
 def codes(values: Array, names: list[str | None]) -> pa.DictionaryArray:
     """A dictionary column: row i has `names[values[i]]`; a name that is None gives null."""
+    texts, table = distinct(names)
+    indices = table[values] if len(values) else np.empty(0, np.int32)
+    missing = indices < 0 if table.min() < 0 else None
+    if missing is not None and missing.any():
+        # What lies under a null must be an index too, or other readers of Arrow refuse the column.
+        array = pa.array(np.where(missing, 0, indices), pa.int32(), mask=missing)
+    else:
+        array = pa.array(indices, pa.int32())
+    return pa.DictionaryArray.from_arrays(array, texts)
+
+
+def distinct(names: list[str | None]) -> tuple[pa.Array, Array]:
+    """The names without repeats, and each name's place among them (int32, -1 for None)."""
     texts: list[str] = []
-    translate = np.empty(max(len(names), 1), np.int32)
+    table = np.empty(max(len(names), 1), np.int32)
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         if name is None:
-            translate[index] = -1
+            table[index] = -1
         else:
             if name not in seen:
                 seen[name] = len(texts)
                 texts.append(name)
-            translate[index] = seen[name]
-    indices = translate[values] if len(values) else np.empty(0, np.int32)
-    missing = indices < 0
-    if missing.any():  # what lies under a null must be an index too, or other readers of Arrow refuse the column
-        array = pa.array(np.where(missing, 0, indices), pa.int32(), mask=missing)
-    else:
-        array = pa.array(indices, pa.int32())
-    return pa.DictionaryArray.from_arrays(array, pa.array(texts, pa.string()))
+            table[index] = seen[name]
+    return pa.array(texts, pa.string()), table
 
 
 def address_columns(name: str, family: Array, high: Array, low: Array) -> dict[str, pa.Array]:
@@ -117,8 +125,9 @@ def event_ids(table: pa.Table) -> pa.Array:
 def assemble(dataset: str, columns: dict[str, Any]) -> Batch:
     """A batch from numpy or Arrow columns, cast to the schema of the dataset, columns in schema order first."""
     schema = ecs.DATASETS[dataset]
-    order: Iterable[str] = [name for name in _physical_order(schema) if name in columns]
-    rest = sorted(name for name in columns if name not in set(order))
+    known = _physical_order(dataset)
+    order: Iterable[str] = [name for name in known if name in columns]
+    rest = sorted(columns.keys() - set(known))
     arrays: dict[str, Any] = {}
     for name in [*order, *rest]:
         value = columns[name]
@@ -136,9 +145,10 @@ def assemble(dataset: str, columns: dict[str, Any]) -> Batch:
     return Batch(dataset, pa.table(arrays))
 
 
-def _physical_order(schema: dict[str, pa.DataType]) -> list[str]:
+@cache
+def _physical_order(dataset: str) -> list[str]:
     names: list[str] = []
-    for name in schema:
+    for name in ecs.DATASETS[dataset]:
         names.append(name)
         if name == "observer.ip":
             for address in ecs.ADDRESSES:

@@ -10,7 +10,7 @@ from csirt.decode.netflow import fill, private
 from csirt.decode.netflow.rows import Column, Rows
 from csirt.model import ecs
 from csirt.model.address_columns import texts
-from csirt.model.batch import Array
+from csirt.model.batch import Array, distinct
 
 
 class Arrow:
@@ -19,21 +19,26 @@ class Arrow:
     def __init__(self, rows: Rows, buffer: Array) -> None:
         self.rows = rows
         self.buffer = buffer
-        self._bitmaps: dict[bytes, pa.Buffer] = {}
+        self._valid: dict[bytes, tuple[Array, pa.Buffer]] = {}
 
     def valid(self, column: Column) -> tuple[Array | None, pa.Buffer | None]:
         """(rows that have it or None for all, the same as an Arrow bitmap)."""
         if column.present.all():
             return None, None
         key = column.present.tobytes()
-        mask = column.present[self.rows.plan]
-        if key not in self._bitmaps:
-            self._bitmaps[key] = pa.array(mask, pa.bool_()).buffers()[1]
-        return mask, self._bitmaps[key]
+        if key not in self._valid:
+            mask = self.rows.by_plan(column.present)
+            self._valid[key] = mask, bitmap(mask)
+        return self._valid[key]
 
     def plain(self, values: Array, kind: pa.DataType, bitmap: pa.Buffer | None) -> pa.Array:
         """A fixed-width array on the same memory."""
         return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(values)])
+
+    def codes(self, values: Array, names: list[str | None]) -> pa.DictionaryArray:
+        """A dictionary column: the rows of set i have `names[values[i]]`; a name that is None gives null."""
+        texts, table = distinct(names)
+        return spread_codes(self.rows, table[values], texts)
 
     def address(self, name: str, column: Column) -> dict[str, pa.Array]:
         """The three physical columns of an address."""
@@ -98,12 +103,30 @@ class Arrow:
         return _distinct(array.indices, pa.array([clean for clean, _ in pairs], pa.string()))
 
 
+def bitmap(mask: Array) -> pa.Buffer:
+    """Which values there are, as Arrow has it."""
+    return pa.py_buffer(np.packbits(mask, bitorder="little"))
+
+
+def masked(values: Array, kind: pa.DataType, known: Array | None) -> pa.Array:
+    """A fixed-width array on the same memory, null where not `known`."""
+    valid = None if known is None or known.all() else bitmap(known)
+    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(values)])
+
+
+def spread_codes(rows: Rows, codes: Array, texts: pa.Array) -> pa.DictionaryArray:
+    """A dictionary column from a code per set; -1 gives null."""
+    indices = rows.spread(np.maximum(codes, 0).astype(np.int32))  # under a null too there must be an index
+    known = rows.spread(codes >= 0) if (codes < 0).any() else None
+    return pa.DictionaryArray.from_arrays(masked(indices, pa.int32(), known), texts)
+
+
 def times(values: Array, mask: Array | None) -> pa.Array:
     """Microseconds as timestamps; what no calendar holds, and masked rows, are null."""
+    if mask is None and len(values) and values.min() > 0:
+        return masked(values, ecs.TIME, None)
     known = values > 0
-    if mask is not None:
-        known &= mask
-    return pa.array(values, pa.int64(), mask=None if known.all() else ~known).cast(ecs.TIME)
+    return masked(values, ecs.TIME, known if mask is None else known & mask)
 
 
 def macs(values: Array, mask: Array | None, ecs_form: bool) -> pa.Array:

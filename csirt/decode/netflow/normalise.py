@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.decode.netflow import sampling
-from csirt.decode.netflow.arrow import Arrow, times
+from csirt.decode.netflow.arrow import Arrow, masked, times
 from csirt.decode.netflow.elements import Roles
 from csirt.decode.netflow.plan import END, START
 from csirt.decode.netflow.rows import Column, Rows, Sets
@@ -33,28 +33,28 @@ class Names:
     rates: Array
 
 
-def common(rows: Rows, names: Names) -> dict[str, object]:
+def common(rows: Rows, arrow: Arrow, names: Names) -> dict[str, object]:
     """The columns every dataset has but `@timestamp`."""
     sets = rows.sets
-    steps = np.arange(rows.count, dtype=np.int64) - rows.spread(rows.first)
-    exporter = rows.spread(sets.exporter)
+    ordinal = rows.spread((sets.frame << 16 | sets.base) - rows.first)
+    ordinal += np.arange(rows.count, dtype=np.int64)
     columns: dict[str, object] = {
         "event.ingested": times(rows.spread(sets.time), None),
-        "csirt.segment": codes(rows.spread(sets.segment), names.segments),
-        "csirt.ordinal": (rows.spread((sets.frame << 16) | sets.base) + steps).astype(np.uint64),
-        "observer.ip": codes(exporter, names.addresses),
-        "netflow.exporter.version": names.versions[exporter],
-        "netflow.exporter.domain": names.domains[exporter],
+        "csirt.segment": arrow.codes(sets.segment, names.segments),
+        "csirt.ordinal": ordinal.view(np.uint64),
+        "observer.ip": arrow.codes(sets.exporter, names.addresses),
+        "netflow.exporter.version": rows.spread(names.versions[sets.exporter]),
+        "netflow.exporter.domain": rows.spread(names.domains[sets.exporter]),
     }
     if any(names.observers):
-        columns["observer.name"] = codes(exporter, names.observers)
+        columns["observer.name"] = arrow.codes(sets.exporter, names.observers)
     return columns
 
 
 def options(rows: Rows, buffer: Array, names: Names) -> dict[str, object]:
     """The `flow_options` columns: every scope and field under its own name; the time is the export time."""
     arrow = Arrow(rows, buffer)
-    columns = common(rows, names)
+    columns = common(rows, arrow, names)
     columns[END] = times(_export(rows), None)
     columns |= {name: arrow.own(column, name) for name, column in rows.columns.items()}
     return columns
@@ -70,12 +70,11 @@ def flows(
 ) -> dict[str, object]:
     """The `flow` columns. `before`, `changes`: samplers by exporter before this chunk, and what changed in it."""
     arrow = Arrow(rows, buffer)
-    columns = common(rows, names)
-    elements = _times(rows, columns, roles)
+    columns = common(rows, arrow, names)
+    elements = _times(rows, arrow, columns, roles)
     rate, origin = sampling.rates(rows, roles, before, changes, names.rates)
     if origin.any():
-        missing = origin == 0
-        columns["csirt.flow.sampling_rate"] = pa.array(rate.astype(np.uint32), mask=missing if missing.any() else None)
+        columns["csirt.flow.sampling_rate"] = masked(rate.astype(np.uint32), pa.uint32(), origin > 0)
         columns["csirt.flow.sampling_origin"] = codes(origin, sampling.ORIGINS)
     for name, column in rows.columns.items():
         if name in (END, START, *_COUNTERS) or "/" in name:
@@ -84,14 +83,15 @@ def flows(
             columns |= arrow.address(name, column)
         else:
             columns[name] = arrow.own(column, name, ecs_mac=name in ("source.mac", "destination.mac"))
+    factor = np.maximum(rate, 1).astype(np.uint64) if (rate > 1).any() else None
     for name in _COUNTERS:
         if name in rows.columns:
-            _counter(name, rows, arrow, rate, columns)
+            _counter(name, rows, arrow, factor, columns)
     columns |= _both_families(rows, arrow, columns)
     columns |= _icmp(rows, names, roles)
     direction = sampling.numbers(rows, roles.direction, 2)
     if direction is not None:
-        columns["network.direction"] = codes(np.minimum(direction.astype(np.uint64), 2).astype(np.int64), _DIRECTIONS)
+        columns["network.direction"] = codes(np.minimum(direction.view(np.uint64), 2), _DIRECTIONS)
     columns |= _header(rows, names)
     columns["netflow.elements"] = elements
     return columns
@@ -99,17 +99,20 @@ def flows(
 
 def _header(rows: Rows, names: Names) -> dict[str, pa.Array]:
     """What the v5 header says of all its records, under the names of the elements: the engine and its sampling."""
-    five = names.versions[rows.sets.exporter] == 5
+    sets = rows.sets
+    five = names.versions[sets.exporter] == 5
     if not five.any():
         return {}
-    missing = None if five.all() else ~rows.spread(five)
-    engine, sampled = rows.spread(names.domains[rows.sets.exporter]), rows.spread(rows.sets.sampling)
-    return {
-        "netflow.engine_type": pa.array((engine >> 8).astype(np.uint8), mask=missing),
-        "netflow.engine_id": pa.array((engine & 0xFF).astype(np.uint8), mask=missing),
-        "netflow.sampling_interval": pa.array((sampled & 0x3FFF).astype(np.uint32), mask=missing),
-        "netflow.sampling_algorithm": pa.array((sampled >> 14).astype(np.uint8), mask=missing),
+    known = None if five.all() else rows.spread(five)
+    engine = names.domains[sets.exporter]
+    values = {
+        "netflow.engine_type": engine >> 8 & 0xFF,
+        "netflow.engine_id": engine & 0xFF,
+        "netflow.sampling_algorithm": sets.sampling >> 14,
     }
+    columns = {name: masked(rows.spread(item.astype(np.uint8)), pa.uint8(), known) for name, item in values.items()}
+    interval = rows.spread((sets.sampling & 0x3FFF).astype(np.uint32))
+    return columns | {"netflow.sampling_interval": masked(interval, pa.uint32(), known)}
 
 
 def announced_boots(rows: Rows, roles: Roles) -> list[tuple[int, int, int]]:
@@ -150,17 +153,19 @@ def _export(rows: Rows) -> Array:
     return rows.spread(np.where(sets.export > 0, sets.export, sets.time))
 
 
-def _counter(name: str, rows: Rows, arrow: Arrow, rate: Array, columns: dict[str, object]) -> None:
+def _counter(name: str, rows: Rows, arrow: Arrow, factor: Array | None, columns: dict[str, object]) -> None:
     """A counter, sampling-corrected; in tables where that changes anything, the raw ones beside it."""
     column = rows.columns[name]
     raw = column.parts[0]
     _, bitmap = arrow.valid(column)
-    if not (rate > 1).any():
+    if factor is None:
         columns[name] = arrow.plain(raw, pa.uint64(), bitmap)
         return
-    factor = np.maximum(rate, 1).astype(np.uint64)
-    limit = np.uint64(2**64 - 1) // factor
-    corrected = np.where(raw > limit, np.uint64(2**64 - 1), raw * factor)
+    if int(raw.max()) * int(factor.max()) < 1 << 64:
+        corrected = raw * factor
+    else:
+        limit = np.uint64(2**64 - 1) // factor
+        corrected = np.where(raw > limit, np.uint64(2**64 - 1), raw * factor)
     columns[name] = arrow.plain(corrected, pa.uint64(), bitmap)
     by_element: dict[str, Array] = {}
     for number, plan in enumerate(rows.plans):
@@ -175,11 +180,10 @@ def _counter(name: str, rows: Rows, arrow: Arrow, rate: Array, columns: dict[str
         columns[own] = pc.coalesce(columns[own], mine) if own in columns else mine
 
 
-def _times(rows: Rows, columns: dict[str, object], roles: Roles) -> pa.Array:
+def _times(rows: Rows, arrow: Arrow, columns: dict[str, object], roles: Roles) -> pa.Array:
     """Fill `@timestamp`, `event.start` and `netflow.exporter.boot`; return the `netflow.elements` column."""
-    export = _export(rows)
-    has_end, end = _time(rows, END)
-    has_start, start = _time(rows, START)
+    _, end = _time(rows, END)
+    _, start = _time(rows, START)
     for role, factor in (("duration_ms", 1000), ("duration_us", 1)):
         length = sampling.numbers(rows, roles.times[role], -1)
         if length is not None:
@@ -189,31 +193,39 @@ def _times(rows: Rows, columns: dict[str, object], roles: Roles) -> pa.Array:
             earlier = there & (start < 0) & (end > 0)
             start = np.where(earlier, end - length * factor, start)
     stamp = end
-    if (end < 0).any():
+    if len(end) and end.min() < 0:
         for name in roles.times["observed"]:
             column = rows.columns.get(f"netflow.{name}")
             if column is not None and column.storage == "time":
                 stamp = np.where((stamp < 0) & (column.parts[0] > 0), column.parts[0], stamp)
-        stamp = np.where(stamp < 0, export, stamp)
-    columns[END] = times(np.maximum(stamp, 1), None)
-    if (start > 0).any():
+        stamp = np.where(stamp < 0, _export(rows), stamp)
+    columns[END] = times(stamp if len(stamp) and stamp.min() > 0 else np.maximum(stamp, 1), None)
+    if len(start) and start.max() > 0:
         columns[START] = times(start, None)
     boots = np.array([any(way == "uptime" for _, _, way in plan.mapped) for plan in rows.plans], bool)
     if boots.any():
         sets = rows.sets
         boot = rows.spread(sets.export - sets.uptime * 1000)
-        mask = None if boots.all() else ~boots[rows.plan]
-        columns["netflow.exporter.boot"] = pa.array(boot, pa.int64(), mask=mask).cast(ecs.TIME)
+        columns["netflow.exporter.boot"] = masked(boot, ecs.TIME, None if boots.all() else rows.by_plan(boots))
     # A time no calendar holds is not the flow's: such rows do not claim the element.
-    lost_end, lost_start = has_end & (_time(rows, END)[1] < 0), has_start & (_time(rows, START)[1] < 0)
-    number = rows.plan.astype(np.int64)
     texts: list[str | None] = [plan.elements for plan in rows.plans]
-    for lost, target in ((lost_end, END), (lost_start, START)):
+    if not (_lost(rows, END) or _lost(rows, START)):
+        return arrow.codes(rows.sets.plan, texts)
+    number = rows.plan.astype(np.int64)
+    for target in (END, START):
+        has, value = _time(rows, target)
+        lost = has & (value < 0)
         if lost.any():
             size = len(texts)
             texts += [_without(item or "", target) for item in texts]
             number = np.where(lost, number + size, number)
     return codes(number, texts)
+
+
+def _lost(rows: Rows, name: str) -> bool:
+    """Whether a row has such a time that no calendar holds."""
+    column = rows.columns.get(name)
+    return column is not None and len(column.parts[0]) > 0 and int(column.parts[0].min()) < 0
 
 
 def _without(elements: str, column: str) -> str:
@@ -228,7 +240,7 @@ def _time(rows: Rows, name: str) -> tuple[Array, Array]:
     values = column.parts[0]
     if column.present.all():
         return np.ones(rows.count, bool), values
-    has = column.present[rows.plan]
+    has = rows.by_plan(column.present)
     return has, np.where(has, values, -1)
 
 
@@ -257,23 +269,34 @@ def _both_families(rows: Rows, arrow: Arrow, columns: dict[str, object]) -> dict
 
 def _icmp(rows: Rows, names: Names, roles: Roles) -> dict[str, pa.Array]:
     """ICMP type and code of ICMP flows: elements 32 and 139, 176 to 179, or the destination port (v5, v7, v9)."""
-    protocol = sampling.numbers(rows, ("protocol_identifier",), 0)
-    if protocol is None:
+    at = _of_icmp(rows)
+    if not len(at):
         return {}
-    is_icmp = (protocol == 1) | (protocol == 58)
-    if not is_icmp.any():
-        return {}
-    both = sampling.numbers(rows, roles.icmp["both"], -1)
-    kind, code = (sampling.numbers(rows, roles.icmp[key], -1) for key in ("type", "code"))
-    none = np.full(rows.count, -1, np.int64)
+    both = sampling.numbers(rows, roles.icmp["both"], -1, at)
+    kind, code = (sampling.numbers(rows, roles.icmp[key], -1, at) for key in ("type", "code"))
+    none = np.full(len(at), -1, np.int64)
     both, kind, code = (none if values is None else values for values in (both, kind, code))
-    port = sampling.numbers(rows, ("destination_transport_port",), -1)
+    port = sampling.numbers(rows, ("destination_transport_port",), -1, at)
     if port is not None:
-        old = rows.spread(names.versions[rows.sets.exporter] < 10)
+        old = rows.spread(names.versions[rows.sets.exporter] < 10)[at]
         both = np.where((both < 0) & (kind < 0) & old, port, both)
     kind = np.where(kind >= 0, kind, np.where(both >= 0, both >> 8, -1))
     code = np.where(code >= 0, code, np.where(both >= 0, both & 0xFF, -1))
-    return {
-        "icmp.type": pa.array((kind & 0xFF).astype(np.uint8), mask=~(is_icmp & (kind >= 0))),
-        "icmp.code": pa.array((code & 0xFF).astype(np.uint8), mask=~(is_icmp & (code >= 0))),
-    }
+    return {"icmp.type": _sparse(rows.count, at, kind), "icmp.code": _sparse(rows.count, at, code)}
+
+
+def _of_icmp(rows: Rows) -> Array:
+    """The rows of ICMP flows of either family."""
+    shared = rows.columns.get("network.iana_number")
+    if shared is not None and shared.storage == "uint" and shared.present.all():
+        protocol: Array | None = shared.parts[0]
+    else:
+        protocol = sampling.numbers(rows, ("protocol_identifier",), 0)
+    return np.empty(0, np.int64) if protocol is None else np.flatnonzero((protocol == 1) | (protocol == 58))
+
+
+def _sparse(count: int, at: Array, values: Array) -> pa.Array:
+    """An octet in the rows `at` where it is not negative, null elsewhere."""
+    octets, known = np.zeros(count, np.uint8), np.zeros(count, bool)
+    octets[at], known[at] = values & 0xFF, values >= 0
+    return masked(octets, pa.uint8(), known)

@@ -78,10 +78,14 @@ class Rows:
         """A value per set as a value per row."""
         return np.repeat(values, self.sets.records)
 
+    def by_plan(self, values: Array) -> Array:
+        """A value per local plan as a value per row."""
+        return np.repeat(values[self.sets.plan], self.sets.records)
+
     def has(self, column: str) -> Array | None:
         """Which rows have the column: None for all of them. Raises KeyError for a column no row has."""
         present = self.columns[column].present
-        return None if present.all() else present[self.plan]
+        return None if present.all() else self.by_plan(present)
 
 
 def _parts(storage: str, width: int) -> list[type]:
@@ -136,15 +140,18 @@ def _allocate(rows: Rows) -> tuple[Array, dict[str, list[int]]]:
             present.setdefault(output.column, np.zeros(len(rows.plans), bool))[number] = True
     kinds = {name: _parts(*spec) for name, spec in wanted.items()}
     sizes = [-(-rows.count * np.dtype(kind).itemsize // _ALIGN) * _ALIGN for parts in kinds.values() for kind in parts]
-    memory = np.zeros(sum(sizes) + _ALIGN, np.uint8)
+    memory = np.empty(sum(sizes) + _ALIGN, np.uint8)
     places: dict[str, list[int]] = {}
     at = 0
     for name, parts in kinds.items():
         arrays: list[Array] = []
         place: list[int] = [np.dtype(parts[0]).itemsize]
-        for kind in parts:
+        whole = present[name].all()
+        for number, kind in enumerate(parts):
             size = np.dtype(kind).itemsize
             arrays.append(memory[at : at + rows.count * size].view(kind))
+            if not whole or (number == 1 and kind is np.uint64):  # of IPv4 addresses nobody fills the high half
+                arrays[-1].fill(0)
             place.append(at // size)
             at += -(-rows.count * size // _ALIGN) * _ALIGN
         places[name] = place

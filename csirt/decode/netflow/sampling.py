@@ -78,8 +78,9 @@ def table_key(exporter: int, number: int) -> int:
     return exporter << 34 | (number + 1 if number >= 0 else 0)
 
 
-def numbers(rows: Rows, names: tuple[str, ...], absent: int) -> Array | None:
-    """The first of these elements that each row has, as int64, `absent` where it has none; None if no row has any."""
+def numbers(rows: Rows, names: tuple[str, ...], absent: int, at: Array | None = None) -> Array | None:
+    """The first of these elements that each row has, as int64, `absent` where it has none; None if no row has any.
+    `at`: only of these rows."""
     found: Array | None = None
     for name in reversed(names):
         where: dict[str, Array] = {}
@@ -88,16 +89,23 @@ def numbers(rows: Rows, names: tuple[str, ...], absent: int) -> Array | None:
             if column is not None and column in rows.columns and rows.columns[column].storage == "uint":
                 where.setdefault(column, np.zeros(len(rows.plans), bool))[place] = True
         for column, plans in where.items():
-            values = rows.columns[column].parts[0].astype(np.int64)
-            rest = absent if found is None else found
-            found = values if plans.all() else np.where(plans[rows.plan], values, rest)
+            values = rows.columns[column].parts[0]
+            values = (values if at is None else values[at]).astype(np.int64)
+            if plans.all():
+                found = values
+            else:
+                mine = plans[rows.plan if at is None else rows.plan[at]]
+                found = np.where(mine, values, absent if found is None else found)
     return found
 
 
-def stated(rows: Rows, roles: Roles) -> Array:
-    """The rate each record states itself (0: none): elements 34, 50, 305/306, 309/310, 311."""
-    rate = np.zeros(rows.count, np.int64)
+def stated(rows: Rows, roles: Roles) -> Array | None:
+    """The rate each record states itself (0: none): elements 34, 50, 305/306, 309/310, 311; None if none does."""
     sampling = roles.sampling
+    elements = {name for key in ("interval", "packet_interval", "size", "probability") for name in sampling[key]}
+    if not any(elements & plan.names.keys() for plan in rows.plans):
+        return None
+    rate = np.zeros(rows.count, np.int64)
     plain = numbers(rows, sampling["interval"], 0)
     if plain is not None:
         rate = plain.copy()
@@ -126,7 +134,7 @@ def stated(rows: Rows, roles: Roles) -> Array:
 def announced(rows: Rows, roles: Roles) -> list[Change]:
     """What options data says about samplers, in order, repeats left out."""
     rate = stated(rows, roles)
-    if not rate.any():
+    if rate is None or not rate.any():
         return []
     ids = numbers(rows, roles.sampling["id"], -1)
     ids = np.full(rows.count, -1, np.int64) if ids is None else np.where(ids < 0, -1, ids & 0xFFFFFFFF)
@@ -193,16 +201,15 @@ def rates(
     rows: Rows, roles: Roles, before: dict[int, dict[int, int]], changes: list[Change], forced: Array
 ) -> tuple[Array, Array]:
     """(rate of every row, 0 unknown; its origin, an index into ORIGINS). `forced`: the configured rate by exporter."""
-    rate = np.zeros(rows.count, np.int64)
-    origin = np.zeros(rows.count, np.uint8)
+    header = rows.sets.sampling & 0x3FFF
+    rate = rows.spread(header)
+    origin = rows.spread(np.where(header > 0, HEADER, UNKNOWN).astype(np.uint8))
 
     def put(values: Array, name: int) -> None:
         stated_here = values > 0
         np.copyto(rate, values, where=stated_here)
         origin[stated_here] = name
 
-    if rows.sets.sampling.any():
-        put(rows.spread(rows.sets.sampling & 0x3FFF), HEADER)
     entries = {table_key(e, i): r for e, table in before.items() for i, r in [*table.items(), (-1, only(table))]}
     entries |= {table_key(e, i): entries.get(table_key(e, i), 0) for _, e, i, _ in changes}
     if entries:
@@ -226,7 +233,7 @@ def rates(
         )
         put(announced_rates, OPTIONS)
     own = stated(rows, roles)
-    if own.any():
+    if own is not None and own.any():
         put(own, RECORD)
     if forced.any():
         put(rows.spread(forced[rows.sets.exporter]), CONFIG)
