@@ -1,8 +1,9 @@
 """An Arrow IPC file written as records come, so that memory does not grow with the input.
 
-A file has one schema and one dictionary per column, and what a later record brings cannot be known. Codes are never
-changed, only added: when a column or a dictionary grows, what follows goes to another file, and at the end all are
-copied into one with the last schema and dictionaries. Exports announce their templates first, so there is mostly one.
+A file has one schema and one dictionary per column, and what a later record brings cannot be known. So only texts of
+which there are few stay dictionaries. Codes are never changed, only added: when a column or a dictionary grows, what
+follows goes to another file, and at the end all are copied into one with the last schema and dictionaries. Exports
+announce their templates first, so there is mostly one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ import pyarrow.compute as pc
 
 from csirt.model.batch import Array
 
+# Texts of the exporter, the input and the template; all others can have as many values as there are rows.
+FEW = (
+    "csirt.segment", "observer.ip", "observer.name", "csirt.flow.sampling_origin", "network.direction",
+    "netflow.elements",
+)  # fmt: skip
+
 
 class Streamed:
     """Tables into one Arrow IPC file, in order. `handle`: where the file shall be; `rewritable`: whether it can be read
@@ -27,8 +34,10 @@ class Streamed:
         self._rewritable = rewritable
         self._texts: dict[str, pa.Array] = {}  # a dictionary column's values so far
         self._schema = pa.schema([])
+        self._seen = pa.schema([])  # of the last table
         self._parts: list[IO[bytes]] = []
         self._writer: Any = None
+        self._file: Any = None
 
     def write(self, table: pa.Table) -> None:
         """Append the rows."""
@@ -44,7 +53,7 @@ class Streamed:
         """Finish the file."""
         if self._writer is None:
             self._next_part()
-        self._writer.close()
+        self._end_part()
         if len(self._parts) == 1 and self._rewritable:
             return
         if len(self._parts) == 1:
@@ -69,18 +78,27 @@ class Streamed:
 
     def _next_part(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            self._end_part()
         first = not self._parts and self._rewritable
         self._parts.append(self._handle if first else tempfile.TemporaryFile())  # noqa: SIM115 closed with the object
-        self._writer = pa.ipc.new_file(self._parts[-1], self._schema)
+        self._file = _unbuffered(self._parts[-1])
+        self._writer = pa.ipc.new_file(self._file, self._schema)
+
+    def _end_part(self) -> None:
+        self._writer.close()
+        if self._file is not self._parts[-1]:
+            self._file.close()
 
     def _grow(self, table: pa.Table) -> bool:
         """Take in the table's columns and texts; whether there was anything new."""
-        schema = pa.unify_schemas([self._schema, table.schema.remove_metadata()], promote_options="permissive")
-        grown = not schema.equals(self._schema)
-        self._schema = schema
+        grown = False
+        if not table.schema.equals(self._seen):
+            self._seen = table.schema
+            schema = pa.unify_schemas([self._schema, _plain(table.schema)], promote_options="permissive")
+            grown = not schema.equals(self._schema)
+            self._schema = schema
         for item, column in zip(table.schema, table.columns, strict=True):
-            if not pa.types.is_dictionary(item.type) or not column.num_chunks:
+            if item.name not in FEW or not pa.types.is_dictionary(item.type) or not column.num_chunks:
                 continue
             texts, known = column.chunk(0).dictionary, self._texts.get(item.name)
             if known is None:
@@ -90,7 +108,6 @@ class Streamed:
                 if len(fresh):
                     self._texts[item.name] = pa.concat_arrays([known, fresh])
                     grown = True
-            continue
         return grown
 
     def _column(self, table: pa.Table, item: pa.Field) -> pa.Array | pa.ChunkedArray:
@@ -105,6 +122,25 @@ class Streamed:
             return pa.DictionaryArray.from_arrays(pa.nulls(table.num_rows, item.type.index_type), texts)
         chunks = [_recoded(chunk, texts) for chunk in table.column(index).chunks]
         return pa.chunked_array(chunks) if len(chunks) > 1 else chunks[0]
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """The columns as the file has them."""
+    fields = [
+        pa.field(item.name, item.type.value_type)
+        if pa.types.is_dictionary(item.type) and item.name not in FEW
+        else pa.field(item.name, item.type)
+        for item in schema
+    ]
+    return pa.schema(fields)
+
+
+def _unbuffered(handle: IO[bytes]) -> Any:
+    """A file for Arrow to write without Python between; the handle itself where there is no /proc."""
+    try:
+        return pa.OSFile(f"/proc/self/fd/{handle.fileno()}", "wb")
+    except OSError:
+        return handle
 
 
 def _recoded(column: pa.DictionaryArray, texts: pa.Array) -> pa.DictionaryArray:

@@ -21,7 +21,7 @@ from csirt.model.ndjson_columns import logical
 from csirt.safety import csv_line
 
 WAIT_ROWS = 2_000_000  # rows kept back for records that wait for their template, so that lines come in frame order
-COUNTERS = {"octets": "octet", "packets": "packet"}
+_FULL = 2**64 - 1  # a counter that cannot be corrected any further
 
 
 @contextmanager
@@ -87,10 +87,22 @@ def raw_sum(table: pa.Table, name: str) -> int:
     """The sum of a counter as it was on the wire: `network.*` with the sampling rate taken out again."""
     if name not in table.column_names:
         return 0
-    values = pc.fill_null(table.column(name), 0).to_numpy()
+    column = table.column(name)
+    values = (pc.fill_null(column, 0) if column.null_count else column).to_numpy()
+    rate = None
     if "csirt.flow.sampling_rate" in table.column_names:
-        rate = pc.fill_null(table.column("csirt.flow.sampling_rate"), 1).to_numpy().astype(np.uint64)
-        values = values // np.maximum(rate, 1)
+        rates = pc.fill_null(table.column("csirt.flow.sampling_rate"), 1).to_numpy()
+        if len(rates) and rates.max() > 1:
+            rate = np.maximum(rates, 1).astype(np.uint64)
+    if not len(values):
+        return 0
+    most = int(values.max())
+    if rate is not None:
+        if rate.min() == rate.max() and most < _FULL and most * len(values) <= _FULL:
+            return int(values.sum()) // int(rate[0])  # every value is a multiple of it
+        values = values // rate
+    elif most * len(values) <= _FULL:
+        return int(values.sum())
     # Two halves: sums of counters may pass 64 bits.
     return (int((values >> np.uint64(32)).sum()) << 32) + int((values & np.uint64(0xFFFFFFFF)).sum())
 

@@ -27,7 +27,7 @@ class Arrow:
             return None, None
         key = column.present.tobytes()
         if key not in self._valid:
-            mask = self.rows.by_plan(column.present)
+            mask = self.rows.by_shape(column.present)
             self._valid[key] = mask, bitmap(mask)
         return self._valid[key]
 
@@ -67,12 +67,14 @@ class Arrow:
         if storage == "address":
             family = column.parts[0] if mask is None else np.where(mask, column.parts[0], 0)
             return texts(family, column.parts[1], column.parts[2])
-        return self._spans(column, name, mask, bitmap)
+        return self._spans(column, name, mask)
 
-    def _spans(self, column: Column, name: str, mask: Array | None, bitmap: pa.Buffer | None) -> pa.Array:
+    def _spans(self, column: Column, name: str, mask: Array | None) -> pa.DictionaryArray:
+        """Text or octets: only of the rows that have them, each distinct value once."""
         offset, length = column.parts[0], column.parts[1].astype(np.int64)
-        if mask is not None:
-            length[~mask] = 0
+        at = None if mask is None else np.flatnonzero(mask)
+        if at is not None:
+            offset, length = offset[at], length[at]
         if column.storage.startswith("cut:"):
             fill.header_end(self.buffer, offset, length, column.storage == "cut:ethernet")
         ends = np.zeros(len(length) + 1, np.int64)
@@ -81,14 +83,20 @@ class Arrow:
         fill.gather(self.buffer, offset, length, data)
         if column.storage.startswith("text"):
             offsets = pa.py_buffer(ends.astype(np.int32))
-            raw = pa.Array.from_buffers(pa.binary(), len(length), [bitmap, offsets, pa.py_buffer(data)])
-            array = _decoded(raw.dictionary_encode())
-            rule = private.TEXT[column.storage]
-            return self._clean(array, name, rule) if private.suspicious(data, rule.signs) else array
-        digits = pa.py_buffer(data.tobytes().hex().encode())
-        offsets = pa.py_buffer((ends * 2).astype(np.int32))
-        array = pa.Array.from_buffers(pa.string(), len(length), [bitmap, offsets, digits]).dictionary_encode()
-        return self._clean(array, name, private.HEX) if private.suspicious(data, private.HEX.signs) else array
+            raw = pa.Array.from_buffers(pa.binary(), len(length), [None, offsets, pa.py_buffer(data)])
+            found, rule = _decoded(raw.dictionary_encode()), private.TEXT[column.storage]
+        else:
+            digits = pa.py_buffer(data.tobytes().hex().encode())
+            offsets = pa.py_buffer((ends * 2).astype(np.int32))
+            found = pa.Array.from_buffers(pa.string(), len(length), [None, offsets, digits]).dictionary_encode()
+            rule = private.HEX
+        if private.suspicious(data, rule.signs):
+            found = self._clean(found, name, rule)
+        if at is None or mask is None:
+            return found
+        indices = np.zeros(len(mask), np.int32)
+        indices[at] = found.indices.to_numpy()
+        return pa.DictionaryArray.from_arrays(masked(indices, pa.int32(), mask), found.dictionary)
 
     def _clean(self, array: pa.DictionaryArray, name: str, rule: private.Rule) -> pa.DictionaryArray:
         """Without what must not leave decode; values that held an identity number are counted under `name`."""

@@ -14,7 +14,7 @@ from csirt.decode.netflow.elements import ElementTable, shipped
 from csirt.decode.netflow.intake import Intake
 from csirt.decode.netflow.keeping import Keeping
 from csirt.decode.netflow.normalise import Names
-from csirt.decode.netflow.plan import Plans, fixed_signature
+from csirt.decode.netflow.plans import Plans
 from csirt.decode.netflow.roll import Roll
 from csirt.decode.netflow.rows import Rows, Sets, build
 from csirt.decode.netflow.state import Exporter, Held, State
@@ -80,7 +80,7 @@ class NetflowDecoder:
         self._state = State.load(state, self._key)
         self._roll = Roll(self._state, frozenset(self._configured), self._accept_unknown, self._expiry[0])
         self._keeping = Keeping(self._state, self._expiry[1])
-        self._forget_plans()
+        self._plans = Plans(self._table)
 
     def finish(self) -> Decoded:
         """End of input: what is still held expires, and is counted."""
@@ -117,7 +117,7 @@ class NetflowDecoder:
         if not isinstance(data, Datagrams) or not len(data.offset):
             return Decoded(held=self._state.held.datagrams)
         if len(self._plans) > MAX_PLANS:
-            self._forget_plans()
+            self._plans = Plans(self._table)
         intake = Intake(self._roll, self._keeping, data, self._plans.number)
         intake.read_templates()
         sets = intake.resolve(chunk.segment, *self._hold, self._plans)
@@ -151,14 +151,9 @@ class NetflowDecoder:
         known = self._configured.get(item.key[:3])
         return (known.name or None) if known else None
 
-    def _forget_plans(self) -> None:
-        self._plans = Plans(self._table)
-        for version in sorted(self._table.fixed):
-            self._plans.number(fixed_signature(version, self._table))
-
     def _batches(self, sets: Sets, intake: Intake, redacted: dict[str, int]) -> list[Batch]:
         """Options first, for what they say about samplers counts for the flows beside them."""
-        options = np.array([signature.options for signature in self._plans.signatures], bool)[sets.plan]
+        options = self._plans.options[sets.plan]
         numbers = np.unique(sets.exporter).tolist()
         live = {number: self._state.exporters[number].samplers for number in numbers}
         before = {number: dict(table) for number, table in live.items() if table}
@@ -201,12 +196,13 @@ class NetflowDecoder:
         """The sets' rows, in as few parts as the bounds on a batch allow."""
         if not len(sets.plan):
             return
-        used, local = np.unique(sets.plan, return_inverse=True)
-        plans = [self._plans[number] for number in used.tolist()]
-        widths = {output.column: max(output.width, 17) for plan in plans for output in plan.outputs}
+        tables = self._plans.tables(sets.plan)
+        used, local = np.unique(tables.shape[tables.slot[sets.plan]], return_inverse=True)
+        shapes, local = [self._plans.shapes[number] for number in used.tolist()], local.reshape(-1)
+        widths = {name: max(width, 17) for shape in shapes for name, _, width in shape.columns}
         size = sum(widths.values()) * int(sets.records.sum())
         if len(used) > 1 and size > SPARSE_BYTES:
-            wide = np.array([sum(max(output.width, 17) for output in plan.outputs) for plan in plans], np.int64)
+            wide = np.array([sum(max(width, 17) for _, _, width in shape.columns) for shape in shapes], np.int64)
             if size > SPARSE_FACTOR * int((wide[local] * sets.records).sum()):
                 place = np.empty(len(used), np.int64)
                 place[np.argsort(wide, kind="stable")] = np.arange(len(used))
@@ -216,12 +212,10 @@ class NetflowDecoder:
                 return
         if len(local) > 1 and (len(widths) > BATCH_COLUMNS or len(used) > BATCH_PLANS or size > BATCH_BYTES):
             half = len(local) // 2
-            yield from self._parts(sets.take(np.arange(half)), buffer)
-            yield from self._parts(sets.take(np.arange(half, len(local))), buffer)
+            yield from self._parts(sets.take(slice(half)), buffer)
+            yield from self._parts(sets.take(slice(half, None)), buffer)
             return
-        part = sets.take(np.arange(len(local)))
-        part.plan = local.reshape(-1).astype(np.int64)
-        yield build(part, plans, buffer)
+        yield build(sets.take(slice(None)), self._plans, buffer)
 
     def _localise(self, rows: Rows, intake: Intake) -> Names:
         """Renumber the exporters and segments of these rows from 0; say what the numbers stand for."""

@@ -12,9 +12,11 @@ from csirt.model.batch import Array
 
 Number = Any  # inside compiled code: whatever width numba infers
 
-# Operations. An operation row: kind, field, width (1, 2, 4, 8), base 0 to 2 (in elements), second and third field.
+# Operations, one for each column of a shape: kind, field, second and third field (of its plan, or -1).
+# A place row, of the same column in this batch: width (1, 2, 4, 8), base 0 to 2 (in elements).
 UINT, SINT, V4, V6, SPAN, TEXT, SECONDS, MILLIS, NTP, UPTIME, DELTA, FLOAT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-OP_WIDTH = 8
+OP_WIDTH = 4
+PLACE_WIDTH = 4
 YEAR_9999 = 253_402_300_799_999_999
 BAD_TIME = -1
 ONE, TWO, THREE, FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
@@ -138,221 +140,264 @@ def _one(
 
 
 @kernel
-def _integers(
+def _eight(b: Array, at: Number) -> Number:
+    """Eight octets at an unsigned index."""
+    return (np.uint64(_four(b, at)) << np.uint64(32)) | np.uint64(_four(b, at + FOUR))
+
+
+@kernel
+def _integer(
+    b: Array, o1: Array, o2: Array, o4: Array, o8: Array, length: Number, width: Number, r: Number, x: Number
+) -> bool:
+    """One unsigned field; False for lengths that are rare."""
+    if length == 1 and width == 1:
+        o1[r] = b[x]
+    elif length == 2 and width == 2:
+        o2[r] = (np.uint16(b[x]) << 8) | np.uint16(b[x + ONE])
+    elif length == 4 and width == 4:
+        o4[r] = _four(b, x)
+    elif length == 4 and width == 8:
+        o8[r] = _four(b, x)
+    elif length == 8 and width == 8:
+        o8[r] = _eight(b, x)
+    else:
+        return False
+    return True
+
+
+@kernel
+def _fixed(
     b: Array,
     o1: Array,
     o2: Array,
     o4: Array,
     o8: Array,
     ops: Array,
-    simple: Array,
-    field_at: Array,
-    field_size: Array,
-    step: Number,
-    at: Number,
-    row: Number,
+    starts: Array,
+    sizes: Array,
+    place: Array,
+    size: Number,
+    offset: Number,
     n: Number,
+    row: Number,
+    export: Number,
+    uptime: Number,
 ) -> None:
-    """The unsigned fields of one set whose lengths have a loop of their own (`_is_simple`)."""
+    """All records of one set whose records are all `size` octets long, column by column."""
+    step = np.uint64(size)
     for k in range(ops.shape[0]):
-        if not simple[k]:
-            continue
-        length = field_size[ops[k, 1]]
-        width = ops[k, 2]
-        x = np.uint64(at + field_at[ops[k, 1]])
-        r = np.uint64(ops[k, 3] + row)
-        if length == 1 and width == 1:
+        kind = ops[k, 0]
+        length = sizes[ops[k, 1]]
+        width = place[k, 0]
+        x = np.uint64(offset + starts[ops[k, 1]])
+        r = np.uint64(place[k, 1] + row)
+        unsigned = kind == UINT
+        if unsigned and length == 1 and width == 1:
             for _ in range(n):
                 o1[r] = b[x]
                 r += ONE
                 x += step
-        elif length == 2 and width == 2:
+        elif unsigned and length == 2 and width == 2:
             for _ in range(n):
                 o2[r] = (np.uint16(b[x]) << 8) | np.uint16(b[x + ONE])
                 r += ONE
                 x += step
-        elif length == 4 and width == 4:
+        elif unsigned and length == 4 and width == 4:
             for _ in range(n):
                 o4[r] = _four(b, x)
                 r += ONE
                 x += step
-        elif length == 4 and width == 8:
+        elif unsigned and length == 4 and width == 8:
             for _ in range(n):
                 o8[r] = _four(b, x)
                 r += ONE
                 x += step
-        elif length == 1 and width == 2:
+        elif unsigned and length == 8 and width == 8:
+            for _ in range(n):
+                o8[r] = _eight(b, x)
+                r += ONE
+                x += step
+        elif unsigned and length == 1 and width == 2:
             for _ in range(n):
                 o2[r] = b[x]
                 r += ONE
                 x += step
-        elif length == 1 and width == 4:
+        elif unsigned and length == 1 and width == 4:
             for _ in range(n):
                 o4[r] = b[x]
                 r += ONE
                 x += step
-        elif length == 2 and width == 4:
+        elif unsigned and length == 2 and width == 4:
             for _ in range(n):
                 o4[r] = (np.uint32(b[x]) << 8) | np.uint32(b[x + ONE])
                 r += ONE
                 x += step
-
-
-@kernel
-def _is_simple(ops: Array, field_size: Array) -> Array:
-    simple = np.zeros(ops.shape[0], np.bool_)
-    for k in range(ops.shape[0]):
-        length = field_size[ops[k, 1]]
-        width = ops[k, 2]
-        fits = (length in (1, 2) and length <= width <= 4) or (length == 4 and width >= 4)
-        simple[k] = ops[k, 0] == UINT and fits
-    return simple
-
-
-@kernel
-def fixed(
-    b: Array,
-    o1: Array,
-    o2: Array,
-    o4: Array,
-    o8: Array,
-    ops: Array,
-    field_at: Array,
-    field_size: Array,
-    size: Number,
-    offset: Array,
-    records: Array,
-    row: Array,
-    export: Array,
-    uptime: Array,
-) -> None:
-    """All records of the sets of one plan whose records are all `size` octets long, set by set, column by column."""
-    simple = _is_simple(ops, field_size)
-    step = np.uint64(size)
-    for s in range(offset.size):
-        n = records[s]
-        _integers(b, o1, o2, o4, o8, ops, simple, field_at, field_size, step, offset[s], row[s], n)
-        for k in range(ops.shape[0]):
-            if simple[k]:
-                continue
-            kind = ops[k, 0]
-            width = ops[k, 2]
-            x = np.uint64(offset[s] + field_at[ops[k, 1]])
-            r = np.uint64(ops[k, 3] + row[s])
-            length = field_size[ops[k, 1]]
-            if kind in (UINT, MILLIS) and length == 8 and width == 8:
-                for _ in range(n):
-                    value = (np.uint64(_four(b, x)) << np.uint64(32)) | np.uint64(_four(b, x + FOUR))
-                    o8[r] = value if kind == UINT else np.uint64(_calendar(_scaled(value, 1_000)))
-                    r += ONE
-                    x += step
-            elif kind == V4:
-                low = np.uint64(ops[k, 5] + row[s])
-                for _ in range(n):
-                    o1[r] = 4
-                    o8[low] = _four(b, x)
-                    r += ONE
-                    low += ONE
-                    x += step
-            elif kind == V6:
-                high = np.uint64(ops[k, 4] + row[s])
-                low = np.uint64(ops[k, 5] + row[s])
-                for _ in range(n):
-                    o1[r] = 6
-                    o8[high] = (np.uint64(_four(b, x)) << np.uint64(32)) | np.uint64(_four(b, x + FOUR))
-                    y = x + FOUR + FOUR
-                    o8[low] = (np.uint64(_four(b, y)) << np.uint64(32)) | np.uint64(_four(b, y + FOUR))
-                    r += ONE
-                    high += ONE
-                    low += ONE
-                    x += step
-            elif kind == UPTIME and ops[k, 6] < 0 and uptime[s] >= 0:
-                e = export[s]
-                u = uptime[s]
-                for _ in range(n):
-                    o8[r] = np.uint64(_calendar(e - _signed32(u - np.int64(_four(b, x))) * 1000))
-                    r += ONE
-                    x += step
-            else:
-                start = offset[s] + field_at[ops[k, 1]]
-                second = offset[s] + field_at[ops[k, 6]] if ops[k, 6] >= 0 else 0
-                third = offset[s] + field_at[ops[k, 7]] if ops[k, 7] >= 0 else 0
-                for i in range(n):
-                    _one(
-                        b,
-                        o1,
-                        o2,
-                        o4,
-                        o8,
-                        kind,
-                        width,
-                        ops[k, 3] + row[s] + i,
-                        ops[k, 4] + row[s] + i,
-                        ops[k, 5] + row[s] + i,
-                        start + i * size,
-                        length,
-                        second + i * size if ops[k, 6] >= 0 else -1,
-                        third + i * size,
-                        export[s],
-                        uptime[s],
-                    )
-
-
-@kernel
-def variable(
-    b: Array,
-    o1: Array,
-    o2: Array,
-    o4: Array,
-    o8: Array,
-    ops: Array,
-    field_size: Array,
-    offset: Array,
-    records: Array,
-    row: Array,
-    export: Array,
-    uptime: Array,
-) -> None:
-    """As `fixed`, record by record, for plans with variable-length fields. The records have been counted already."""
-    fields = field_size.size
-    start = np.empty(fields, np.int64)
-    length = np.empty(fields, np.int64)
-    for s in range(offset.size):
-        x = offset[s]
-        for i in range(records[s]):
-            for f in range(fields):
-                n = field_size[f]
-                if n == 65535:
-                    n = np.int64(b[x])
-                    x += 1
-                    if n == 255:
-                        n = be16(b, x)
-                        x += 2
-                start[f] = x
-                length[f] = n
-                x += n
-            for k in range(ops.shape[0]):
-                second = start[ops[k, 6]] if ops[k, 6] >= 0 else -1
-                third = start[ops[k, 7]] if ops[k, 7] >= 0 else -1
-                r = row[s] + i
+        elif kind == MILLIS and length == 8:
+            for _ in range(n):
+                o8[r] = np.uint64(_calendar(_scaled(_eight(b, x), 1_000)))
+                r += ONE
+                x += step
+        elif kind == V4:
+            low = np.uint64(place[k, 3] + row)
+            for _ in range(n):
+                o1[r] = 4
+                o8[low] = _four(b, x)
+                r += ONE
+                low += ONE
+                x += step
+        elif kind == V6:
+            high = np.uint64(place[k, 2] + row)
+            low = np.uint64(place[k, 3] + row)
+            for _ in range(n):
+                o1[r] = 6
+                o8[high] = _eight(b, x)
+                o8[low] = _eight(b, x + FOUR + FOUR)
+                r += ONE
+                high += ONE
+                low += ONE
+                x += step
+        elif kind == UPTIME and ops[k, 2] < 0 and uptime >= 0:
+            for _ in range(n):
+                o8[r] = np.uint64(_calendar(export - _signed32(uptime - np.int64(_four(b, x))) * 1000))
+                r += ONE
+                x += step
+        else:
+            start = offset + starts[ops[k, 1]]
+            second = offset + starts[ops[k, 2]] if ops[k, 2] >= 0 else -1
+            third = offset + starts[ops[k, 3]] if ops[k, 3] >= 0 else -1
+            for i in range(n):
                 _one(
                     b,
                     o1,
                     o2,
                     o4,
                     o8,
-                    ops[k, 0],
-                    ops[k, 2],
-                    ops[k, 3] + r,
-                    ops[k, 4] + r,
-                    ops[k, 5] + r,
-                    start[ops[k, 1]],
-                    length[ops[k, 1]],
-                    second,
-                    third,
-                    export[s],
-                    uptime[s],
+                    kind,
+                    width,
+                    place[k, 1] + row + i,
+                    place[k, 2] + row + i,
+                    place[k, 3] + row + i,
+                    start + i * size,
+                    length,
+                    second + i * size if second >= 0 else -1,
+                    third + i * size,
+                    export,
+                    uptime,
                 )
+
+
+@kernel
+def _split(b: Array, x: Number, sizes: Array, start: Array, length: Array) -> Number:
+    """Where each field of the record at `x` starts and how long it is; where the next record begins."""
+    for f in range(sizes.size):
+        n = sizes[f]
+        if n == 65535:
+            n = np.int64(b[x])
+            x += 1
+            if n == 255:
+                n = be16(b, x)
+                x += 2
+        start[f] = x
+        length[f] = n
+        x += n
+    return x
+
+
+@kernel
+def _varying(
+    b: Array,
+    o1: Array,
+    o2: Array,
+    o4: Array,
+    o8: Array,
+    ops: Array,
+    sizes: Array,
+    place: Array,
+    x: Number,
+    count: Number,
+    row: Number,
+    export: Number,
+    uptime: Number,
+    start: Array,
+    length: Array,
+) -> None:
+    """All records of one set with variable-length fields, record by record. They have been counted already."""
+    for r in range(row, row + count):
+        x = _split(b, x, sizes, start, length)
+        for k in range(ops.shape[0]):
+            kind = ops[k, 0]
+            at = np.uint64(start[ops[k, 1]])
+            size = length[ops[k, 1]]
+            base = np.uint64(place[k, 1] + r)
+            if kind == UINT and _integer(b, o1, o2, o4, o8, size, place[k, 0], base, at):
+                continue
+            if kind == V4:
+                o1[base] = 4
+                o8[np.uint64(place[k, 3] + r)] = _four(b, at)
+            elif kind == MILLIS and size == 8:
+                o8[base] = np.uint64(_calendar(_scaled(_eight(b, at), 1_000)))
+            else:
+                _one(
+                    b,
+                    o1,
+                    o2,
+                    o4,
+                    o8,
+                    kind,
+                    place[k, 0],
+                    place[k, 1] + r,
+                    place[k, 2] + r,
+                    place[k, 3] + r,
+                    start[ops[k, 1]],
+                    size,
+                    start[ops[k, 2]] if ops[k, 2] >= 0 else -1,
+                    start[ops[k, 3]] if ops[k, 3] >= 0 else -1,
+                    export,
+                    uptime,
+                )
+
+
+@kernel
+def records(
+    b: Array,
+    o1: Array,
+    o2: Array,
+    o4: Array,
+    o8: Array,
+    ops: Array,
+    first_op: Array,
+    starts: Array,
+    sizes: Array,
+    first_field: Array,
+    size: Array,
+    place: Array,
+    first_place: Array,
+    plan: Array,
+    offset: Array,
+    count: Array,
+    row: Array,
+    export: Array,
+    uptime: Array,
+) -> None:
+    """All records of all sets. By plan: its operations and fields in `ops`, `starts`, `sizes` from `first_*` on, and
+    the `size` of a record, 0 when it varies. By set: its plan, where the places of its shape begin, and the rest."""
+    most = 1
+    for p in range(size.size):
+        most = max(most, first_field[p + 1] - first_field[p])
+    start = np.empty(most, np.int64)
+    length = np.empty(most, np.int64)
+    for s in range(offset.size):
+        p = plan[s]
+        of = ops[first_op[p] : first_op[p + 1]]
+        fields = sizes[first_field[p] : first_field[p + 1]]
+        to = place[first_place[s] : first_place[s] + of.shape[0]]
+        if size[p] > 0:
+            at = starts[first_field[p] : first_field[p + 1]]
+            _fixed(b, o1, o2, o4, o8, of, at, fields, to, size[p], offset[s], count[s], row[s], export[s], uptime[s])
+        else:
+            _varying(
+                *(b, o1, o2, o4, o8, of, fields, to, offset[s], count[s], row[s], export[s], uptime[s], start, length)
+            )
 
 
 @kernel

@@ -10,7 +10,7 @@ from csirt.decode.netflow import follow, limits, periods, scan
 from csirt.decode.netflow.counts import Deltas
 from csirt.decode.netflow.holding import Entries, Outcome, keep, settle
 from csirt.decode.netflow.keeping import Keeping
-from csirt.decode.netflow.plan import Plans
+from csirt.decode.netflow.plans import Plans
 from csirt.decode.netflow.roll import UNLISTED, Roll
 from csirt.decode.netflow.rows import Sets
 from csirt.decode.netflow.state import Exporter
@@ -441,11 +441,8 @@ def count(buffer: Array, offset: Array, length: Array, plan: Array, plans: Plans
     """Complete records of every set (0 without a plan); sets that hold none, or end inside one, count in `bad`."""
     records = np.zeros(len(plan), np.int64)
     known = np.flatnonzero(plan >= 0)
-    numbers = plan[known]
-    sizes = np.zeros(len(plans), np.int64)
-    used = np.flatnonzero(np.bincount(numbers))
-    sizes[used] = [plans[number].size for number in used.tolist()]
-    size = sizes[numbers]
+    tables = plans.tables(plan[known])
+    size = tables.size[tables.slot[plan[known]]]
     records[known] = length[known] // np.maximum(size, 1)
     varies = known[size == 0]
     varies = varies[np.argsort(plan[varies], kind="stable")]

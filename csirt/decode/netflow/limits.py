@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from csirt.decode.netflow.plan import Plans
+from csirt.decode.netflow.plans import Plans
 from csirt.model.batch import Array
 
 DEFINITIONS = 512  # template records of one message; a datagram of 1,500 octets holds 60 of ordinary ones

@@ -128,7 +128,7 @@ def _put(columns: dict[str, Any], name: str, array: pa.DictionaryArray) -> None:
 
 def _texts(rows: Rows, columns: Mapping[str, Any], elements: tuple[str, ...]) -> tuple[Array, list[str]] | None:
     """Of the first of these elements that rows have: each row's index (-1 none) into the texts, cut to length."""
-    column = next((plan.names[name] for name in elements for plan in rows.plans if name in plan.names), None)
+    column = next((shape.names[name] for name in elements for shape in rows.shapes if name in shape.names), None)
     array = columns.get(column) if column else None
     if array is None or not pa.types.is_dictionary(array.type):
         return None
@@ -150,6 +150,6 @@ def _numbers(rows: Rows, elements: tuple[str, ...], buffer: Array) -> Array | No
         for octet in range(int(min(length.max(initial=0), 7))):
             here = length > octet
             value = np.where(here, value << 8 | buffer[np.where(here, offset + octet, 0)], value)
-        good = (length > 0) & (length <= 7) & column.present[rows.plan]
+        good = (length > 0) & (length <= 7) & rows.by_shape(column.present)
         found = np.where(good, length << 56 | value, -1 if found is None else found)
     return found

@@ -123,7 +123,7 @@ def announced_boots(rows: Rows, roles: Roles) -> list[tuple[int, int, int]]:
         column = rows.columns.get(f"netflow.{name}")
         if column is None or column.storage != "time":
             continue
-        there = (column.parts[0] > 0) & column.present[rows.plan]
+        there = (column.parts[0] > 0) & rows.by_shape(column.present)
         at, exporter = rows.spread(rows.sets.at), rows.spread(rows.sets.exporter)
         rank = np.flatnonzero(there)[np.lexsort((at[there], exporter[there]))]
         final = np.ones(len(rank), bool)  # what a datagram says last counts
@@ -168,10 +168,10 @@ def _counter(name: str, rows: Rows, arrow: Arrow, factor: Array | None, columns:
         corrected = np.where(raw > limit, np.uint64(2**64 - 1), raw * factor)
     columns[name] = arrow.plain(corrected, pa.uint64(), bitmap)
     by_element: dict[str, Array] = {}
-    for number, plan in enumerate(rows.plans):
-        for element, target, _ in plan.mapped:
+    for number, shape in enumerate(rows.shapes):
+        for element, target, _ in shape.mapped:
             if target == name:
-                by_element.setdefault(element, np.zeros(len(rows.plans), bool))[number] = True
+                by_element.setdefault(element, np.zeros(len(rows.shapes), bool))[number] = True
     for element, present in by_element.items():
         own = f"netflow.{element}"
         _, mask = arrow.valid(Column("uint", [raw], present))
@@ -202,16 +202,16 @@ def _times(rows: Rows, arrow: Arrow, columns: dict[str, object], roles: Roles) -
     columns[END] = times(stamp if len(stamp) and stamp.min() > 0 else np.maximum(stamp, 1), None)
     if len(start) and start.max() > 0:
         columns[START] = times(start, None)
-    boots = np.array([any(way == "uptime" for _, _, way in plan.mapped) for plan in rows.plans], bool)
+    boots = np.array([any(way == "uptime" for _, _, way in shape.mapped) for shape in rows.shapes], bool)
     if boots.any():
         sets = rows.sets
         boot = rows.spread(sets.export - sets.uptime * 1000)
-        columns["netflow.exporter.boot"] = masked(boot, ecs.TIME, None if boots.all() else rows.by_plan(boots))
+        columns["netflow.exporter.boot"] = masked(boot, ecs.TIME, None if boots.all() else rows.by_shape(boots))
     # A time no calendar holds is not the flow's: such rows do not claim the element.
-    texts: list[str | None] = [plan.elements for plan in rows.plans]
+    texts: list[str | None] = [shape.elements for shape in rows.shapes]
     if not (_lost(rows, END) or _lost(rows, START)):
-        return arrow.codes(rows.sets.plan, texts)
-    number = rows.plan.astype(np.int64)
+        return arrow.codes(rows.of_set, texts)
+    number = rows.shape.astype(np.int64)
     for target in (END, START):
         has, value = _time(rows, target)
         lost = has & (value < 0)
@@ -240,7 +240,7 @@ def _time(rows: Rows, name: str) -> tuple[Array, Array]:
     values = column.parts[0]
     if column.present.all():
         return np.ones(rows.count, bool), values
-    has = rows.by_plan(column.present)
+    has = rows.by_shape(column.present)
     return has, np.where(has, values, -1)
 
 
@@ -252,7 +252,7 @@ def _both_families(rows: Rows, arrow: Arrow, columns: dict[str, object]) -> dict
         four, six = rows.columns.get(f"{name}/4"), rows.columns.get(f"{name}/6")
         if four is None or six is None:
             continue
-        mine = (four.present & six.present)[rows.plan]
+        mine = rows.by_shape(four.present & six.present)
         use_six = mine & ((six.parts[1] | six.parts[2]) != 0) | (mine & (four.parts[2] == 0))
         zero = np.zeros((), np.uint64)
         chosen = [

@@ -41,12 +41,34 @@ class Output:
     third: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What plans have in common that differ only in where their fields lie.
+
+    `columns`: (column, storage, width) by column. `mapped`: (element, column, transform) of elements that live in an
+    ECS column only. `named`: (element, column) for everything that has a column.
+    """
+
+    columns: tuple[tuple[str, str, int], ...]
+    mapped: tuple[tuple[str, str, str], ...]
+    named: tuple[tuple[str, str], ...]
+    elements: str = field(init=False, compare=False)
+    names: dict[str, str] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """`elements`: `mapped` as the text of the `netflow.elements` column, `element=column` or
+        `element=column|transform`. `names`: `named` for looking up."""
+        texts = (f"{name}={column}{'|' + way if way else ''}" for name, column, way in self.mapped)
+        object.__setattr__(self, "elements", " ".join(texts))
+        object.__setattr__(self, "names", dict(self.named))
+
+
 @dataclass(slots=True)
 class Plan:
     """How to read records of one signature.
 
-    `size`: octets of a record, 0 when it varies. `mapped`: (element, column, transform) of elements that live in an ECS
-    column only. `names`: element name -> column for everything that has a column.
+    `size`: octets of a record, 0 when it varies. `starts`, `sizes`: of its fields. `outputs`: one for each column of
+    its shape, in the same order; `ops`: the same for the compiled interpreter.
     """
 
     signature: Signature
@@ -57,38 +79,16 @@ class Plan:
     outputs: list[Output]
     mapped: list[tuple[str, str, str]] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    shape: Shape = field(default_factory=lambda: Shape((), (), ()))
+    ops: Array = field(default_factory=lambda: np.empty((0, fill.OP_WIDTH), np.int64))
 
-    @property
-    def elements(self) -> str:
-        """`mapped` as the text of the `netflow.elements` column: `element=column` or `element=column|transform`."""
-        return " ".join(f"{name}={column}{'|' + way if way else ''}" for name, column, way in self.mapped)
-
-
-class Plans:
-    """All plans by number, compiled when one is first needed: a stranger can name more templates than have data."""
-
-    def __init__(self, table: ElementTable) -> None:
-        self._table = table
-        self._numbers: dict[Signature, int] = {}
-        self._plans: list[Plan | None] = []
-        self.signatures: list[Signature] = []
-
-    def __len__(self) -> int:
-        return len(self._plans)
-
-    def __getitem__(self, number: int) -> Plan:
-        plan = self._plans[number]
-        if plan is None:
-            plan = self._plans[number] = compile_plan(self.signatures[number], self._table)
-        return plan
-
-    def number(self, signature: Signature) -> int:
-        """The number of a signature's plan."""
-        number = self._numbers.setdefault(signature, len(self._plans))
-        if number == len(self._plans):
-            self._plans.append(None)
-            self.signatures.append(signature)
-        return number
+    def settle(self) -> None:
+        """Derive `shape` and `ops` when all outputs are known."""
+        self.outputs.sort(key=lambda output: output.column)
+        columns = tuple((output.column, output.storage, output.width) for output in self.outputs)
+        self.shape = Shape(columns, tuple(sorted(self.mapped)), tuple(sorted(self.names.items())))
+        rows = [(output.kind, output.field, output.second, output.third) for output in self.outputs]
+        self.ops = np.array(rows, np.int64).reshape(-1, fill.OP_WIDTH)
 
 
 def fixed_signature(version: int, table: ElementTable) -> Signature:
@@ -116,6 +116,7 @@ def compile_plan(signature: Signature, table: ElementTable) -> Plan:
         column = f"netflow.{element.name}" + (f"_{copies}" if copies > 1 else "")
         plan.outputs.append(_own(column, element, number, length, table))
         plan.names.setdefault(element.name, column)
+    plan.settle()
     return plan
 
 

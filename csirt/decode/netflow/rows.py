@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from csirt.decode.netflow import fill
-from csirt.decode.netflow.plan import Output, Plan
+from csirt.decode.netflow.plan import Shape
+from csirt.decode.netflow.plans import Plans
 from csirt.model.batch import Array
 
 _ALIGN = 64
@@ -42,7 +43,7 @@ class Sets:
     sampling: Array
     at: Array
 
-    def take(self, which: Array) -> Sets:
+    def take(self, which: Array | slice) -> Sets:
         """Some of the sets."""
         return Sets(*(getattr(self, item.name)[which] for item in fields(Sets)))
 
@@ -54,7 +55,7 @@ class Sets:
 
 @dataclass(slots=True)
 class Column:
-    """One raw column: its storage (see `plan.Output`), its arrays, and which local plans fill it (bool by plan)."""
+    """One raw column: its storage (see `plan.Output`), its arrays, and which shapes fill it (bool by shape)."""
 
     storage: str
     parts: list[Array]
@@ -63,14 +64,15 @@ class Column:
 
 @dataclass(slots=True)
 class Rows:
-    """Raw rows of many plans. `plan`: the local plan of each row; `columns` by name; `redacted`: values that held an
-    identity number, by column, once they are made text."""
+    """Raw rows of many plans. `shapes`: of the plans used here; `of_set`, `shape`: which of them each set, each row
+    has; `columns` by name; `redacted`: values that held an identity number, by column, once they are made text."""
 
     sets: Sets
-    plans: list[Plan]
+    shapes: list[Shape]
+    of_set: Array
     count: int
     first: Array
-    plan: Array
+    shape: Array
     columns: dict[str, Column] = field(default_factory=dict)
     redacted: dict[str, int] = field(default_factory=dict)
 
@@ -78,14 +80,14 @@ class Rows:
         """A value per set as a value per row."""
         return np.repeat(values, self.sets.records)
 
-    def by_plan(self, values: Array) -> Array:
-        """A value per local plan as a value per row."""
-        return np.repeat(values[self.sets.plan], self.sets.records)
+    def by_shape(self, values: Array) -> Array:
+        """A value per shape as a value per row."""
+        return np.repeat(values[self.of_set], self.sets.records)
 
     def has(self, column: str) -> Array | None:
         """Which rows have the column: None for all of them. Raises KeyError for a column no row has."""
         present = self.columns[column].present
-        return None if present.all() else self.by_plan(present)
+        return None if present.all() else self.by_shape(present)
 
 
 def _parts(storage: str, width: int) -> list[type]:
@@ -102,42 +104,38 @@ def _parts(storage: str, width: int) -> list[type]:
     return [np.int64, np.uint32]  # text, hex, cut: offset and length in the buffer
 
 
-def build(sets: Sets, plans: list[Plan], buffer: Array) -> Rows:
+def build(sets: Sets, plans: Plans, buffer: Array) -> Rows:
     """Decode the sets; `sets.plan` numbers `plans`."""
+    tables = plans.tables(sets.plan)
+    slot = tables.slot[sets.plan]
+    used, of_set = np.unique(tables.shape[slot], return_inverse=True)
+    of_set = of_set.reshape(-1)
     count = int(sets.records.sum())
-    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(sets.records)[:-1]]) if len(sets.records) else sets.records
-    rows = Rows(sets, plans, count, first, np.repeat(sets.plan.astype(np.uint16), sets.records))
+    first = np.cumsum(sets.records) - sets.records
+    shapes = [plans.shapes[number] for number in used.tolist()]
+    rows = Rows(sets, shapes, of_set, count, first, np.repeat(of_set.astype(np.uint16), sets.records))
     memory, places = _allocate(rows)
     views = (memory.view(np.uint8), memory.view(np.uint16), memory.view(np.uint32), memory.view(np.uint64))
-    order = np.argsort(sets.plan, kind="stable")
-    bounds = np.searchsorted(sets.plan[order], np.arange(len(plans) + 1))
-    for number, plan in enumerate(plans):
-        which = order[bounds[number] : bounds[number + 1]]
-        if not len(which) or not plan.outputs:
-            continue
-        ops = np.array([_operation(output, places[output.column]) for output in plan.outputs], np.int64)
-        common = tuple(part[which] for part in (sets.offset, sets.records, first, sets.export, sets.uptime))
-        if plan.size:
-            fill.fixed(buffer, *views, ops, plan.starts, plan.sizes, plan.size, *common)
-        else:
-            fill.variable(buffer, *views, ops, plan.sizes, *common)
+    numbers = [places[name] for shape in shapes for name, _, _ in shape.columns]
+    place = np.array(numbers, np.int64).reshape(-1, fill.PLACE_WIDTH)
+    widths = np.array([len(shape.columns) for shape in shapes], np.int64)
+    fill.records(
+        *(buffer, *views, tables.ops, tables.first_op, tables.starts, tables.sizes, tables.first_field, tables.size),
+        *(place, (np.cumsum(widths) - widths)[of_set]),
+        *(slot, sets.offset, sets.records, first, sets.export, sets.uptime),
+    )
     return rows
-
-
-def _operation(output: Output, place: list[int]) -> list[int]:
-    width, bases = place[0], place[1:] + [0] * (4 - len(place))
-    return [output.kind, output.field, width, *bases, output.second, output.third]
 
 
 def _allocate(rows: Rows) -> tuple[Array, dict[str, list[int]]]:
     """Make every column in one block of memory; by name: its first part's width, its parts' first elements."""
     wanted: dict[str, tuple[str, int]] = {}
     present: dict[str, Array] = {}
-    for number, plan in enumerate(rows.plans):
-        for output in plan.outputs:
-            storage, width = wanted.get(output.column, (output.storage, 0))
-            wanted[output.column] = (storage, max(width, output.width))
-            present.setdefault(output.column, np.zeros(len(rows.plans), bool))[number] = True
+    for number, shape in enumerate(rows.shapes):
+        for name, stored, size in shape.columns:
+            storage, width = wanted.get(name, (stored, 0))
+            wanted[name] = (storage, max(width, size))
+            present.setdefault(name, np.zeros(len(rows.shapes), bool))[number] = True
     kinds = {name: _parts(*spec) for name, spec in wanted.items()}
     sizes = [-(-rows.count * np.dtype(kind).itemsize // _ALIGN) * _ALIGN for parts in kinds.values() for kind in parts]
     memory = np.empty(sum(sizes) + _ALIGN, np.uint8)
@@ -154,6 +152,6 @@ def _allocate(rows: Rows) -> tuple[Array, dict[str, list[int]]]:
                 arrays[-1].fill(0)
             place.append(at // size)
             at += -(-rows.count * size // _ALIGN) * _ALIGN
-        places[name] = place
+        places[name] = place + [0] * (fill.PLACE_WIDTH - len(place))
         rows.columns[name] = Column(wanted[name][0], arrays, present[name])
     return memory, places

@@ -84,17 +84,17 @@ def numbers(rows: Rows, names: tuple[str, ...], absent: int, at: Array | None = 
     found: Array | None = None
     for name in reversed(names):
         where: dict[str, Array] = {}
-        for place, plan in enumerate(rows.plans):
-            column = plan.names.get(name)
+        for place, shape in enumerate(rows.shapes):
+            column = shape.names.get(name)
             if column is not None and column in rows.columns and rows.columns[column].storage == "uint":
-                where.setdefault(column, np.zeros(len(rows.plans), bool))[place] = True
-        for column, plans in where.items():
+                where.setdefault(column, np.zeros(len(rows.shapes), bool))[place] = True
+        for column, shapes in where.items():
             values = rows.columns[column].parts[0]
             values = (values if at is None else values[at]).astype(np.int64)
-            if plans.all():
+            if shapes.all():
                 found = values
             else:
-                mine = plans[rows.plan if at is None else rows.plan[at]]
+                mine = shapes[rows.shape if at is None else rows.shape[at]]
                 found = np.where(mine, values, absent if found is None else found)
     return found
 
@@ -103,7 +103,7 @@ def stated(rows: Rows, roles: Roles) -> Array | None:
     """The rate each record states itself (0: none): elements 34, 50, 305/306, 309/310, 311; None if none does."""
     sampling = roles.sampling
     elements = {name for key in ("interval", "packet_interval", "size", "probability") for name in sampling[key]}
-    if not any(elements & plan.names.keys() for plan in rows.plans):
+    if not any(elements & shape.names.keys() for shape in rows.shapes):
         return None
     rate = np.zeros(rows.count, np.int64)
     plain = numbers(rows, sampling["interval"], 0)
