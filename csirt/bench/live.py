@@ -1,4 +1,4 @@
-"""`csirt bench live`: a daemon with a receiver on loopback, and an exporter that sends it paced NetFlow v9.
+"""A daemon with a receiver on loopback, and an exporter that sends it paced NetFlow v9: the product's own path.
 
 What is measured: whether every record arrives in the store, how long after its receipt (`lag_s`), and how much of one
 core the daemon, its receiver included, needs for it. The floor is the share of records stored; the pace is held by the
