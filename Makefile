@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 SYSTEM := tshark softflowd fprobe pmacct nfdump strace systemd
 
-.PHONY: help setup system demo test lint types bench soak fuzz chaos docs format clean
+.PHONY: help setup system demo test lint types bench bench-live soak fuzz chaos docs format clean
 
 help:
 	@echo "make demo    set up, then run the main job on a small network of its own"
@@ -52,6 +52,12 @@ test: setup system lint types
 
 bench: setup
 	$(BIN)/csirt bench pipeline
+	$(BIN)/csirt bench flows || [ $$? = 7 ]
+	$(BIN)/csirt bench memory
+
+# 50,000 datagrams a second for a minute, 100,000 for 20 seconds, then as fast as it goes; nothing else should run.
+bench-live: setup
+	$(BIN)/csirt bench live
 
 chaos: setup
 	CSIRT_KILLS=50 $(BIN)/python -m pytest -q -p no:randomly --timeout 3600 tests/crash

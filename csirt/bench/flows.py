@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from csirt.bench import captures, exports, goflow2, pairs, process
+from csirt.bench import captures, exports, goflow2, lake, pairs, process, streams
 from csirt.bench.captures import Capture
 from csirt.errors import NotFound
 
 FLOORS = {5: 1.5, 9: 3.5, 10: 3.0}
 AIMS = {5: 9_000_000, 9: 6_000_000, 10: 4_500_000}
 JSON_FLOOR, SHUFFLED_FLOOR = 20.0, 0.8
+RATE = 25_000
 JSON_DATAGRAMS = 4_000  # goflow2 makes 10,000 to 16,000 lines a second
 
 
@@ -32,13 +34,15 @@ class Task:
     runs: int = 5
     given: Path | None = None
     records: int = 1_000_000
+    live: int = 10_000_000  # flow records of the live stream
+    rate: int = RATE  # its datagrams a second
     only: tuple[str, ...] = ()
 
 
 def run(work: Path, task: Task) -> list[dict[str, Any]]:
     """The results of `csirt.bench/1`. Raises NotFound for a corpus without captures of exports."""
     bench = _Bench(work, task)
-    return [pairs.result(contest) for contest in bench.contests() if not task.only or contest.name in task.only]
+    return [pairs.result(make()) for name, make in bench.contests() if not task.only or name in task.only]
 
 
 class _Bench:
@@ -52,12 +56,16 @@ class _Bench:
         exports.write(work / "warm", seed=1, records=3_000, kinds=("v5", "v9", "ipfix"))
         self.warm = {5: "v5", 9: "v9"}
 
-    def contests(self) -> Iterator[pairs.Contest]:
-        """One after the other, so that a capture is only there while it is needed."""
+    def contests(self) -> Iterator[tuple[str, Callable[[], pairs.Contest]]]:
+        """Each result's name, and what prepares it."""
         for capture in self._captures():
-            yield self._decode(capture)
-        yield self._json()
-        yield self._shuffled()
+            yield f"decode-{capture.name}", partial(self._decode, capture)
+        yield from {
+            "ndjson": self._json,
+            "templates-1000": self._shuffled,
+            "live": self._live,
+            "lake": self._lake,
+        }.items()
 
     def _captures(self) -> list[Capture]:
         if self.task.given is None:
@@ -115,6 +123,21 @@ class _Bench:
             pairs.Side("csirt, one template", other.version, other.argv, other.once),
             more={"core": self.core},
         )
+
+    def _live(self) -> pairs.Contest:
+        """A paced stream, received, spooled, decoded and written, beside nfcapd."""
+        count = self.task.live // streams.PER_DATAGRAM
+        stream = streams.prepared(self.work, seed=self.task.seed, rate=self.task.rate, count=count)
+        return streams.contest(self.work, stream, self.task.runs)
+
+    def _lake(self) -> pairs.Contest:
+        """Records as the lake keeps them beside nfdump's; unsampled ones, for nfcapd multiplies what is sampled."""
+        folder = self.work / "room"
+        exports.write(folder, seed=self.task.seed, records=self.task.records, kinds=("ipfix",))
+        capture = captures.known(folder / "netflow-ipfix.pcap")
+        assert capture is not None
+        stream = streams.prepared(self.work, seed=self.task.seed, rate=0, count=capture.datagrams, given=capture)
+        return lake.contest(self.work, capture, stream)
 
     def _goflow2(self, mode: str, capture: Capture) -> pairs.Side | None:
         if self.harness is None:

@@ -116,7 +116,7 @@ def nfcapd(stream: Stream) -> dict[str, Any]:
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         words = ["nfcapd", "-w", folder, "-p", str(port), "-b", "127.0.0.1", "-B", str(BUFFER), "-t", "3600"]
-        with _started([*process.pinned(stream.cores[0]), *words], port) as child:
+        with started([*process.pinned(stream.cores[0]), *words], port) as child:
             before = cpu_seconds(child.pid)
             sent = send(port, stream)
             SYSTEM.sleep(IDLE)
@@ -192,7 +192,8 @@ def _room(work: Path, stream: Stream) -> None:
 
 
 @contextlib.contextmanager
-def _started(words: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+def started(words: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that listens on a UDP port, ended with SIGTERM."""
     child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(lambda: child.poll() is not None or _listens(port))

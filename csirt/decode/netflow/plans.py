@@ -48,6 +48,7 @@ class Plans:
         self.shapes: list[Shape] = []
         for version in sorted(table.fixed):
             self.number(fixed_signature(version, table))
+        self[0]  # so that the tables are never empty
 
     def __len__(self) -> int:
         return len(self._plans)
