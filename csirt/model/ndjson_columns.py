@@ -185,6 +185,7 @@ def _elements(table: pa.Table, columns: dict[str, Value], addresses: dict[str, p
 def _raw(table: pa.Table, columns: dict[str, Value], target: str, way: str) -> pa.Array:
     if way == "mac":
         macs = table.column(target).combine_chunks()
+        macs = macs if pa.types.is_dictionary(macs.type) else macs.dictionary_encode()
         values = pc.ascii_lower(pc.replace_substring(macs.dictionary, "-", ":"))
         return pc.take(Texts().column(values), macs.indices)
     if way == "uptime":
