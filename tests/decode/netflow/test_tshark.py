@@ -51,7 +51,8 @@ def decode(paths: list[Path]) -> list[tuple[int, dict[str, Any]]]:
     first = 0
     for path in paths:
         payloads, senders, times = pcap(path)
-        for batch in decoder.decode(chunk(payloads, exporters=senders, times=times, first=first)).batches:
+        batches = decoder.decode(chunk(payloads, exporters=senders, times=times, first=first)).batches
+        for batch in (batch for batch in batches if batch.dataset in ("flow", "flow_options")):
             for line in ndjson.render(batch):
                 event = json.loads(line)
                 events.append((int(event["event"]["id"][16:], 16), event))
