@@ -24,7 +24,7 @@ from csirt.errors import CsirtError, Unreachable
 from csirt.messages import text
 
 START_LIMIT = 60.0
-SETTLE_LIMIT = 30.0
+SETTLE_LIMIT = 120.0  # the first run of an install compiles its kernels meanwhile
 
 
 class DemoFailed(CsirtError):
