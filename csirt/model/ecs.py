@@ -22,6 +22,10 @@ BOOL = pa.bool_()
 
 ECS_VERSION = "8.17.0"
 
+# A flow's end by this machine's clock: what the exporter's clock is wrong by is taken out. It says when a row that
+# waits for its other direction is due, lives as long as the row waits, and is never shown.
+DUE = "csirt.due"
+
 ADDRESSES = ("source.ip", "destination.ip", "netflow.next_hop", "netflow.bgp_next_hop")
 ADDRESS_PARTS = (":f", ":hi", ":lo")
 

@@ -5,7 +5,8 @@ One `commit` is one transaction (decision 4): all of it or none of it. Implement
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,10 +25,14 @@ class Commit:
 
     `position` with `previous` (the offset the chunk started from): refused with Conflict unless the committed offset
     equals `previous`. `states`: opaque state by key (`decoder:<source>`, `windows`, `watermark`). `hits`: matches that
-    wait for the watermark, with the event time they cover. `consumed`: ids of hit blobs this step used up.
+    wait for the watermark, with the event time they cover. `consumed`: ids of hit blobs this step used up. `fresh`:
+    rows that are stored and seen at once, but wait to be settled at the time in their column `csirt.due`, which nobody
+    sees. `settled`: the fresh rows that `batches` of this commit take the place of.
     """
 
     batches: list[Batch] = field(default_factory=list)
+    fresh: list[Batch] = field(default_factory=list)
+    settled: Settled | None = None
     position: Position | None = None
     previous: int = 0
     states: dict[str, bytes | None] = field(default_factory=dict)
@@ -43,6 +48,29 @@ class Commit:
     audit: list[AuditEntry] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     ready: Any = None  # what `Store.prepare` made of the batches and hits
+
+
+@dataclass(slots=True)
+class Settled:
+    """Of each part in `rows` (its id, and how many rows), what is due at or before `until` and was still waiting.
+    Refused with Conflict when any of them has changed since it was read."""
+
+    until: int
+    rows: dict[int, int]
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Rows of one dataset that were committed together, some of which wait to be settled. `least`, `greatest`: when all
+    its rows are due, in microseconds. `rows`: how many still wait. `load`: those rows, with `csirt.due` and only the
+    physical columns asked for."""
+
+    id: int
+    dataset: str
+    least: int
+    greatest: int
+    rows: int
+    load: Callable[[set[str] | None], pa.Table]
 
 
 @dataclass(slots=True)
@@ -85,6 +113,10 @@ class Store(Protocol):
     def pending(self, until: int, rows: int | None = None) -> list[PendingHits]:
         """Blobs of hits whose least event time is at or before `until`, oldest commit first. `rows`: only as many, by
         least event time, as hold for certain the `rows` earliest hits and one more, where there are so many."""
+
+    def waiting(self, until: int | None = None) -> AbstractContextManager[list[Waiting]]:
+        """What has fresh rows that wait and may be due at or before `until`, by least due, then in the order of their
+        commits; it can be loaded as long as the block runs."""
 
     def counts(self) -> dict[str, int]:
         """Accumulated counters of all commits (`decode.in`, `decode.dropped.<reason>`, …)."""

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from csirt import ids
 from csirt.cases.fold import fold, summary
+from csirt.model import ecs
 from csirt.model.audit import AuditEntry
 from csirt.model.batch import Batch, address_columns, assemble, codes, constant
 from csirt.model.hits import HITS
@@ -53,6 +54,13 @@ def flows(rows: int, *, name: str = "one", first: int = 0, start: int = START) -
             ),
         },
     )
+
+
+def fresh(rows: int, *, name: str = "one", first: int = 0, delay: int = 0) -> Batch:
+    """Flow rows that are due `delay` microseconds after their event time."""
+    batch = flows(rows, name=name, first=first)
+    due = pa.array(batch.table.column("@timestamp").cast(pa.int64()).to_numpy() + delay, ecs.TIME)
+    return Batch("flow", batch.table.append_column(ecs.DUE, due))
 
 
 def mails(rows: int, *, name: str = "mail", first: int = 0, start: int = START) -> Batch:

@@ -27,7 +27,10 @@ def test_a_newer_csirt_migrates_what_is_there(tmp_path: Path, monkeypatch: pytes
     for now in (2, 3):
         with open_embedded(tmp_path, clock=Frozen(now)) as store:
             rows = store.database.writer.execute("SELECT version, name, applied FROM migration").fetchall()
-            assert rows == [(1, "first tables", 1), (2, "a colour", 2)]
+            assert rows == [
+                *((number, name, 1) for number, (name, _) in enumerate(NEXT[:-1], 1)),
+                (len(NEXT), "a colour", 2),
+            ]
             assert store.database.writer.execute("SELECT colour FROM alerts").get == "red"
             assert store.count("alert") == 1
 
@@ -43,6 +46,14 @@ def test_an_older_csirt_refuses(tmp_path: Path) -> None:
     assert (tmp_path / "catalogue.sqlite").read_bytes() == before
 
 
+def test_an_older_store_is_not_read_before_it_was_migrated(tmp_path: Path) -> None:
+    """Reading alone migrates nothing: a store of an older schema is refused with what to do."""
+    with open_embedded(tmp_path, clock=Frozen(1)) as store:
+        store.database.writer.pragma("user_version", len(schema.MIGRATIONS) - 1)
+    with pytest.raises(Conflict, match="older csirt"):
+        open_embedded(tmp_path, clock=Frozen(1), read_only=True)
+
+
 def test_a_step_that_fails_changes_nothing() -> None:
     """A migration is one transaction: after a failure in its middle the schema is the one before it."""
     connection = apsw.Connection(":memory:")
@@ -53,7 +64,7 @@ def test_a_step_that_fails_changes_nothing() -> None:
         with pytest.raises(apsw.SQLError):
             schema.migrate(connection, 2, bad)
         assert connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall() == before
-        assert schema.version(connection) == 1
+        assert schema.version(connection) == len(schema.MIGRATIONS)
     assert schema.migrate(connection, 3, NEXT) == 1
 
 

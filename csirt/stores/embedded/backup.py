@@ -62,7 +62,7 @@ def backup(store: EmbeddedStore, target: Path, *, copy: bool = False) -> dict[st
         "files": len(files),
         "linked": linked,
         "bytes": sum(entry["size"] for entry in files),
-        "rows": sum(part.rows for part in found),
+        "rows": sum(part.seen for part in found),
     }
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
 from csirt.errors import CsirtError
+from csirt.model import ecs
 from csirt.model.hits import HITS, conform
 from csirt.model.records import WALL_CLOCK, Alert, Case, CaseEvent, Incident, Notification, Receipt, Run
 from csirt.stores.embedded.catalogue import chain, documents
@@ -105,7 +106,7 @@ def _rows_of(store: EmbeddedStore, connection: apsw.Connection, part: parts.Part
         if not deep:
             rows = read.row_count(store.lake, part)
             return "" if rows == part.rows else f"{rows} rows, the catalogue says {part.rows}"
-        found = list(read.tables(store.lake, part, set(read.IDENTITY)))
+        found = list(read.everything(store.lake, part, {*read.IDENTITY, ecs.DUE}))
     except (CsirtError, OSError, pa.ArrowException, ValueError) as error:
         return f"the rows cannot be read ({error})"
     seen = describe(part.dataset, pa.concat_tables(found), part.received) if found else None

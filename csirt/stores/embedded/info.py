@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from csirt.stores.embedded.store import EmbeddedStore
 
 _DATASETS = """
-SELECT dataset, count(path), sum(rows), sum(CASE WHEN path IS NULL THEN rows ELSE 0 END), sum(bytes), min(least),
-       max(greatest), min(received), max(received)
-FROM part GROUP BY dataset ORDER BY dataset
+SELECT dataset, count(path), sum(coalesce(f.waiting, rows)),
+       sum(CASE WHEN path IS NULL THEN coalesce(f.waiting, rows) ELSE 0 END), sum(bytes), min(p.least),
+       max(p.greatest), min(received), max(received)
+FROM part AS p LEFT JOIN fresh AS f ON f.part = p.id GROUP BY dataset ORDER BY dataset
 """
 
 

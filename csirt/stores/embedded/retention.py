@@ -215,7 +215,7 @@ def _report(plan: Plan, retention: Retention, now: int, dry_run: bool) -> dict[s
                 "dataset": name,
                 "keep_s": kept_for(retention, name) // 1_000_000,
                 "parts": len(found),
-                "rows": sum(part.rows for part in found),
+                "rows": sum(part.seen for part in found),
                 "bytes": sum(part.size for part in found),
                 "received_from": iso(min(part.received for part in found) // HOUR * HOUR),
                 "received_until": iso((max(part.received for part in found) // HOUR + 1) * HOUR),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import orjson
 from csirt import config as settings
 from csirt.clock import Clock
 from csirt.errors import CsirtError, NotFound
-from csirt.stores.base import Commit, PendingHits
+from csirt.stores.base import Commit, PendingHits, Waiting
 from csirt.stores.embedded.catalogue import apply, chain, documents, schema
 from csirt.stores.embedded.catalogue.database import Database, check_version
 from csirt.stores.embedded.lake import parts
@@ -87,7 +88,7 @@ class EmbeddedStore:
         self.database = Database(directory / CATALOGUE, read_only=read_only)
         try:
             if read_only:
-                schema.check(self.database.writer)
+                schema.check_newest(self.database.writer)
             else:
                 schema.migrate(self.database.writer, clock.now())
         except BaseException:
@@ -115,7 +116,7 @@ class EmbeddedStore:
         self._early_refusal(change)
         hits = apply.Hits(change.hits) if change.hits is not None and change.hits.num_rows else None
         try:
-            change.ready = self.keeper.write(change.batches, self.clock.now()), hits
+            change.ready = self.keeper.write(change.batches, change.fresh, self.clock.now()), hits
         except FatalStoreError as error:
             self.database.fail(error)
             raise
@@ -144,6 +145,7 @@ class EmbeddedStore:
         now = self.clock.now()
         ready, hits = change.ready or (Ready(), None)
         change.ready = None
+        gone: list[str] = []
         try:
             with (
                 self.keeper.adding(ready, now) as (written, replaced),
@@ -151,14 +153,17 @@ class EmbeddedStore:
             ):
                 numbers = apply.apply(connection, change, written, hits, now)
                 parts.remove(connection, replaced)
+                if change.settled is not None:
+                    gone = parts.settle(connection, change.settled.until, change.settled.rows)
         except FatalStoreError as error:
             self.database.fail(error)
             raise
+        self.keeper.trash(gone)
         return numbers
 
     def _early_refusal(self, change: Commit) -> None:
         """Refuse a stale hand-over before its events are written; the transaction checks again."""
-        if change.position is not None and change.batches:
+        if change.position is not None and (change.batches or change.fresh):
             with self.database.reading() as connection:
                 apply.check_hand_over(connection, change)
 
@@ -205,6 +210,27 @@ class EmbeddedStore:
 
         with self.database.reading() as connection:
             return hits.pending(connection, until, rows)
+
+    @contextmanager
+    def waiting(self, until: int | None = None) -> Iterator[list[Waiting]]:
+        """What has fresh rows that wait and may be due at or before `until`, by least due, then in the order of their
+        commits; it can be loaded as long as the block runs."""
+        from csirt.stores.embedded.lake import read
+
+        with self.reading_parts(fresh=True, due=until) as found:
+            waiting = [
+                Waiting(
+                    part.id,
+                    part.dataset,
+                    part.fresh.least,
+                    part.fresh.greatest,
+                    part.fresh.waiting,
+                    partial(read.waiting, self.lake, part),
+                )
+                for part in found
+                if part.fresh is not None
+            ]
+            yield sorted(waiting, key=lambda item: (item.least, item.id))
 
     def counts(self) -> dict[str, int]:
         """Accumulated counters of all commits."""
@@ -385,7 +411,7 @@ class EmbeddedStore:
 
 def _bulk(change: Commit) -> bool:
     """Whether a change brings events or hits, which may not take the room that cases and the audit need."""
-    return bool(change.batches) or change.hits is not None
+    return bool(change.batches or change.fresh) or change.hits is not None
 
 
 def as_embedded(store: Any) -> EmbeddedStore:

@@ -85,8 +85,16 @@ CREATE TABLE audit_seal (seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, time INTEG
 CREATE TABLE deletion_report (id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, doc TEXT NOT NULL);
 """
 
+_SECOND = """
+-- A part whose rows wait to be settled: when they are due, how many still wait, and up to when they were settled: those
+-- rows are in other parts since then.
+CREATE TABLE fresh (
+  part INTEGER PRIMARY KEY, least INTEGER NOT NULL, greatest INTEGER NOT NULL, settled INTEGER,
+  waiting INTEGER NOT NULL);
+"""
+
 # (name, script); the schema version is the number of those that have run.
-MIGRATIONS: tuple[tuple[str, str], ...] = (("first tables", _FIRST),)
+MIGRATIONS: tuple[tuple[str, str], ...] = (("first tables", _FIRST), ("rows that wait to be settled", _SECOND))
 
 
 def version(connection: apsw.Connection) -> int:
@@ -117,6 +125,15 @@ def migrate(connection: apsw.Connection, now: int, migrations: tuple[tuple[str, 
                 connection.execute("ROLLBACK")
             raise
     return len(migrations) - have
+
+
+def check_newest(connection: apsw.Connection) -> None:
+    """Raises Conflict unless the file has exactly the schema that this csirt reads."""
+    if check(connection) < len(MIGRATIONS):
+        raise Conflict(
+            "the store was written by an older csirt and is only being read: `csirt store info --store DIR`, which may "
+            "write, brings it up to date"
+        )
 
 
 def check(connection: apsw.Connection, migrations: tuple[tuple[str, str], ...] = MIGRATIONS) -> int:

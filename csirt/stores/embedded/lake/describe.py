@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.stores.embedded.lake.parts import Part, Span
+from csirt.model import ecs
+from csirt.stores.embedded.lake.parts import Fresh, Part, Span
 
 
 def times(table: pa.Table) -> tuple[int | None, int | None]:
@@ -46,4 +47,12 @@ def spans(table: pa.Table) -> list[Span]:
 def describe(dataset: str, table: pa.Table, received: int) -> Part:
     """A part for the rows of a table, not yet written."""
     least, greatest = times(table)
-    return Part(dataset, received, table.num_rows, least, greatest, spans=spans(table))
+    return Part(dataset, received, table.num_rows, least, greatest, spans=spans(table), fresh=_fresh(table))
+
+
+def _fresh(table: pa.Table) -> Fresh | None:
+    """When the rows of a table that waits to be settled are due."""
+    if ecs.DUE not in table.column_names:
+        return None
+    bounds = pc.min_max(pc.cast(table.column(ecs.DUE), pa.int64())).as_py()
+    return Fresh(bounds["min"], bounds["max"], table.num_rows)

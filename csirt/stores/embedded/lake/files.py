@@ -26,9 +26,12 @@ def checksum_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def new_name(dataset: str, received: int) -> str:
-    """A fresh path of a Parquet file inside the lake: `<dataset>/<hour of receipt>/<random>.parquet`."""
-    return f"{dataset}/{iso(received)[:13]}/{secrets.token_hex(8)}.parquet"
+FRESH = ".arrow"  # of rows that are written again soon
+
+
+def new_name(dataset: str, received: int, suffix: str = ".parquet") -> str:
+    """A new path of a file inside the lake: `<dataset>/<hour of receipt>/<random>.parquet`."""
+    return f"{dataset}/{iso(received)[:13]}/{secrets.token_hex(8)}{suffix}"
 
 
 def place(root: Path, name: str, data: Any) -> None:

@@ -23,7 +23,7 @@ from csirt.safety import log as clean
 from csirt.stores.embedded.catalogue.database import Database
 from csirt.stores.embedded.faults import DiskFull
 from csirt.stores.embedded.lake import parts
-from csirt.stores.embedded.lake.files import checksum, drop_unnamed, new_name, place, remove_empty
+from csirt.stores.embedded.lake.files import FRESH, checksum, drop_unnamed, new_name, place, remove_empty
 from csirt.stores.errors import FatalStoreError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ SMALL_ROWS = 2_000  # fewer rows than this wait in the catalogue
 GATHER_ROWS = 20_000  # so many waiting rows of a dataset become a file with the next commit
 GRACE_S = 60.0  # a merged file stays at least this long, and as long as a reader that began before the merge
 MERGES_AT_ONCE = 8
-_OURS = re.compile(r"[0-9a-f]{16}\.(parquet|tmp)")
+_OURS = re.compile(r"[0-9a-f]{16}\.(parquet|arrow|tmp)")
 
 
 @dataclass(slots=True)
@@ -65,7 +65,8 @@ class Keeper:
 
     def count_waiting(self) -> None:
         """Learn how many rows of each dataset wait in the catalogue."""
-        query = "SELECT dataset, sum(rows) FROM part WHERE path IS NULL GROUP BY dataset"
+        query = """SELECT dataset, sum(rows) FROM part
+                   WHERE path IS NULL AND id NOT IN (SELECT part FROM fresh) GROUP BY dataset"""
         with self.database.reading() as connection:
             found = dict(connection.execute(query))
         with self._guard:
@@ -73,10 +74,15 @@ class Keeper:
 
     # commits
 
-    def write(self, batches: list[Batch], now: int) -> Ready:
-        """Encode the batches' rows, write and sync the files; nothing names them yet. Several threads may."""
+    def write(self, batches: list[Batch], fresh: list[Batch], now: int) -> Ready:
+        """Encode the batches' rows, write and sync the files; nothing names them yet. Several threads may. `fresh`:
+        rows that wait to be settled."""
         ready = Ready()
         try:
+            for dataset, tables in _by_dataset(fresh).items():
+                small = sum(table.num_rows for table in tables) < SMALL_ROWS
+                for part, table in _described(dataset, tables, now):
+                    self._write(part, table, ready.parts, small=small)
             for dataset, tables in _by_dataset(batches).items():
                 small = sum(table.num_rows for table in tables) < SMALL_ROWS
                 for part, table in _described(dataset, tables, now):
@@ -108,7 +114,8 @@ class Keeper:
                 if rows + self._waiting.get(dataset, 0) >= GATHER_ROWS:
                     held = held or self.care.acquire(blocking=False)
                     if held:
-                        written = [part for part in written if part.path is not None or part.dataset != dataset]
+                        kept = [part for part in written if part.path or part.fresh or part.dataset != dataset]
+                        written[:] = kept
                         self._join(dataset, tables, now, written, replaced)
             yield written, replaced
         except FatalStoreError:
@@ -144,7 +151,7 @@ class Keeper:
     def _note(self, written: list[parts.Part]) -> None:
         with self._guard:
             for part in written:
-                if part.path is None:
+                if part.path is None and part.fresh is None:
                     self._waiting[part.dataset] = self._waiting.get(part.dataset, 0) + part.rows
 
     def _write(self, part: parts.Part, table: pa.Table, written: list[parts.Part], *, small: bool) -> None:
@@ -159,18 +166,18 @@ class Keeper:
             self._write_file(part, table)
 
     def _write_file(self, part: parts.Part, table: pa.Table) -> None:
-        from csirt.stores.embedded.lake.encode import to_parquet
+        from csirt.stores.embedded.lake.encode import to_file, to_parquet
 
-        data = to_parquet(table)
+        data = to_parquet(table) if part.fresh is None else to_file(table)
         part.size, part.checksum = data.size, checksum(data)
-        part.path = new_name(part.dataset, part.received)
+        part.path = new_name(part.dataset, part.received, ".parquet" if part.fresh is None else FRESH)
         with self._guard:
             self._writing.add(part.path)
         place(self.root, part.path, data)
 
     def _small(self, dataset: str) -> list[parts.Part]:
         with self.database.reading() as connection:
-            return parts.select(connection, dataset=dataset, files=False)
+            return parts.select(connection, dataset=dataset, files=False, fresh=False)
 
     # readers
 
@@ -278,8 +285,9 @@ class Keeper:
             expected = {name for name, _ in self._trash} | self._writing
         with self.database.reading() as connection:
             expected.update(name for (name,) in connection.execute("SELECT path FROM part WHERE path IS NOT NULL"))
+        known = {Path(name).with_suffix("") for name in expected}
         names = (path.relative_to(self.root) for path in found)
-        return [str(name) for name in names if str(name.with_suffix(".parquet")) not in expected]
+        return [str(name) for name in names if name.with_suffix("") not in known]
 
     def close(self) -> None:
         """Unlink what waits for it; a reader still at work keeps its files until the next start."""

@@ -102,7 +102,7 @@ class Merger:
         """Groups of files that should become one, oldest first."""
         now = self._clock.now()
         with self._database.reading() as connection:
-            found = [part for part in parts.select(connection, files=True) if part.rows < MOST_ROWS]
+            found = [part for part in parts.select(connection, files=True, fresh=False) if part.rows < MOST_ROWS]
         groups: list[list[parts.Part]] = []
         for (_, hour), members in groupby(found, key=lambda part: (part.dataset, part.received // HOUR)):
             ripe = [part for part in members if part.received + self._after <= now and part.id not in self._alone]

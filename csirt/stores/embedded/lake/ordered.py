@@ -26,7 +26,7 @@ from csirt.model.batch import Array, Batch, event_ids
 from csirt.model.ndjson import render
 from csirt.stores.embedded.lake import parts, read
 from csirt.stores.embedded.lake.describe import spans
-from csirt.stores.embedded.lake.encode import ROW_GROUP, from_ipc
+from csirt.stores.embedded.lake.encode import ROW_GROUP
 
 _HIDDEN = ("event.ingested", "log.file.path")
 _AT_ONCE = 65_536
@@ -88,7 +88,7 @@ def time_pieces(root: Path, found: list[parts.Part], since: int | None, until: i
     """The rows of these parts with event time in [since, until) that `keep` lets through, bounded by time."""
     pieces: list[Piece] = []
     for part in found:
-        if part.path is None or part.rows <= ROW_GROUP:
+        if part.path is None or part.fresh is not None or part.rows <= ROW_GROUP:
             pieces.append(
                 Piece(_or_never(part.least), part.dataset, partial(_kept, root, part, None, since, until, keep))
             )
@@ -184,10 +184,10 @@ def event_lines(root: Path, connection: apsw.Connection) -> Iterator[bytes]:
 
 def _segment_pieces(root: Path, part: parts.Part) -> Iterator[tuple[str, Piece]]:
     """A part's rows by segment and row group; only identities are read here."""
-    if part.path is None:
-        data = part.data or b""
-        for span in spans(from_ipc(data)):
-            yield span.segment, Piece(span.least, part.dataset, partial(_from_catalogue, data, span.segment))
+    if part.path is None or part.fresh is not None:
+        for table in read.tables(root, part, set(read.IDENTITY)):
+            for span in spans(table):
+                yield span.segment, Piece(span.least, part.dataset, partial(_from_part, root, part, span.segment))
         return
     path = root / part.path
     with pq.ParquetFile(path) as file:
@@ -197,8 +197,9 @@ def _segment_pieces(root: Path, part: parts.Part) -> Iterator[tuple[str, Piece]]
                 yield span.segment, Piece(span.least, part.dataset, partial(_from_file, path, group, span.segment))
 
 
-def _from_catalogue(data: bytes, segment: str) -> pa.Table:
-    return _visible(from_ipc(data), segment)
+def _from_part(root: Path, part: parts.Part, segment: str) -> pa.Table:
+    (table,) = read.tables(root, part)
+    return _visible(table, segment)
 
 
 def _from_file(path: Path, group: int, segment: str) -> pa.Table:

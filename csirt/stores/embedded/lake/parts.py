@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import apsw
+
+from csirt.errors import Conflict
 
 _SHIFT = 1 << 63  # unsigned ordinals are stored less 2^63
 
@@ -22,10 +24,20 @@ class Span:
 
 
 @dataclass(slots=True)
+class Fresh:
+    """When the rows of a part are due to be settled, how many still wait, and up to when they were settled."""
+
+    least: int
+    greatest: int
+    waiting: int
+    settled: int | None = None
+
+
+@dataclass(slots=True)
 class Part:
     """`path`: inside the lake, None for rows kept in the catalogue (`data`). `size`: in bytes. `least`,
     `greatest`: event time, None when a row has none. `received`: when the store took the oldest of the rows.
-    `tier`: how often the rows have been merged."""
+    `tier`: how often the rows have been merged. `fresh`: of rows that wait to be settled."""
 
     dataset: str
     received: int
@@ -39,6 +51,12 @@ class Part:
     data: bytes | None = None
     id: int = 0
     spans: list[Span] = field(default_factory=list)
+    fresh: Fresh | None = None
+
+    @property
+    def seen(self) -> int:
+        """How many of its rows are not in another part by now."""
+        return self.rows if self.fresh is None else self.fresh.waiting
 
 
 def insert(connection: apsw.Connection, part: Part) -> int:
@@ -65,6 +83,11 @@ def insert(connection: apsw.Connection, part: Part) -> int:
         "INSERT INTO part_segment VALUES (?, ?, ?, ?, ?)",
         [(s.segment, part.id, s.least - _SHIFT, s.greatest - _SHIFT, s.rows) for s in part.spans],
     )
+    if part.fresh is not None:
+        due = part.fresh
+        connection.execute(
+            "INSERT INTO fresh VALUES (?, ?, ?, ?, ?)", (part.id, due.least, due.greatest, due.settled, due.waiting)
+        )
     return part.id
 
 
@@ -76,10 +99,35 @@ def remove(connection: apsw.Connection, numbers: Iterable[int]) -> int:
         gone += connection.changes()
         connection.execute("DELETE FROM part_data WHERE part = ?", (number,))
         connection.execute("DELETE FROM part_segment WHERE part = ?", (number,))
+        connection.execute("DELETE FROM fresh WHERE part = ?", (number,))
     return gone
 
 
-_COLUMNS = "p.dataset, p.received, p.rows, p.least, p.greatest, p.bytes, p.checksum, p.tier, p.path, d.data, p.id"
+def settle(connection: apsw.Connection, until: int, rows: Mapping[int, int]) -> list[str]:
+    """Some rows of each fresh part, those due at or before `until`, are in other parts from now on; the paths of the
+    parts that have none left, which are taken out. Raises Conflict for a part that is not as it was read."""
+    paths: list[str] = []
+    for number, settled in rows.items():
+        connection.execute(
+            """UPDATE fresh SET settled = ?, waiting = waiting - ?
+               WHERE part = ? AND waiting >= ? AND (settled IS NULL OR settled < ?)""",
+            (until, settled, number, settled, until),
+        )
+        if not connection.changes():
+            raise Conflict(f"the rows of part {number} were settled by another step, or are gone")
+        row = connection.execute(
+            "SELECT path FROM part JOIN fresh ON part = id WHERE id = ? AND waiting = 0", (number,)
+        ).fetchone()
+        if row is not None:
+            remove(connection, [number])
+            paths += [row[0]] if row[0] else []
+    return paths
+
+
+_COLUMNS = (
+    "p.dataset, p.received, p.rows, p.least, p.greatest, p.bytes, p.checksum, p.tier, p.path, d.data, p.id, "
+    "f.least, f.greatest, f.waiting, f.settled"
+)
 
 
 def select(
@@ -91,10 +139,13 @@ def select(
     ids: list[str] | None = None,
     between: tuple[str, str] | None = None,
     files: bool | None = None,
+    fresh: bool | None = None,
+    due: int | None = None,
 ) -> list[Part]:
     """Parts, by dataset and commit, that may hold rows of a dataset, with event time in [since, until), of these event
-    ids, or with ids from one to another of the same segment (`between`); `files`: only Parquet files, or only rows in
-    the catalogue."""
+    ids, or with ids from one to another of the same segment (`between`); `files`: only files, or only rows in the
+    catalogue; `fresh`: only rows that wait to be settled, or only others; `due`: only parts with rows due at or before
+    it."""
     clauses: list[str] = ["1"]
     bindings: list[object] = []
     if dataset is not None:
@@ -108,6 +159,11 @@ def select(
         bindings.append(until)
     if files is not None:
         clauses.append("p.path IS NOT NULL" if files else "p.path IS NULL")
+    if fresh is not None:
+        clauses.append("f.part IS NOT NULL" if fresh else "f.part IS NULL")
+    if due is not None:
+        clauses.append("f.least <= ?")
+        bindings.append(due)
     if ids is not None:
         wanted = _parts_of(connection, ids)
         clauses.append(f"p.id IN ({','.join(map(str, sorted(wanted)))})")
@@ -116,13 +172,15 @@ def select(
         clauses.append("p.id IN (SELECT part FROM part_segment WHERE segment = ? AND least <= ? AND greatest >= ?)")
         bindings += [between[0][:16], greatest, least]
     query = f"""SELECT {_COLUMNS} FROM part AS p LEFT JOIN part_data AS d ON d.part = p.id
+                LEFT JOIN fresh AS f ON f.part = p.id
                 WHERE {" AND ".join(clauses)} ORDER BY p.dataset, p.id"""  # noqa: S608
     return [_part(row) for row in connection.execute(query, bindings)]
 
 
 def _part(row: tuple[Any, ...]) -> Part:
-    dataset, received, rows, least, greatest, size, digest, tier, path, data, number = row
-    return Part(dataset, received, rows, least, greatest, size, digest, tier, path, data, number)
+    dataset, received, rows, least, greatest, size, digest, tier, path, data, number, *due = row
+    fresh = None if due[0] is None else Fresh(*due)
+    return Part(dataset, received, rows, least, greatest, size, digest, tier, path, data, number, fresh=fresh)
 
 
 def _parts_of(connection: apsw.Connection, ids: list[str]) -> set[int]:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
 from csirt.errors import CsirtError
 from csirt.model import ecs
 from csirt.model.batch import event_ids
 from csirt.stores.embedded.lake.encode import from_ipc, optional
+from csirt.stores.embedded.lake.files import FRESH
 from csirt.stores.embedded.lake.parts import Part, parse_id
 
 IDENTITY = ("@timestamp", "csirt.segment", "csirt.ordinal")
@@ -27,13 +29,34 @@ def wanted(columns: list[str] | None) -> set[str] | None:
 
 
 def tables(root: Path, part: Part, columns: set[str] | None = None) -> Iterator[pa.Table]:
-    """A part's rows, row group by row group."""
+    """A part's rows, row group by row group; without those that are in another part since they were settled."""
+    if part.fresh is not None:
+        yield waiting(root, part, columns).drop_columns(ecs.DUE)
+    else:
+        yield from everything(root, part, columns)
+
+
+def waiting(root: Path, part: Part, columns: set[str] | None) -> pa.Table:
+    """The rows of a fresh part that are not settled yet, with the time they are due at."""
+    assert part.fresh is not None
+    (table,) = everything(root, part, None if columns is None else {*columns, ecs.DUE})
+    if part.fresh.settled is None:
+        return table
+    due = pc.cast(table.column(ecs.DUE), pa.int64())
+    return table.filter(pc.greater(due, part.fresh.settled))
+
+
+def everything(root: Path, part: Part, columns: set[str] | None = None) -> Iterator[pa.Table]:
+    """A part's rows as they were written, row group by row group."""
     if part.path is None:
         table = from_ipc(part.data or b"")
         yield table if columns is None else table.select([name for name in table.column_names if name in columns])
         return
     path = root / part.path
     try:
+        if path.suffix == FRESH:
+            yield _arrow(path, columns)
+            return
         with pq.ParquetFile(path) as file:
             names = [name for name in file.schema_arrow.names if columns is None or name in columns]
             for group in range(file.num_row_groups):
@@ -42,10 +65,21 @@ def tables(root: Path, part: Part, columns: set[str] | None = None) -> Iterator[
         raise CsirtError(f"{path}: the event file cannot be read ({error}); run `csirt store fsck`") from error
 
 
+def _arrow(path: Path, columns: set[str] | None) -> pa.Table:
+    """The rows of an Arrow file, of which only the columns asked for are decompressed."""
+    with pa.memory_map(str(path)) as source:
+        names = ipc.open_file(source).schema.names
+        chosen = [index for index, name in enumerate(names) if columns is None or name in columns]
+        with ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=chosen)) as reader:
+            return reader.read_all()
+
+
 def row_count(root: Path, part: Part) -> int:
     """How many rows a part really has, without reading them when it is a file."""
     if part.path is None:
         return int(from_ipc(part.data or b"").num_rows)
+    if part.path.endswith(FRESH):
+        return int(_arrow(root / part.path, {"csirt.ordinal"}).num_rows)
     return int(pq.read_metadata(root / part.path).num_rows)
 
 
