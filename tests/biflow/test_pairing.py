@@ -1,0 +1,101 @@
+"""The compiled rules against the plain ones, in steps of any size."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csirt.biflow import layout as at
+from csirt.biflow.layout import KEY, Limits, Marks, Open, Rows
+from csirt.biflow.pairing import decide, from_bytes, to_bytes
+from csirt.clock import SECOND
+from tests.biflow.plain import Mark, Record, marks
+
+ENDS = ("a", "b", "c")
+LIMITS = Limits()
+
+moments = st.integers(0, 40).map(lambda n: n * SECOND) | st.integers(0, 200 * SECOND)
+records = st.builds(
+    lambda source, target, due, length, slow, point, octets, packets, bits, fixed, ports: (
+        source, target, due, min(length, due), slow, point, octets, packets, bits, fixed, ports
+    ),
+    st.sampled_from(ENDS), st.sampled_from(ENDS), moments,
+    st.sampled_from([0, 0, SECOND // 2, 3 * SECOND, 20 * SECOND, 70 * SECOND]), st.sampled_from([0, 0, -7, SECOND]),
+    st.integers(0, 2), st.integers(1, 99), st.integers(1, 9), st.integers(0, 63), st.sampled_from([0, 0, 0, 1, 2]),
+    st.integers(-2, 2),
+).filter(lambda item: item[0] != item[1])  # fmt: skip
+
+
+def made(drawn: list[tuple[int, ...]]) -> list[Record]:
+    """Records with ids in their order; the observation point's preference is the reverse of its number."""
+    return [
+        Record(
+            id=number, source=str(source), target=str(target), due=due, begin=due - length, slow=slow, point=100 + point,
+            rank=9 - point, bytes=octets, packets=packets, bits=bits, ports=ports,
+            fixed=fixed or int(bits & at.OWN > 0),  # such records always say who opened the flow
+        )
+        for number, (source, target, due, length, slow, point, octets, packets, bits, fixed, ports) in enumerate(drawn)
+    ]  # fmt: skip
+
+
+def arrays(found: list[Record]) -> Rows:
+    """Records as the kernels take them."""
+    key = np.zeros((len(found), KEY), np.uint64)
+    for row, record in enumerate(found):
+        low, high = sorted((record.source, record.target))
+        key[row, 0], key[row, 2], key[row, 5] = ord(low), ord(high), 7
+
+    def column(name: str, kind: type) -> np.ndarray:
+        return np.array([getattr(record, name) for record in found], kind)
+
+    return Rows(
+        key, np.array([record.source > record.target for record in found], np.uint8), column("due", np.int64),
+        column("begin", np.int64), column("slow", np.int64), column("point", np.uint64), column("rank", np.int32),
+        np.full(len(found), 3, np.uint64), column("id", np.uint64), column("bytes", np.uint64),
+        column("packets", np.uint64), column("bits", np.uint8), column("fixed", np.uint8), column("ports", np.int8),
+    )  # fmt: skip
+
+
+def said(found: Marks, row: int) -> Mark:
+    """A row's marks in the plain form."""
+    return Mark(
+        int(found.ordinal[row]) if found.duplicate[row] else None,
+        int(found.begin[row]) if found.begin[row] != at.NEVER else None,
+        (int(found.bytes[row]), int(found.packets[row])) if found.paired[row] else None,
+        None if found.answered[row] < 0 else bool(found.answered[row]),
+        int(found.opener[row]),
+    )
+
+
+def stepped(found: list[Record], cuts: list[int], limits: Limits) -> tuple[dict[int, Mark], int]:
+    """Marks made in steps that end at these times, with the state written and read between them."""
+    found = sorted(found, key=lambda record: (record.due, record.id))
+    result: dict[int, Mark] = {}
+    state, lost, before = Open.none(), 0, -1
+    for until in [*sorted(set(cuts)), max((record.due for record in found), default=0)]:
+        sight = [record for record in found if before < record.due <= until + limits.ahead]
+        decided = [record for record in sight if record.due <= until]
+        if decided:
+            made_of, state, cost = decide(arrays(sight), len(decided), from_bytes(to_bytes(state)), limits)
+            lost += cost
+            result |= {record.id: said(made_of, row) for row, record in enumerate(decided)}
+        before = max(before, until)
+    return result, lost
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(records, max_size=30), st.lists(moments, max_size=4))
+def test_kernels_and_steps_say_what_the_plain_rules_say(drawn: list[tuple[int, ...]], cuts: list[int]) -> None:
+    """Every mark of every record is that of the plain rules, wherever steps end and the program is restarted."""
+    found = made(drawn)
+    assert stepped(found, cuts, LIMITS) == marks(found, LIMITS)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(records, max_size=40), st.lists(moments, max_size=4), st.integers(0, 2))
+def test_the_bound_does_not_depend_on_steps(drawn: list[tuple[int, ...]], cuts: list[int], pairs: int) -> None:
+    """Above the bound the flows unused longest are closed and counted, at the same moments however steps are cut."""
+    limits = Limits(pairs=pairs)
+    found = made(drawn)
+    assert stepped(found, cuts, limits) == marks(found, limits)
