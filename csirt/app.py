@@ -23,6 +23,7 @@ from csirt.metrics import Metrics
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from csirt.biflow.stage import Pairing
     from csirt.detect.match import Detector
     from csirt.feed import Feed
     from csirt.model.batch import Batch
@@ -227,7 +228,24 @@ class App:
             clock=self.clock,
             metrics=self.metrics,
             stores=self.config.stores,
+            pairing=self._pairing(),
             workers=self.config.decode.workers,
+        )
+
+    def _pairing(self) -> Pairing:
+        """The pairing stage; flows of the exporters listed first count first."""
+        from csirt.biflow.layout import Limits
+        from csirt.biflow.stage import Pairing
+
+        order = {exporter.address: place for place, exporter in reversed(list(enumerate(self.config.decode.exporters)))}
+        limits = self.config.biflow
+        return Pairing(
+            order,
+            Limits(
+                ahead=min(duration(limits.ahead), duration(self.config.detect.lateness)),
+                gap=duration(limits.gap),
+                pairs=limits.pairs,
+            ),
         )
 
     def _member_names(self) -> dict[str, str]:

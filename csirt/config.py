@@ -171,6 +171,16 @@ class Enrich(Section):
 
 
 @dataclass(kw_only=True)
+class Biflow(Section):
+    """Pairing flows. `ahead`: how long after a record its other direction may end (never more than
+    `detect.lateness`); `gap`: the longest pause between two records of one flow; `pairs`: open flows kept."""
+
+    ahead: Duration = "10s"
+    gap: Duration = "60s"
+    pairs: Annotated[int, between(1_000, 10_000_000)] = 250_000
+
+
+@dataclass(kw_only=True)
 class Detect(Section):
     """Rules. `rules`: more folders beside the shipped ones; `lateness`: how late an event may come."""
 
@@ -303,6 +313,7 @@ class Config(Section):
     sources: list[Source] = field(default_factory=list)
     decode: Decode = field(default_factory=Decode)
     enrich: Enrich = field(default_factory=Enrich)
+    biflow: Biflow = field(default_factory=Biflow)
     detect: Detect = field(default_factory=Detect)
     correlate: Correlate = field(default_factory=Correlate)
     respond: Respond = field(default_factory=Respond)

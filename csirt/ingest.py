@@ -13,6 +13,7 @@ from csirt.clock import Clock
 from csirt.feed import Feed, HandOver
 from csirt.logs import trace
 from csirt.metrics import Metrics, RateLimited
+from csirt.model import ecs
 from csirt.model.batch import Batch, Decoded
 from csirt.model.chunk import Chunk, Position
 from csirt.sources.base import Input
@@ -161,24 +162,30 @@ class Ingest:
             feed.limit = min(feed.limit * 4, self.batch_rows)
 
     def _rows(self, feed: Feed, batches: list[Batch], tally: Tally) -> Commit:
-        """Enrich and match the batches: a commit with rows, hits, and how far event time has come."""
+        """Enrich the batches, and match those that need not wait: a commit with rows, hits, and how far event time has
+        come."""
         change = Commit()
         hits: list[pa.Table] = []
         for batch in batches:
             with self.timed("enrich"):
                 enriched = self.enrich(batch, feed.vrf)
+            seen = self.watermark.greatest_of(enriched, self.clock.now())
+            tally.greatest = max((time for time in (seen, tally.greatest) if time is not None), default=None)
+            if batch.dataset == "flow":  # matched once its other direction is known
+                due = self.watermark.due_of(enriched, self.clock.now())
+                tally.due = tally.due if due is None else due.joined(tally.due)
+                change.fresh.append(_waiting(enriched))
+                continue
             with self.timed("detect"):
                 found = self.match(enriched)
             tally.hits += found.num_rows
             if found.num_rows:
                 hits.append(found)
-            seen = self.watermark.greatest_of(enriched, self.clock.now())
-            tally.greatest = max((time for time in (seen, tally.greatest) if time is not None), default=None)
             change.batches.append(enriched)
         if hits:
             change.hits = pa.concat_tables(hits)
-        tally.rows(change.batches)
-        change.states.update(self.watermark.state(feed.key, tally.greatest))
+        tally.rows(change.batches, change.fresh)
+        change.states.update(self.watermark.state(feed.key, tally.greatest, tally.due))
         return change
 
     def _give(self, feed: Feed, item: Input, position: Position, decoded: Decoded) -> None:
@@ -189,7 +196,8 @@ class Ingest:
             change = self._rows(feed, feed.batches, tally)
             before = committed.extra.get("events", 0) if committed else 0
             # What was in the input: what we say of ourselves was not.
-            position.extra["events"] = before + sum(b.rows for b in change.batches if b.dataset != "self")
+            given = [batch for batch in [*change.batches, *change.fresh] if batch.dataset != "self"]
+            position.extra["events"] = before + sum(batch.rows for batch in given)
             change.position = position
             change.previous = committed.offset if committed else 0
             if decoded.state is not None:
@@ -220,3 +228,10 @@ class Ingest:
     def _problems(self, source: str, decoded: Decoded) -> None:
         for problem in decoded.problems[:5]:
             self.warn.warning(f"{source}:{problem[:40]}", f"source {source}: {problem}")
+
+
+def _waiting(batch: Batch) -> Batch:
+    """Flows that wait to be settled; those that no exporter's clock timed are due at their event time."""
+    if ecs.DUE in batch.table.column_names:
+        return batch
+    return Batch(batch.dataset, batch.table.append_column(ecs.DUE, batch.table.column("@timestamp")))

@@ -17,6 +17,7 @@ STAGES = (
     "sources",
     "decode",
     "enrich",
+    "biflow",
     "detect",
     "correlate",
     "respond",

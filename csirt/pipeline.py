@@ -12,18 +12,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt import config as settings
-from csirt.clock import Clock
+from csirt.clock import SECOND, Clock
 from csirt.errors import Conflict
 from csirt.feed import Feed, HandOver
 from csirt.ingest import Ingest
 from csirt.metrics import Metrics
 from csirt.model.batch import Batch
+from csirt.settle import Pairing, Settler
 from csirt.stores.base import Commit, Store
 from csirt.tally import Tally
 from csirt.watermark import Watermark
 from csirt.workers import Workers
 
 SELF = "self"  # what has no input counts, and moves event time, under this name
+STEPS = 8  # of settling at a time, while there is input to look after
+PACE = 5 * SECOND  # of event time between two steps; less where the lateness is short
 
 
 class Analysis(Protocol):
@@ -51,6 +54,7 @@ class Pipeline:
         clock: Clock,
         metrics: Metrics,
         stores: settings.Stores,
+        pairing: Pairing,
         workers: int = 1,
     ) -> None:
         self.store, self.feeds = store, feeds
@@ -61,6 +65,12 @@ class Pipeline:
             store=store, enrich=enrich, match=match, watermark=watermark, clock=clock, metrics=metrics,
             batch_rows=stores.batch_rows, hand_over=self.workers.hand_over if self.workers else self.take,
         )  # fmt: skip
+        self.settler = Settler(
+            store=store, pairing=pairing, match=match, late=self._late, clock=clock, metrics=metrics,
+            spent=self.ingest.spent,
+        )  # fmt: skip
+        self.pace = min(PACE, watermark.lateness // 10)
+        self._settled: int | None = None  # nothing waits that is due up to here
         for feed in feeds:
             self.ingest.load(feed)
 
@@ -89,25 +99,25 @@ class Pipeline:
         else:
             for feed in self.feeds:
                 self.ingest.drain(feed)
-        self.advance(self.watermark.greatest())
+        self.settler.begin()
+        self.advance(self.watermark.greatest(), ended=True)
 
     def take(self, step: HandOver) -> None:
         """Commit what a worker prepared. Raises Conflict when it does not begin where the last commit ended."""
         change, tally = step.change, step.tally
-        if change.hits is not None and self.watermark.mark is not None:
-            late = pc.sum(pc.less_equal(change.hits.column("time"), self.watermark.mark)).as_py()
-            tally.late = int(late or 0)
+        if change.hits is not None:
+            tally.late = self._late(change.hits)
         with self.ingest.timed("stores"):
             self.store.commit(change)
         # Only what is committed moves event time on and is counted.
-        self.watermark.saw(step.feed.key, tally.greatest, self.clock.monotonic())
+        self.watermark.saw(step.feed.key, tally.greatest, self.clock.monotonic(), tally.due)
         tally.publish(self.metrics)
-        self._lag(change.batches)
+        self._lag([*change.batches, *change.fresh])
 
     def tell(self, batch: Batch, until: int) -> None:
         """Commit rows that come from no input: what the daemon knows of itself. They move event time on to `until`."""
         tally = Tally(SELF)
-        tally.rows([batch])
+        tally.rows([batch], [])
         hits = self.ingest.match(batch)
         tally.hits, tally.greatest = hits.num_rows, until
         change = Commit(batches=[batch], hits=hits if hits.num_rows else None, counts=tally.counts)
@@ -127,10 +137,12 @@ class Pipeline:
                 self.watermark.saw(feed.key, None, now)
         return self.watermark.until(now)
 
-    def advance(self, until: int | None) -> dict[str, int]:
-        """Let the analysis consume what the watermark sets free."""
+    def advance(self, until: int | None, *, ended: bool = False) -> dict[str, int]:
+        """Settle what waits and is due, and let the analysis consume what that and the watermark set free. `ended`: no
+        more input will come."""
         if until is None:
             return {}
+        until = self._settle(until, ended)
         for attempt in range(5):
             try:
                 with self.ingest.timed("correlate"):
@@ -146,6 +158,27 @@ class Pipeline:
             self.metrics.stage("correlate", counts["alerts"], counts["alerts"])
             self.metrics.stage("respond", counts["incidents"], counts["incidents"])
         return counts
+
+    def _settle(self, until: int, ended: bool) -> int:
+        """Settle what is due; how far the analysis may go then."""
+        due, idle = self.watermark.due(self.clock.monotonic())
+        latest = self.watermark.latest_due()
+        if due is None or latest is None or not (ended or all(feed.looked for feed in self.feeds)):
+            return until
+        if ended or idle:
+            self._settled = self.settler.settle(latest, steps=None if ended else STEPS)
+            if self._settled >= latest:
+                return until
+        elif self._settled is None or due - self.settler.pairing.ahead - self._settled >= self.pace:
+            self._settled = self.settler.settle(due - self.settler.pairing.ahead, steps=STEPS)
+        # Hits have the exporters' times: a clock that is behind brings them that much later.
+        return min(until, self._settled - self.watermark.behind())
+
+    def _late(self, hits: pa.Table) -> int:
+        """How many hits come after their time was judged."""
+        if self.watermark.mark is None:
+            return 0
+        return int(pc.sum(pc.less_equal(hits.column("time"), self.watermark.mark)).as_py() or 0)
 
     def worked(self) -> float:
         """When the slowest thread last made progress (monotonic seconds)."""

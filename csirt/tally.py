@@ -10,6 +10,7 @@ from __future__ import annotations
 from csirt.metrics import Metrics
 from csirt.model.batch import Batch, Decoded
 from csirt.model.chunk import Chunk, Dissection
+from csirt.watermark import Due
 
 
 def size(chunk: Chunk) -> int:
@@ -28,6 +29,7 @@ class Tally:
         self.hits = 0
         self.late = 0
         self.greatest: int | None = None  # event time, for the watermark once it is committed
+        self.due: Due | None = None  # the same of flows that wait to be settled
 
     def read(self, chunk: Chunk) -> None:
         """Count what a source gave, and what it could not read."""
@@ -48,11 +50,12 @@ class Tally:
             # The rows are in the same commit as this count.
             self._add(f"exporter.{where}.stored", int(exporter.get("decoded") or 0))
 
-    def rows(self, batches: list[Batch]) -> None:
-        """Count the rows of a commit."""
-        for batch in batches:
+    def rows(self, batches: list[Batch], fresh: list[Batch]) -> None:
+        """Count the rows of a commit; those that wait to be settled are matched then."""
+        for batch in [*batches, *fresh]:
             self._add(f"events.{batch.dataset}", batch.rows)
             self._add("enrich.rows", batch.rows)
+        for batch in batches:
             self._add("detect.rows", batch.rows)
 
     @property
@@ -68,9 +71,9 @@ class Tally:
         for stage in ("sources", "decode"):
             entered = self.counts.get(f"{stage}.in.{self.source}", 0)
             metrics.stage(stage, entered, self.counts.get(f"{stage}.out.{self.source}", 0), self._reasons(stage))
-        rows = self.counts.get("enrich.rows", 0)
-        for stage in ("enrich", "detect", "stores"):
-            metrics.stage(stage, rows, rows)
+        rows, matched = self.counts.get("enrich.rows", 0), self.counts.get("detect.rows", 0)
+        for stage, number in (("enrich", rows), ("detect", matched), ("stores", rows)):
+            metrics.stage(stage, number, number)
         forgotten = f"forgotten.{self.source}."
         prefix = f"redacted.{self.source}|"
         for name, number in self.counts.items():

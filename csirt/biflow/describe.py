@@ -67,10 +67,10 @@ def describe(
     for row in range(len(time)):
         proto = protocol[row]
         exchange, asks = -1, False
-        if (proto == ICMP or proto == ICMP6) and icmp[row] >= 0:
+        if proto in (ICMP, ICMP6) and icmp[row] >= 0:
             both = exchanges[icmp[row]] if proto == ICMP else exchanges6[icmp[row]]
             exchange, asks = both >> 1, both & 1 == 1
-        elif proto == ICMP or proto == ICMP6:
+        elif proto in (ICMP, ICMP6):
             exchange = 2 * UNASKED
         source, target = s_port[row], d_port[row]
         if exchange >= 0:

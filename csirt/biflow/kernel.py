@@ -107,13 +107,13 @@ def chain(pair: Array, pairs: int, out: Array) -> None:
 
 @kernel
 def _pause(flows: Array, flow: int, touch: int, gap: int) -> int:
-    return min(gap, max(flows[flow, SPAN], touch))
+    return min(gap, max(int(flows[flow, SPAN]), touch))
 
 
 @kernel
 def _expires(flows: Array, flow: int, touch: int, gap: int) -> int:
     """After this no record belongs to the flow any more."""
-    return flows[flow, LAST] + _pause(flows, flow, touch, gap) + 2 * flows[flow, SPAN] + touch
+    return int(flows[flow, LAST]) + _pause(flows, flow, touch, gap) + 2 * int(flows[flow, SPAN]) + touch
 
 
 @kernel

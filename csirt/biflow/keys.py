@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from csirt.biflow.layout import KEY, NEVER, Rows
 from csirt.model import ecs
 from csirt.model.batch import Array, address_parts
 
+_NAMES = 100_000
 SAMPLES = 100  # exporter versions from here on are sFlow's: samples of packets, not records of flows
 COLUMNS = frozenset({
     "@timestamp", ecs.DUE, "csirt.segment", "csirt.ordinal", "event.start", "observer.ip", "observer.name",
@@ -30,49 +32,62 @@ class Points:
 
     def __init__(self, order: Mapping[str, int]) -> None:
         self._order = order
-        self._known: dict[tuple[object, ...], int] = {}
+        self._known: dict[tuple[str, ...], int] = {}
+        self._names: dict[int, tuple[str, ...]] = {}
 
-    def number(self, *name: object) -> int:
+    def number(self, *name: str) -> int:
         """The number of a name."""
         if name not in self._known:
-            if len(self._known) > 100_000:
-                self._known.clear()
-            text = "\0".join(map(str, name)).encode()
+            text = "\0".join(name).encode()
             self._known[name] = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+            self._names[self._known[name]] = name
         return self._known[name]
 
-    def preference(self, exporter: str) -> tuple[int, str]:
-        """Sorts exporters, the preferred one first."""
-        return self._order.get(exporter, len(self._order)), exporter
+    def ranks(self, points: Array) -> Array:
+        """The place of each observation point among those given, the preferred first."""
+        if not len(points):
+            return np.empty(0, np.int32)
+        encoded = pa.array(points).dictionary_encode()
+        names = [self._names[number] for number in encoded.dictionary.to_pylist()]
+        order = sorted(range(len(names)), key=lambda index: (self._order.get(names[index][1], 1 << 30), names[index]))
+        places = np.empty(len(names), np.int32)
+        places[order] = np.arange(len(names))
+        ranked: Array = places[np.asarray(encoded.indices)]
+        return ranked
+
+    def tidy(self) -> None:
+        """Forget names when they are very many; to be called when no number of one is in use."""
+        if len(self._known) > _NAMES:
+            self._known, self._names = {}, {}
 
 
 def rows(table: pa.Table, points: Points) -> tuple[Rows, Array]:
-    """The rows, in the table's order, and which of them can be paired at all."""
+    """The rows, in the table's order, not ranked yet, and which of them can be paired at all."""
     count = table.num_rows
     due, time = _times(table, ecs.DUE), _times(table, "@timestamp")
     version = _numbers(table, "netflow.exporter.version", np.uint8)
     source, destination = address_parts(table, "source.ip"), address_parts(table, "destination.ip")
     packets = _numbers(table, "network.packets", np.uint64)
-    point, rank = _points(table, version, points)
     found = Rows(
         key=np.empty((count, KEY), np.uint64), way=np.empty(count, np.uint8), due=due,
-        begin=np.empty(count, np.int64), slow=due - time, point=point, rank=rank, segment=_segments(table),
+        begin=np.empty(count, np.int64), slow=due - time, point=_points(table, version, points),
+        rank=np.zeros(count, np.int32), segment=_segments(table),
         ordinal=_numbers(table, "csirt.ordinal", np.uint64), bytes=_numbers(table, "network.bytes", np.uint64),
         packets=packets, bits=np.empty(count, np.uint8), fixed=np.empty(count, np.uint8),
         ports=np.empty(count, np.int8),
     )  # fmt: skip
-    one_pass.describe(
-        *(_fixed(array) for array in (
-            *source, _numbers(table, "source.port", np.uint16), _members(table, "source", points),
-            *destination, _numbers(table, "destination.port", np.uint16), _members(table, "destination", points),
-            _numbers(table, "network.iana_number", np.uint8), _numbers(table, "flow.tcp_flags", np.int32, -1),
-            _numbers(table, "icmp.type", np.int16, -1), _numbers(table, "csirt.flow.reverse.packets", np.int64, -1),
-            _numbers(table, "netflow.biflow_direction", np.uint8), packets,
-            _numbers(table, "csirt.flow.sampling_rate", np.uint32), version, time, _times(table, "event.start", time),
-            due, one_pass.ANSWERING, one_pass.EXCHANGES, one_pass.EXCHANGES6,
-        )),
-        found.key, found.way, found.begin, found.bits, found.fixed, found.ports,
+    given: Any = (
+        *source, _numbers(table, "source.port", np.uint16), _members(table, "source", points),
+        *destination, _numbers(table, "destination.port", np.uint16), _members(table, "destination", points),
+        _numbers(table, "network.iana_number", np.uint8), _numbers(table, "flow.tcp_flags", np.int32, -1),
+        _numbers(table, "icmp.type", np.int16, -1), _numbers(table, "csirt.flow.reverse.packets", np.int64, -1),
+        _numbers(table, "netflow.biflow_direction", np.uint8), packets,
+        _numbers(table, "csirt.flow.sampling_rate", np.uint32), version, time, _times(table, "event.start", time),
+        due, one_pass.ANSWERING, one_pass.EXCHANGES, one_pass.EXCHANGES6,
     )  # fmt: skip
+    made = found.key, found.way, found.begin, found.bits, found.fixed, found.ports
+    arguments: Any = (*map(_fixed, given), *made)
+    one_pass.describe(*arguments)
     return found, (source[0] > 0) & (destination[0] > 0) & (version < SAMPLES) & (due != NEVER)
 
 
@@ -90,7 +105,7 @@ def _numbers(table: pa.Table, name: str, kind: type, missing: int = 0) -> Array:
     column = table.column(name)
     if not column.null_count:
         return np.asarray(column.to_numpy()).astype(kind, copy=False)
-    values = np.asarray(pc.fill_null(column, pa.scalar(0, column.type)).to_numpy()).astype(kind)
+    values: Array = np.asarray(pc.fill_null(column, pa.scalar(0, column.type)).to_numpy()).astype(kind)
     if missing:
         values[np.asarray(pc.is_null(column).to_numpy(zero_copy_only=False))] = missing
     return values
@@ -121,17 +136,19 @@ def _codes(table: pa.Table, name: str) -> tuple[Array, list[str | None]]:
 
 def _members(table: pa.Table, end: str, points: Points) -> Array:
     codes, names = _codes(table, f"csirt.{end}.member.id")
-    return np.array([0 if name is None else points.number("member", name) for name in names], np.uint64)[codes]
+    numbers: Array = np.array([0 if name is None else points.number("member", name) for name in names], np.uint64)
+    return numbers[codes]
 
 
 def _segments(table: pa.Table) -> Array:
     codes, names = _codes(table, "csirt.segment")
-    return np.array([int(name, 16) if name else 0 for name in names], np.uint64)[codes]
+    numbers: Array = np.array([int(name, 16) if name else 0 for name in names], np.uint64)
+    return numbers[codes]
 
 
-def _points(table: pa.Table, version: Array, points: Points) -> tuple[Array, Array]:
-    """The observation point of each row (exporter, version, domain, metering direction; the capture point of flows
-    metered from packets), and its rank."""
+def _points(table: pa.Table, version: Array, points: Points) -> Array:
+    """The observation point of each row: exporter, version, domain, metering direction; of flows metered from packets
+    the capture point."""
     codes = np.zeros(table.num_rows, np.int64)
     named = []
     for name in ("observer.ip", "observer.name", "network.direction"):
@@ -144,11 +161,9 @@ def _points(table: pa.Table, version: Array, points: Points) -> tuple[Array, Arr
     first = np.zeros(int(place.max()) + 1 if len(place) else 0, np.int64)
     first[place[::-1]] = np.arange(len(place) - 1, -1, -1)
     names = [_name(named, int(version[row]), int(domain[row]), int(row)) for row in first]
-    ranks = np.empty(len(names), np.int32)
-    ranks[sorted(range(len(names)), key=lambda index: (points.preference(names[index][0]), names[index]))] = np.arange(
-        len(names)
-    )
-    return np.array([points.number("point", *name) for name in names], np.uint64)[place], ranks[place]
+    numbers: Array = np.array([points.number("point", *name) for name in names], np.uint64)
+    found: Array = numbers[place]
+    return found
 
 
 def _name(named: list[tuple[Array, list[str | None]]], version: int, domain: int, row: int) -> tuple[str, ...]:

@@ -72,10 +72,11 @@ UNSURE = 3 * SECOND // 2
 class Rows:
     """Records in the order (due, segment, ordinal), one entry of each array per record.
 
-    `key` (n x KEY), `way`: 0 from the lower end to the higher, 1 back. `due`, `begin`. `slow`: how far the
-    exporter's clock is behind. `point`: the observation point; `rank`: which point is preferred, least first. `segment`, `ordinal`: the event id. `bytes`, `packets`. `bits`: see
-    above. `fixed`: who opened the flow where the record itself says so. `ports`: who did, by the ports: above 0 the
-    source, below 0 the destination, 2 when one of them is a well-known port and the other is not."""
+    `key` (n x KEY), `way`: 0 from the lower end to the higher, 1 back. `due`, `begin`. `slow`: how far the exporter's
+    clock is behind. `point`: the observation point; `rank`: which point is preferred, least first. `segment`,
+    `ordinal`: the event id. `bytes`, `packets`. `bits`: see above. `fixed`: who opened the flow where the record itself
+    says so. `ports`: who did, by the ports: above 0 the source, below 0 the destination, 2 when one of them is a
+    well-known port and the other is not."""
 
     key: Array
     way: Array
@@ -117,8 +118,8 @@ class Open:
 @dataclass(slots=True)
 class Marks:
     """What is said of each record that was decided. `duplicate`: it is one, of (`segment`, `ordinal`). `begin`: of the
-    flow it continues, by the exporter's clock, or NEVER. `paired`: its other direction is known, with what is given to it of that in `bytes` and
-    `packets`. `answered`: 1, 0, or -1. `opener`: SOURCE, DESTINATION or UNKNOWN."""
+    flow it continues, by the exporter's clock, or NEVER. `paired`: its other direction is known, with what is given to
+    it of that in `bytes` and `packets`. `answered`: 1, 0, or -1. `opener`: SOURCE, DESTINATION or UNKNOWN."""
 
     duplicate: Array
     segment: Array

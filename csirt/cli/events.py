@@ -52,6 +52,7 @@ def events() -> None:
 @click.option(
     "--order", type=click.Choice(["bytes", "packets", "events"]), default="bytes", help="What --top sorts by."
 )
+@click.option("--duplicates", is_flag=True, help="Also records of flows that other routers' records count already.")
 @click.option("--limit", type=click.IntRange(0), help="At most so many events or rows.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header line.")
 @click.option("--parquet", metavar="FILE", type=click.Path(), help="Write the events to a Parquet file.")
@@ -75,6 +76,8 @@ def query(settings: Settings, **options: Any) -> int:
     asked = {
         name: options[name] for name in ("dataset", "since", "until", "where", "limit") if options[name] is not None
     }
+    if options["duplicates"]:
+        asked["duplicates"] = True
     if options["rule"]:
         asked["rule"] = _rule_text(options["rule"])
     client = settings.client()
@@ -111,12 +114,21 @@ def _events(settings: Settings, client: Client, asked: dict[str, Any], options: 
     elif settings.as_json:
         found = [json.loads(line) for line in _split(blocks)]
         found = found if fields is None else [_pick(event, fields) for event in found]
-        write_json({"schema": "csirt.events/1", "count": len(found), "truncated": end["truncated"], "events": found})
+        told = {"count": len(found), "truncated": end["truncated"], "duplicates": end["duplicates"]}
+        write_json({"schema": "csirt.events/1", **told, "events": found})
     else:
         _rows(settings, blocks, fields, options)
-    if end.get("truncated") and not settings.as_json:
-        _say(settings, "events.truncated", count=end["count"])
+    if not settings.as_json:
+        _said(settings, end)
     return 0
+
+
+def _said(settings: Settings, end: dict[str, Any]) -> None:
+    """What is not in the answer."""
+    if end.get("truncated"):
+        _say(settings, "events.truncated", count=end["count"])
+    if end.get("duplicates"):
+        _say(settings, "events.duplicates", count=end["duplicates"])
 
 
 def _blocks(items: Iterator[dict[str, Any]], end: dict[str, Any]) -> Iterator[str]:
@@ -169,8 +181,8 @@ def _table(settings: Settings, client: Client, asked: dict[str, Any], options: d
             write(json.dumps(dict(zip(heads, row, strict=True)), sort_keys=True, ensure_ascii=False))
     else:
         _write(settings, ([_cell(item) for item in row] for row in rows), heads, as_csv=options["as_csv"])
-    if document["truncated"] and not settings.as_json:
-        _say(settings, "events.truncated", count=document["count"])
+    if not settings.as_json:
+        _said(settings, document)
     return 0
 
 
@@ -248,6 +260,7 @@ def show(settings: Settings, id: str, raw: bool, files: tuple[str, ...]) -> int:
         else:
             write_rows(sorted(_leaves(document["event"], "")))
             write_rows([["alert", name] for name in document["alerts"]])
+            write_rows([_observation(item) for item in document["observations"]])
         return 0
     extra = {"files": [str(Path(name).absolute()) for name in files]} if files else {}
     document = client.call("events.raw", id=id, **extra)
@@ -258,6 +271,17 @@ def show(settings: Settings, id: str, raw: bool, files: tuple[str, ...]) -> int:
         # A dissection has a line per field; a log line is one line, whatever it holds.
         write_rows([line] for line in (said.split("\n") if document["kind"] == "packet" else [said]))
     return 0
+
+
+def _observation(said: dict[str, Any]) -> list[object]:
+    """Another router's record of the same flow: whether that one counts or repeats it, who, when, how much."""
+    role = "counted_by" if said["counts"] else "repeated_by"
+    numbers = [f"{name.split('.')[1]}={said[name]}" for name in ("network.bytes", "network.packets") if name in said]
+    return [
+        role,
+        said["id"],
+        " ".join([said.get("observer.name") or said.get("observer.ip", ""), said["@timestamp"], *numbers]),
+    ]
 
 
 def _leaves(node: dict[str, Any], prefix: str) -> Iterator[list[object]]:

@@ -28,7 +28,7 @@ def write_parquet(settings: Settings, client: Client, asked: dict[str, Any], pat
 
     tables: list[pa.Table] = []
     schema: pa.Schema | None = None
-    end: dict[str, Any] = {"count": 0, "truncated": False}
+    end: dict[str, Any] = {"count": 0, "truncated": False, "duplicates": 0}
     for item in client.stream("events.query", form="arrow", **asked):
         if "arrow" not in item:
             end = item
@@ -53,4 +53,6 @@ def write_parquet(settings: Settings, client: Client, asked: dict[str, Any], pat
         write_json({"schema": "csirt.events-file/1", **end})
     else:
         say(text("events.written", settings.language(), path=path, count=end["count"]))
+        if end["duplicates"]:
+            say(text("events.duplicates", settings.language(), count=end["duplicates"]))
     return 0

@@ -12,13 +12,15 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csirt.detect.atoms import leaves
 from csirt.detect.condense import condensed
 from csirt.detect.engine import Frame, Program
 from csirt.detect.frame import BatchFrame
 from csirt.detect.load import Ruleset
 from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Meta, Rule, stream
 from csirt.detect.values import number_of
-from csirt.model.batch import Array, Batch
+from csirt.model import ecs
+from csirt.model.batch import Array, Batch, duplicates
 from csirt.model.hits import HITS, none
 
 # dataset -> (kind, field) of the actor, of the target, and of a further entity two alerts can share.
@@ -103,18 +105,21 @@ class Detector:
             return none()
         rules, program = self._program(batch.dataset)
         frame = BatchFrame(batch)
+        twice = duplicates(batch.table)
         tables: list[pa.Table] = []
-        found = program.run(frame)
+        matched = program.run(frame)
         self._tell(rules, program)
-        for index, rows in sorted(found.items()):
+        for index, found in sorted(matched.items()):
             rule = rules[index]
+            # A flow that several routers saw happened once.
+            rows = found if twice is None or names_duplicates(rule) else found[~twice[found]]
             consumers = self._consumers(rule, batch.dataset)
-            if consumers:
+            if consumers and len(rows):
                 tables.append(hits(frame, batch.dataset, consumers, rows, frame.times(rows), frame.event_ids(rows)))
         return pa.concat_tables(tables) if tables else none()
 
     def rows(self, batch: Batch) -> dict[str, Array]:
-        """Rule id -> rows that match, without hits; for tests and hunting."""
+        """Rule id -> rows that match, duplicates among them, without hits; for tests and hunting."""
         rules, program = self._program(batch.dataset)
         return {rules[index].id: rows for index, rows in program.run(BatchFrame(batch)).items()}
 
@@ -139,6 +144,11 @@ class Detector:
         if key not in self._streams:
             self._streams[key] = streams(rule, self._ruleset.correlations, dataset)
         return self._streams[key]
+
+
+def names_duplicates(rule: Rule) -> bool:
+    """Whether a rule says itself what it wants of records that other routers' records count already."""
+    return any(atom.field == ecs.DUPLICATE for atom in leaves(rule.condition))
 
 
 def hits(

@@ -122,6 +122,16 @@ def event_ids(table: pa.Table) -> pa.Array:
     return pc.binary_join_element_wise(segment, digits, "")
 
 
+def duplicates(table: pa.Table) -> Array | None:
+    """Which rows are of flows that other rows count already; None when none is."""
+    if ecs.DUPLICATE not in table.column_names:
+        return None
+    column = table.column(ecs.DUPLICATE)
+    if column.null_count == table.num_rows:
+        return None
+    return np.asarray(pc.is_valid(column).to_numpy(zero_copy_only=False))
+
+
 def assemble(dataset: str, columns: dict[str, Any]) -> Batch:
     """A batch from numpy or Arrow columns, cast to the schema of the dataset, columns in schema order first."""
     schema = ecs.DATASETS[dataset]

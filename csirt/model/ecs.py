@@ -26,6 +26,9 @@ ECS_VERSION = "8.17.0"
 # waits for its other direction is due, lives as long as the row waits, and is never shown.
 DUE = "csirt.due"
 
+# Of a record of a flow that another router's record counts already: that one's event.id.
+DUPLICATE = "csirt.flow.duplicate_of"
+
 ADDRESSES = ("source.ip", "destination.ip", "netflow.next_hop", "netflow.bgp_next_hop")
 ADDRESS_PARTS = (":f", ":hi", ":lo")
 
@@ -88,9 +91,14 @@ FLOW: dict[str, pa.DataType] = {
     "icmp.type": U8,
     "icmp.code": U8,
     # of flows metered from packets
+    "csirt.flow.end_reason": TEXT,
+    # by pairing, once a row is settled; the counters also of records that have both directions (IPFIX, packets)
     "csirt.flow.reverse.bytes": U64,
     "csirt.flow.reverse.packets": U64,
-    "csirt.flow.end_reason": TEXT,
+    DUPLICATE: FREE,
+    "csirt.flow.start": TIME,  # of a record that continues a flow: when that began
+    "csirt.flow.client": TEXT,  # source, destination: who opened the flow
+    "csirt.flow.answered": BOOL,
 }
 
 # Counters of a router's interface as it states them itself (sFlow counter samples); a counter it does not keep is null.

@@ -15,7 +15,7 @@ from csirt.model.batch import Array, Batch, address_parts, event_ids
 
 # A constant is a Python string of JSON text; anything else an Arrow string array of JSON text, null where absent.
 Value: TypeAlias = Any
-_INTERNAL = {"csirt.segment", "csirt.ordinal", "netflow.elements", "netflow.exporter.boot"}
+_INTERNAL = {ecs.DUE, "csirt.segment", "csirt.ordinal", "netflow.elements", "netflow.exporter.boot"}
 MODULE = "csirt"
 _ESCAPED = r'[\x00-\x1f"\\]'  # what JSON strings must not hold as it is (RFC 8259, section 7)
 

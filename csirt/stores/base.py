@@ -61,9 +61,9 @@ class Settled:
 
 @dataclass(slots=True)
 class Waiting:
-    """Rows of one dataset that were committed together, some of which wait to be settled. `least`, `greatest`: when all
-    its rows are due, in microseconds. `rows`: how many still wait. `load`: those rows, with `csirt.due` and only the
-    physical columns asked for."""
+    """Rows of one dataset that were committed together, some of which wait to be settled. `least`, `greatest`: bounds
+    of when those are due, in microseconds. `rows`: how many still wait. `load`: those rows, with `csirt.due` and only
+    the physical columns asked for."""
 
     id: int
     dataset: str

@@ -31,8 +31,8 @@ def made(drawn: list[tuple[int, ...]]) -> list[Record]:
     """Records with ids in their order; the observation point's preference is the reverse of its number."""
     return [
         Record(
-            id=number, source=str(source), target=str(target), due=due, begin=due - length, slow=slow, point=100 + point,
-            rank=9 - point, bytes=octets, packets=packets, bits=bits, ports=ports,
+            id=number, source=str(source), target=str(target), due=due, begin=due - length, slow=slow,
+            point=100 + point, rank=9 - point, bytes=octets, packets=packets, bits=bits, ports=ports,
             fixed=fixed or int(bits & at.OWN > 0),  # such records always say who opened the flow
         )
         for number, (source, target, due, length, slow, point, octets, packets, bits, fixed, ports) in enumerate(drawn)

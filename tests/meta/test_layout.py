@@ -17,6 +17,7 @@ ROOMS = (
     "sources",
     "decode",
     "enrich",
+    "biflow",
     "detect",
     "correlate",
     "respond",
@@ -27,7 +28,7 @@ ROOMS = (
 )
 # Modules that put the rooms together.
 COORDINATORS = {"app.py", "analysis.py", "pipeline.py", "replay.py", "daemon.py", "jobs.py", "watermark.py"}
-COORDINATORS |= {"feed.py", "ingest.py", "workers.py"}
+COORDINATORS |= {"feed.py", "ingest.py", "settle.py", "workers.py"}
 MAX_LINES = 500
 # What only one module may do, and why.
 BANNED = {

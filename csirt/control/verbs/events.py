@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from csirt.control.asked import shown as may_be_kept
+from csirt.control.observations import observations
 from csirt.control.verbs import Context, verb
 from csirt.control.verbs.store import note
 from csirt.errors import NotAllowed, NotFound, Usage
@@ -25,22 +26,23 @@ _BLOCK = 256 * 1024
 @verb("events.query", right="read", stream=True)
 def query(context: Context, form: str = "lines", **asked: Any) -> Iterator[dict[str, Any]]:
     """Events that pass, sorted by (@timestamp, event.id). `form` lines: `{"lines": NDJSON text}` …; arrow: `{"arrow":
-    base64 of an IPC stream, "dataset"}` …; the last item is `{"count", "truncated"}`. Arguments: see `question`."""
+    base64 of an IPC stream, "dataset"}` …; the last item is `{"count", "truncated", "duplicates"}`. Arguments: see
+    `question`."""
     if form not in ("lines", "arrow"):
         raise Usage(f"unknown form {form!r}: lines or arrow")
     store = as_embedded(context.store)
     wanted = question(context, **asked)
     outcome = Outcome()
     give = _lines if form == "lines" else _arrow
-    return _noted(context, give(store, wanted, outcome), outcome, asked)
+    return _noted(context, give(store, wanted, outcome), wanted, outcome, asked)
 
 
 def _noted(
-    context: Context, items: Iterator[dict[str, Any]], outcome: Outcome, asked: dict[str, Any]
+    context: Context, items: Iterator[dict[str, Any]], wanted: Question, outcome: Outcome, asked: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     try:
         yield from items
-        yield {"count": outcome.count, "truncated": outcome.truncated}
+        yield {"count": outcome.count, "truncated": outcome.truncated, "duplicates": wanted.left_out}
     finally:
         told = {key: value for key, value in asked.items() if value is not None and key != "rule"}
         shown = may_be_kept(context.config, "events.query", told)
@@ -96,7 +98,12 @@ def show(context: Context, id: str) -> dict[str, Any]:
     for batch in store.events(ids=[whole]):
         line = next(_one(batch))
         outcome.count += 1
-        return {"schema": "csirt.event/1", "event": json.loads(line), "alerts": _alerts(store, batch, whole)}
+        return {
+            "schema": "csirt.event/1",
+            "event": json.loads(line),
+            "alerts": _alerts(store, batch, whole),
+            "observations": observations(store, batch),
+        }
     raise NotFound(f"no event {id}")
 
 
@@ -149,9 +156,11 @@ def question(
     where: str | None = None,
     rule: str | None = None,
     limit: int | None = None,
+    duplicates: bool = False,
 ) -> Question:
     """A question from what was asked: times as people write them, `where` in the filter grammar, `rule` as the YAML
-    text of Sigma rules. Raises Usage."""
+    text of Sigma rules. `duplicates`: also records of flows that other routers' records count; they are among what is
+    looked at, too, where the question names them. Raises Usage."""
     now, zone = context.clock.now(), context.config.timezone
     if dataset is not None and dataset not in ecs.DATASETS:
         import difflib
@@ -161,22 +170,27 @@ def question(
         raise Usage(f"no dataset {dataset!r}; {hint}")
     if limit is not None and limit < 0:
         raise Usage("the limit must not be negative")
-    return Question(
+    asked = Question(
         dataset=dataset,
         since=moment(since, now, zone) if since else None,
         until=moment(until, now, zone) if until else None,
         where=Filter.parse(where, now) if where else None,
-        match=_matcher(context, rule) if rule else None,
         limit=limit,
+        duplicates=duplicates,
     )
+    asked.duplicates |= asked.where is not None and ecs.DUPLICATE in asked.where.names()
+    if rule:
+        asked.match, named = _matcher(context, rule)
+        asked.duplicates |= named
+    return asked
 
 
-def _matcher(context: Context, text: str) -> Callable[[Batch], Array]:
-    """Rows that any of the rules matches, by their log sources."""
+def _matcher(context: Context, text: str) -> tuple[Callable[[Batch], Array], bool]:
+    """Rows that any of the rules matches, by their log sources; and whether a rule says what it wants of duplicates."""
     import numpy as np
 
     from csirt.detect.load import Ruleset
-    from csirt.detect.match import Detector
+    from csirt.detect.match import Detector, names_duplicates
 
     rules = Ruleset.parse(text, "rule", placeholders=context.config.detect.placeholders)
     wrong = [str(problem) for problem in rules.problems if problem.level == "error"]
@@ -192,4 +206,4 @@ def _matcher(context: Context, text: str) -> Callable[[Batch], Array]:
             passes[rows] = True
         return passes
 
-    return match
+    return match, any(names_duplicates(rule) for rule in rules.rules)

@@ -103,8 +103,9 @@ def _stages(counts: dict[str, int], daemon: Any, receivers: list[dict[str, Any]]
     known: dict[str, dict[str, Any]] = {"collect": _collected(receivers)}
     for name in ("sources", "decode"):
         known[name] = _counted(counts, name)
-    for name in ("enrich", "detect", "stores"):
-        rows = sum(value for key, value in counts.items() if key.startswith("events."))
+    stored = sum(value for key, value in counts.items() if key.startswith("events."))
+    done = {name: counts.get(f"{name}.rows", 0) for name in ("enrich", "biflow", "detect")}
+    for name, rows in {**done, "stores": stored}.items():
         known[name] = {"in": rows, "out": rows, "dropped": {}}
     lag = daemon.pipeline.lag if daemon and daemon.pipeline else {}
     return [

@@ -199,7 +199,9 @@ def _times(rows: Rows, arrow: Arrow, columns: dict[str, object], roles: Roles) -
             if column is not None and column.storage == "time":
                 stamp = np.where((stamp < 0) & (column.parts[0] > 0), column.parts[0], stamp)
         stamp = np.where(stamp < 0, _export(rows), stamp)
-    columns[END] = times(stamp if len(stamp) and stamp.min() > 0 else np.maximum(stamp, 1), None)
+    stamp = stamp if len(stamp) and stamp.min() > 0 else np.maximum(stamp, 1)
+    columns[END] = times(stamp, None)
+    columns[ecs.DUE] = times(_due(rows, stamp), None)
     if len(start) and start.max() > 0:
         columns[START] = times(start, None)
     boots = np.array([any(way == "uptime" for _, _, way in shape.mapped) for shape in rows.shapes], bool)
@@ -226,6 +228,17 @@ def _lost(rows: Rows, name: str) -> bool:
     """Whether a row has such a time that no calendar holds."""
     column = rows.columns.get(name)
     return column is not None and len(column.parts[0]) > 0 and int(column.parts[0].min()) < 0
+
+
+def _due(rows: Rows, stamp: Array) -> Array:
+    """When each flow ended by our clock: what the exporter's clock, which the datagram's header shows, is wrong by is
+    taken out, and no flow ended after it was received."""
+    sets = rows.sets
+    both = (sets.export > 0) & (sets.time > 0)
+    slow = rows.spread(np.where(both, sets.time - sets.export, 0))
+    received = rows.spread(np.where(sets.time > 0, sets.time, np.iinfo(np.int64).max))
+    due: Array = np.maximum(np.minimum(stamp + slow, received), 1)
+    return due
 
 
 def _without(elements: str, column: str) -> str:

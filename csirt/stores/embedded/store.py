@@ -222,7 +222,7 @@ class EmbeddedStore:
                 Waiting(
                     part.id,
                     part.dataset,
-                    part.fresh.least,
+                    part.fresh.next,
                     part.fresh.greatest,
                     part.fresh.waiting,
                     partial(read.waiting, self.lake, part),

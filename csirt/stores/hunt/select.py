@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.model import ecs
-from csirt.model.batch import Array, Batch, constant, event_ids
+from csirt.model.batch import Array, Batch, constant, duplicates, event_ids
 from csirt.model.filter import Filter
 from csirt.stores.embedded.lake.ordered import NEVER, Keys, rendered
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class Question:
     """What to look for. `since`, `until`: event time, microseconds, [since, until). `where`: the filter grammar.
-    `match`: rows a rule matches, as a bool array. `limit`: at most so many events."""
+    `match`: rows a rule matches, as a bool array. `limit`: at most so many events. `duplicates`: also records of flows
+    that other routers' records count already; without it `left_out` counts them."""
 
     dataset: str | None = None
     since: int | None = None
@@ -30,14 +31,20 @@ class Question:
     where: Filter | None = None
     match: Callable[[Batch], Array] | None = None
     limit: int | None = None
+    duplicates: bool = False
+    left_out: int = 0
 
     def keep(self, batch: Batch) -> Batch:
-        """The rows of a batch that pass `where` and `match`."""
+        """The rows of a batch that pass."""
         if self.where is not None and batch.rows:
             passes = self.where.mask(with_computed(batch, self.where.names()))
             batch = Batch(batch.dataset, batch.table.filter(pa.array(passes)))
         if self.match is not None and batch.rows:
             batch = Batch(batch.dataset, batch.table.filter(pa.array(self.match(batch))))
+        twice = None if self.duplicates else duplicates(batch.table)
+        if twice is not None:
+            self.left_out += int(twice.sum())
+            batch = Batch(batch.dataset, batch.table.filter(pa.array(~twice)))
         return batch
 
 

@@ -32,6 +32,7 @@ def query(store: EmbeddedStore, question: Question, text: str) -> dict[str, Any]
     a gigabyte of columns would be loaded."""
     if _OUTSIDE.search(text):
         raise Usage("the query reads a file; only the datasets can be queried: " + ", ".join(ecs.DATASETS))
+    question.duplicates |= f'"{ecs.DUPLICATE}"' in text
     context = pl.SQLContext(eager=True)
     for dataset in ecs.DATASETS:
         if re.search(rf"\b{dataset}\b", text):
@@ -46,7 +47,13 @@ def query(store: EmbeddedStore, question: Question, text: str) -> dict[str, Any]
         raise Usage("SQL: write one SELECT statement")
     limit = question.limit if question.limit is not None else found.height
     rows = [[_plain(value) for value in row] for row in found.head(limit).iter_rows()]
-    return {"columns": found.columns, "rows": rows, "count": len(rows), "truncated": limit < found.height}
+    return {
+        "columns": found.columns,
+        "rows": rows,
+        "count": len(rows),
+        "truncated": limit < found.height,
+        "duplicates": question.left_out,
+    }
 
 
 def _table(store: EmbeddedStore, question: Question, dataset: str, text: str) -> pl.DataFrame:

@@ -27,9 +27,9 @@ ORDERS = ("bytes", "packets", "events")
 
 
 def top(store: EmbeddedStore, question: Question, fields: list[str], order: str = "bytes") -> dict[str, Any]:
-    """`{fields, items: [{<field>: value, …, events, packets, bytes}], count, truncated}`, sorted by `order`, then by
-    the values; `limit` of the question cuts items. Raises Usage for a field no dataset has, an unknown order, and for
-    more than a million items."""
+    """`{fields, items: [{<field>: value, …, events, packets, bytes}], count, truncated, duplicates}`, sorted by `order`
+    and the values; `limit` of the question cuts items, `duplicates` are records left out. Raises Usage for a field
+    no dataset has, an unknown order, and for more than a million items."""
     if order not in ORDERS:
         raise Usage(f"cannot order by {order!r}; choose {', '.join(ORDERS)}")
     keys = [part for name in fields for part in ecs.physical(name)]
@@ -48,7 +48,7 @@ def top(store: EmbeddedStore, question: Question, fields: list[str], order: str 
     _check(fields, seen)
     merged = _again(partial, keys) if partial else None
     if merged is None:
-        return {"fields": fields, "items": [], "count": 0, "truncated": False}
+        return {"fields": fields, "items": [], "count": 0, "truncated": False, "duplicates": question.left_out}
     limit = question.limit if question.limit is not None else merged.height
     if min(limit, merged.height) > MOST_ITEMS:
         raise Usage(f"{merged.height} different values: name fewer fields, or add --limit")
@@ -56,7 +56,8 @@ def top(store: EmbeddedStore, question: Question, fields: list[str], order: str 
     down = [by, "+events"]
     ranked = merged.sort([*down, *keys], descending=[True] * 2 + [False] * len(keys)).head(limit)
     items = _items(ranked, fields)
-    return {"fields": fields, "items": items, "count": len(items), "truncated": limit < merged.height}
+    found = {"fields": fields, "items": items, "count": len(items), "truncated": limit < merged.height}
+    return {**found, "duplicates": question.left_out}
 
 
 def _check(fields: list[str], seen: set[str]) -> None:

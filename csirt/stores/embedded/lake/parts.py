@@ -32,6 +32,11 @@ class Fresh:
     waiting: int
     settled: int | None = None
 
+    @property
+    def next(self) -> int:
+        """Before this no row is due that still waits."""
+        return self.least if self.settled is None else max(self.least, self.settled + 1)
+
 
 @dataclass(slots=True)
 class Part:
@@ -162,7 +167,7 @@ def select(
     if fresh is not None:
         clauses.append("f.part IS NOT NULL" if fresh else "f.part IS NULL")
     if due is not None:
-        clauses.append("f.least <= ?")
+        clauses.append("max(f.least, coalesce(f.settled + 1, f.least)) <= ?")
         bindings.append(due)
     if ids is not None:
         wanted = _parts_of(connection, ids)
