@@ -9,6 +9,8 @@ restarted change nothing.
 - Its first record chooses the observation point that counts: the preferred of those whose record of it is in sight.
 - A record of another point is a duplicate while the one that counts is alive: a record of it is in sight, or ended no
   longer ago than it is used to report. After that the flow is another router's, and its records count.
+- That nothing came back is only said where answers are seen: of the records of an observation point whose own TCP flags
+  show that they were answered, the answers to at least as many were seen as not.
 - What a record that counts is given of its other direction: what that sent since it was last given away. Each byte is
   given to one record.
 """
@@ -28,9 +30,11 @@ from csirt.biflow.layout import (
     ENGAGED,
     EVIDENCE,
     GRID,
+    HIDDEN,
     KEY,
     KNOWABLE,
     LAST,
+    MANY,
     NEVER,
     OPEN_BYTES,
     OPEN_PACKETS,
@@ -42,6 +46,7 @@ from csirt.biflow.layout import (
     RECORD_END,
     RECORD_ORDINAL,
     RECORD_SEGMENT,
+    SHOWN,
     SINCE,
     SOURCE,
     SPAN,
@@ -247,6 +252,8 @@ def decide(
     opener: Array,
     pairs: int,
     tick: int,
+    place: Array,
+    sees: Array,
     limits: Array,
     m_duplicate: Array,
     m_segment: Array,
@@ -259,7 +266,8 @@ def decide(
     m_opener: Array,
 ) -> tuple[int, int]:
     """Decide the first `decided` records; the others are only looked at. Returns the last tick and how many pairs of
-    ends the bound cost. `limits`: ahead, touch, gap, pairs."""
+    ends the bound cost. `place`: of each record's observation point in `sees`, its SHOWN and HIDDEN. `limits`: ahead,
+    touch, gap, pairs."""
     ahead, touch, gap, most = limits[0], limits[1], limits[2], limits[3]
     lost = 0
     for row in range(decided):
@@ -377,9 +385,15 @@ def decide(
 
         if back_known:
             evidence |= flows[other, EVIDENCE]
+        where = place[row]
+        if bits[row] & ENGAGED and not own:
+            sees[where, SHOWN if seen else HIDDEN] += 1
+            if sees[where, SHOWN] + sees[where, HIDDEN] >= MANY:
+                sees[where, SHOWN] >>= 1
+                sees[where, HIDDEN] >>= 1
         if evidence or bits[row] & ENGAGED:
             m_answered[row] = 1
-        elif seen or bits[row] & KNOWABLE:
+        elif seen or own or (bits[row] & KNOWABLE and sees[where, SHOWN] >= sees[where, HIDDEN]):
             m_answered[row] = 0
         same = seen and not own and flows[flow, AUTHORITY] == flows[other, AUTHORITY]
         when = SINCE if same else BEGIN

@@ -40,6 +40,10 @@ OWN = 8  # it has its own reverse counters
 TIMED = 16  # its start tells who opened the flow
 OPENS = 32  # a SYN without ACK: its source opened the flow
 
+# Of an observation point's records that show that they were answered, those whose answer was seen, and the others.
+SHOWN, HIDDEN = 0, 1
+MANY = 4_096  # records after which both numbers are halved: what was long ago counts less
+
 # Who opened a flow.
 UNKNOWN, SOURCE, DESTINATION = 0, 1, 2
 
@@ -102,17 +106,26 @@ class Rows:
 @dataclass(slots=True)
 class Open:
     """The open flows after some records: `key` (m x KEY), `opener` (0 unknown, else 1 + the way of the end that opened
-    it), `flows` (2 m x FLOW: both ways of each pair of ends). `tick`: the multiple of GRID last counted at."""
+    it), `flows` (2 m x FLOW: both ways of each pair of ends). `points` and `sight` (SHOWN, HIDDEN of each): what
+    observation points have been seen to see. `tick`: the multiple of GRID last counted at."""
 
     key: Array
     opener: Array
     flows: Array
+    points: Array
+    sight: Array
     tick: int = NEVER
 
     @staticmethod
     def none() -> Open:
         """Nothing is open."""
-        return Open(np.empty((0, KEY), np.uint64), np.empty(0, np.uint8), np.empty((0, FLOW), np.int64))
+        return Open(
+            np.empty((0, KEY), np.uint64),
+            np.empty(0, np.uint8),
+            np.empty((0, FLOW), np.int64),
+            np.empty(0, np.uint64),
+            np.empty((0, 2), np.int64),
+        )
 
 
 @dataclass(slots=True)

@@ -34,23 +34,35 @@ def decide(rows: Rows, decided: int, before: Open, limits: Limits) -> tuple[Mark
     flows[: len(before.flows)] = before.flows
     opener = np.zeros(pairs, np.uint8)
     opener[: len(before.opener)] = before.opener
+    points, place = _places(before.points, rows.point)
+    sees = np.zeros((len(points), 2), np.int64)
+    sees[: len(before.sight)] = before.sight
     tick, lost = kernel.decide(
         decided, pair, behind, rows.way, rows.due, rows.begin, rows.slow, rows.point, rows.rank, rows.segment,
         rows.ordinal, rows.bytes, rows.packets, rows.bits, rows.fixed, rows.ports, flows, opener, pairs, before.tick,
+        place, sees,
         np.array([limits.ahead, limits.touch, limits.gap, limits.pairs], np.int64),
         marks.duplicate, marks.segment, marks.ordinal, marks.begin, marks.paired, marks.bytes, marks.packets,
         marks.answered, marks.opener,
     )  # fmt: skip
-    return marks, _kept(key, opener, flows, pairs, int(rows.due[decided - 1]) if decided else NEVER, tick, limits), lost
+    now = int(rows.due[decided - 1]) if decided else NEVER
+    key, opener, flows = _kept(key, opener, flows, pairs, now, limits)
+    return marks, Open(key, opener, flows, points, sees, int(tick)), lost
 
 
-def _kept(key: Array, opener: Array, flows: Array, pairs: int, now: int, tick: int, limits: Limits) -> Open:
+def _places(known: Array, points: Array) -> tuple[Array, Array]:
+    """The observation points known before and now, and where each record's is among them."""
+    every = pa.concat_arrays([pa.array(known), pa.array(points)]).dictionary_encode()
+    return np.asarray(every.dictionary), np.asarray(every.indices)[len(known) :]
+
+
+def _kept(key: Array, opener: Array, flows: Array, pairs: int, now: int, limits: Limits) -> tuple[Array, Array, Array]:
     """What records due after `now` can still belong to."""
     keep = np.empty(pairs, np.bool_)
     kernel.still_open(flows, pairs, now, limits.touch, limits.gap, keep)
     which = np.flatnonzero(keep)
     both = np.stack([2 * which, 2 * which + 1], axis=1).reshape(-1)
-    return Open(key[which], opener[which], flows[both], int(tick))
+    return key[which], opener[which], flows[both]
 
 
 def to_bytes(state: Open) -> bytes:
@@ -60,7 +72,12 @@ def to_bytes(state: Open) -> bytes:
     arrays = [pa.array(np.ascontiguousarray(column)) for column in [*columns, state.opener]]
     schema = pa.schema(
         [(str(index), array.type) for index, array in enumerate(arrays)],
-        metadata={"version": str(VERSION), "tick": str(state.tick)},
+        metadata={
+            "version": str(VERSION),
+            "tick": str(state.tick),
+            "points": state.points.tobytes().hex(),
+            "sight": state.sight.tobytes().hex(),
+        },
     )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
@@ -86,4 +103,6 @@ def from_bytes(data: bytes | None) -> Open:
     flows = np.empty((2 * table.num_rows, FLOW), np.int64)
     for word in range(FLOW):
         flows[0::2, word], flows[1::2, word] = columns[KEY + word], columns[KEY + FLOW + word]
-    return Open(state.key, columns[-1].astype(np.uint8), flows, int(metadata["tick"]))
+    points = np.frombuffer(bytes.fromhex(metadata["points"]), np.uint64)
+    sight = np.frombuffer(bytes.fromhex(metadata["sight"]), np.int64).reshape(-1, 2)
+    return Open(state.key, columns[-1].astype(np.uint8), flows, points, sight, int(metadata["tick"]))

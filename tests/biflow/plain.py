@@ -76,6 +76,7 @@ class World:
     limits: Limits
     flows: dict[tuple[str, str], Flow] = field(default_factory=dict)
     opener: dict[frozenset[str], str] = field(default_factory=dict)
+    sight: dict[int, list[int]] = field(default_factory=dict)  # by observation point: answers seen, and not
     tick: int = at.NEVER
     lost: int = 0
 
@@ -174,9 +175,14 @@ def paired(world: World, record: Record, flow: Flow, reply: Flow | None, back: l
                 total = [total[0] + near.bytes, total[1] + near.packets]
         reply.claimed = max(reply.claimed, record.due + world.limits.ahead)
         mark.reverse = (total[0], total[1])
+    sight = world.sight.setdefault(record.point, [0, 0])
+    if record.bits & at.ENGAGED and not own:
+        sight[0 if seen else 1] += 1
+        if sum(sight) >= at.MANY:
+            sight[:] = [sight[0] // 2, sight[1] // 2]
     if evidence or record.bits & at.ENGAGED:
         mark.answered = True
-    elif seen or record.bits & at.KNOWABLE:
+    elif seen or own or (record.bits & at.KNOWABLE and sight[0] >= sight[1]):
         mark.answered = False
     mark.opener = who(record, seen, world.opener.get(pair), flow, None if own else reply)
     if seen and pair not in world.opener:

@@ -84,7 +84,7 @@ def stepped(found: list[Record], cuts: list[int], limits: Limits) -> tuple[dict[
     return result, lost
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(records, max_size=30), st.lists(moments, max_size=4))
 def test_kernels_and_steps_say_what_the_plain_rules_say(drawn: list[tuple[int, ...]], cuts: list[int]) -> None:
     """Every mark of every record is that of the plain rules, wherever steps end and the program is restarted."""
@@ -92,7 +92,7 @@ def test_kernels_and_steps_say_what_the_plain_rules_say(drawn: list[tuple[int, .
     assert stepped(found, cuts, LIMITS) == marks(found, LIMITS)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(records, max_size=40), st.lists(moments, max_size=4), st.integers(0, 2))
 def test_the_bound_does_not_depend_on_steps(drawn: list[tuple[int, ...]], cuts: list[int], pairs: int) -> None:
     """Above the bound the flows unused longest are closed and counted, at the same moments however steps are cut."""
