@@ -166,9 +166,9 @@ def _start(
 
 
 @kernel
-def _bound(flows: Array, opener: Array, pairs: int, most: int, now: int, touch: int, gap: int) -> int:
+def _bound(flows: Array, opener: Array, pairs: int, most: int, now: int, touch: int, gap: int) -> tuple[int, int]:
     """Close what is over at `now`, and the flows unused longest where more than `most` pairs of ends are open; how many
-    pairs that cost."""
+    pairs that cost, and how many are open."""
     latest = np.empty(pairs, np.int64)
     count = 0
     for pair in range(pairs):
@@ -183,7 +183,7 @@ def _bound(flows: Array, opener: Array, pairs: int, most: int, now: int, touch: 
             latest[count] = last
             count += 1
     if count <= most:
-        return 0
+        return 0, count
     stale = np.partition(latest[:count], count - most - 1)[count - most - 1]
     lost = 0
     for pair in range(pairs):
@@ -193,7 +193,7 @@ def _bound(flows: Array, opener: Array, pairs: int, most: int, now: int, touch: 
             flows[2 * pair + 1, LAST] = NEVER
             opener[pair] = 0
             lost += 1
-    return lost
+    return lost, count - lost
 
 
 @kernel
@@ -270,14 +270,21 @@ def decide(
     touch, gap, pairs."""
     ahead, touch, gap, most = limits[0], limits[1], limits[2], limits[3]
     lost = 0
+    live = 0  # pairs that may be open: never less than are
+    for number_ in range(pairs):
+        if flows[2 * number_, LAST] != NEVER or flows[2 * number_ + 1, LAST] != NEVER:
+            live += 1
     for row in range(decided):
         now = due[row] // GRID
         if now != tick:
             tick = now
-            if pairs > most:
-                lost += _bound(flows, opener, pairs, most, now * GRID, touch, gap)
+            if live > most:
+                cost, live = _bound(flows, opener, pairs, most, now * GRID, touch, gap)
+                lost += cost
         flow = 2 * pair[row] + way[row]
         other = flow ^ 1
+        if flows[flow, LAST] == NEVER and flows[other, LAST] == NEVER:
+            live += 1
         sight = due[row] + ahead
 
         # What is in sight of this direction and of the other.
@@ -386,7 +393,7 @@ def decide(
         if back_known:
             evidence |= flows[other, EVIDENCE]
         where = place[row]
-        if bits[row] & ENGAGED and not own:
+        if bits[row] & ENGAGED and bits[row] & TIMED and not own:
             sees[where, SHOWN if seen else HIDDEN] += 1
             if sees[where, SHOWN] + sees[where, HIDDEN] >= MANY:
                 sees[where, SHOWN] >>= 1

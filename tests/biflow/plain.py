@@ -176,7 +176,7 @@ def paired(world: World, record: Record, flow: Flow, reply: Flow | None, back: l
         reply.claimed = max(reply.claimed, record.due + world.limits.ahead)
         mark.reverse = (total[0], total[1])
     sight = world.sight.setdefault(record.point, [0, 0])
-    if record.bits & at.ENGAGED and not own:
+    if record.bits & at.ENGAGED and record.bits & at.TIMED and not own:
         sight[0 if seen else 1] += 1
         if sum(sight) >= at.MANY:
             sight[:] = [sight[0] // 2, sight[1] // 2]
