@@ -124,14 +124,14 @@ class _Book:
         self.fresh.append(event)
 
     def cases(self) -> list[Case]:
-        """The touched cases after their events, by id."""
+        """The touched cases after their events, the most severe first: they get their numbers in this order."""
         result = []
         for name in sorted(self._touched):
             case = fold(self._events[name], self._existing.get(name))
             case.created = case.created or self._at
             case.updated = self._at
             result.append(case)
-        return result
+        return sorted(result, key=lambda case: (-SEVERITIES.index(case.severity), case.first, case.id))
 
 
 def _worth_saying(before: dict[str, Any], now: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csirt.clock import MINUTE
 from csirt.decode.netflow import sampling
 from csirt.decode.netflow.arrow import Arrow, masked, times
 from csirt.decode.netflow.elements import Roles
@@ -17,6 +18,8 @@ from csirt.model import ecs
 from csirt.model.batch import Array, codes
 
 MASK32 = 0xFFFFFFFF
+# A clock that seems further off is not wrong: somebody plays what was exported some other time, at another speed.
+MOST_WRONG = 10 * MINUTE
 _COUNTERS = ("network.bytes", "network.packets", "csirt.flow.reverse.bytes", "csirt.flow.reverse.packets")
 _DIRECTIONS: list[str | None] = ["ingress", "egress", None]
 
@@ -234,8 +237,9 @@ def _due(rows: Rows, stamp: Array) -> Array:
     """When each flow ended by our clock: what the exporter's clock, which the datagram's header shows, is wrong by is
     taken out, and no flow ended after it was received."""
     sets = rows.sets
-    both = (sets.export > 0) & (sets.time > 0)
-    slow = rows.spread(np.where(both, sets.time - sets.export, 0))
+    wrong = sets.time - sets.export
+    believed = (sets.export > 0) & (sets.time > 0) & (np.abs(wrong) <= MOST_WRONG)
+    slow = rows.spread(np.where(believed, wrong, 0))
     received = rows.spread(np.where(sets.time > 0, sets.time, np.iinfo(np.int64).max))
     due: Array = np.maximum(np.minimum(stamp + slow, received), 1)
     return due
