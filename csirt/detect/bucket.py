@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect.condense import speaking
-from csirt.detect.held import WHOLE
+from csirt.detect.held import WHOLE, event_keys
 from csirt.model.batch import Array
 from csirt.model.hits import HITS
 
@@ -113,7 +112,10 @@ def from_ipc(data: bytes) -> pa.Table:
 def _merged(rows: pa.Table) -> pa.Table:
     """One row per group: the one with the greatest number, of those the first event; what was counted added up."""
     codes = np.asarray(rows.column("code").to_numpy())
-    order, firsts = speaking(codes, rows)
+    numbers = np.asarray(pc.fill_null(rows.column("number"), 0.0).to_numpy())
+    high, low = event_keys(rows.column("event"))
+    order = np.lexsort((low, high, np.asarray(rows.column("time").to_numpy()), -numbers, codes))
+    firsts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     kept = rows.take(pa.array(order[firsts]))
     for name in COUNTED[1:]:
         added = np.add.reduceat(np.asarray(rows.column(name).to_numpy())[order], firsts)

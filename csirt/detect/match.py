@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect.atoms import leaves
-from csirt.detect.condense import condensed
+from csirt.detect.condense import picked
 from csirt.detect.engine import Frame, Program
 from csirt.detect.frame import BatchFrame
 from csirt.detect.load import Ruleset
@@ -114,8 +114,10 @@ class Detector:
             # A flow that several routers saw happened once.
             rows = found if twice is None or names_duplicates(rule) else found[~twice[found]]
             consumers = self._consumers(rule, batch.dataset)
-            if consumers and len(rows):
-                tables.append(hits(frame, batch.dataset, consumers, rows, frame.times(rows), frame.event_ids(rows)))
+            plain = [item for item in consumers if item.baseline is None]
+            if plain and len(rows):
+                tables.append(hits(frame, batch.dataset, plain, rows, frame.times(rows), frame.event_ids(rows)))
+            tables += [_condensed(frame, item, rows) for item in consumers if item.baseline is not None and len(rows)]
         return pa.concat_tables(tables) if tables else none()
 
     def rows(self, batch: Batch) -> dict[str, Array]:
@@ -188,8 +190,26 @@ def hits(
             table = _with_value(table, texts, consumer.value)
         if consumer.numeric:
             table = _with_number(table)
-        tables.append(condensed(table, consumer.baseline) if consumer.baseline is not None else table)
+        tables.append(table)
     return pa.concat_tables(tables)
+
+
+def _condensed(frame: BatchFrame, consumer: Stream, rows: Array) -> pa.Table:
+    """The hits of a baseline, one for many events."""
+    assert consumer.baseline is not None
+    times = frame.times(rows)
+    group, value = (
+        [frame.column(name) for name in names] for names in ([n for _, n in consumer.group], consumer.value)
+    )
+    found = picked(consumer.baseline, group, value, rows, times, lambda some: frame.event_ids(rows[some]))
+    if found is None:
+        return hits(frame, frame.dataset, [consumer], rows, times, frame.event_ids(rows))
+    places, counts, totals = found
+    rows, times = rows[places], times[places]
+    table = hits(frame, frame.dataset, [consumer], rows, times, frame.event_ids(rows))
+    for name, column in (("count", pa.array(counts)), ("total", pa.array(totals))):
+        table = table.set_column(HITS.names.index(name), HITS.field(name), column)
+    return table
 
 
 class _Texts:

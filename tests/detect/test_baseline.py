@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import statistics
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,9 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.detect import buckets
-from csirt.detect.condense import condensed
+from csirt.detect.condense import condense
 from csirt.detect.load import Ruleset
+from csirt.detect.match import Detector
 from csirt.detect.windows import Windows
+from csirt.model.batch import Batch
+from csirt.model.hits import HITS
 from tests.detect.oracle import Hit
 from tests.detect.test_windows import table
 
@@ -128,6 +132,21 @@ CONDITIONS = {
     "ratio": {"above": {"quantile": 0.8}},
     "silence": {"below": {"deviations": 1}, "expected": 1},
 }
+
+
+def condensed(table: pa.Table, item: Any) -> pa.Table:
+    """The hits as the detector condenses a batch of them."""
+    if not table.num_rows:
+        return table
+    starts = buckets.starts(np.asarray(table["time"].to_numpy()), item.timespan, item.baseline.timezone).tolist()
+    keys = [str(key) for key in zip(starts, table["group"].to_pylist(), table["value"].to_pylist(), strict=True)]
+    codes = np.unique(keys, return_inverse=True)[1].reshape(-1)
+    numbers = np.asarray(table["number"].to_numpy()) if item.numeric else np.zeros(len(codes))
+    times = np.asarray(table["time"].to_numpy())
+    places, counts, totals = condense(codes, numbers, times, lambda some: table["event"].take(pa.array(some)))
+    kept = table.take(pa.array(places))
+    kept = kept.set_column(HITS.names.index("count"), "count", pa.array(counts))
+    return kept.set_column(HITS.names.index("total"), "total", pa.array(totals)).cast(HITS)
 
 
 def played(
@@ -312,3 +331,30 @@ def test_a_wrong_condition_is_named(condition: str, timespan: str, wanted: str) 
     loaded = ruleset(condition, timespan)
     assert wanted in "\n".join(map(str, loaded.problems))
     assert not loaded.correlations
+
+
+def test_a_batch_hands_on_a_row_per_group_and_bucket(batch: Callable[..., Batch]) -> None:
+    """Ten thousand flows of two hosts are a row each an hour, with how many it stands for and their sum."""
+    rows = [
+        {
+            "@timestamp": START + n * 720_000,
+            "source.ip": f"10.0.0.{n % 2}",
+            "destination.ip": f"10.1.0.{n % 5}",
+            "destination.port": 1,
+            "network.bytes": 100 + n % 7,
+        }
+        for n in range(10_000)
+    ]
+    sums = [sum(row["network.bytes"] for row in rows if row["source.ip"] == f"10.0.0.{end}") for end in (0, 1)]
+    text = "measure: sum, field: network.bytes, above: {quantile: 0.9}"
+    found = Detector(ruleset(text, "1h")).match(batch("flow", rows)).to_pylist()
+    found = [row for row in found if row["stream"] == f"{RULE}/{ONE}"]  # the other rule alerts by itself
+    assert len(found) == 4
+    totals = [sum(row["total"] for row in found if row["group"] == f'{{"source.ip":"10.0.0.{end}"}}') for end in (0, 1)]
+    assert totals == sums
+    assert sum(row["count"] for row in found) == 10_000
+    assert {row["number"] for row in found} == {106.0}
+    assert [row["event"][-4:] for row in found][:1] == [f"{6:04x}"]
+    values = Detector(ruleset("measure: distinct, field: destination.ip, above: {quantile: 0.9}", "1h"))
+    streams = values.match(batch("flow", rows))["stream"].to_pylist()
+    assert streams.count(f"{RULE}/{ONE}") == 2 * 2 * 5
