@@ -209,8 +209,8 @@ class Baseline:
         return middle, (middle + limit.deviations * spread) * limit.times
 
     def _forget(self, before: int) -> None:
-        """Groups that had nothing since `before` are unknown again, and the stalest above the bound."""
-        stale = (self.seen > NEVER) & (self.seen < before)
+        """Groups that had nothing after `before` are unknown again, and the stalest above the bound."""
+        stale = (self.seen > NEVER) & (self.seen <= before)
         alive = np.flatnonzero((self.seen > NEVER) & ~stale)
         if len(alive) > self.max_groups:
             excess = alive[np.argsort(self.seen[alive], kind="stable")][: len(alive) - self.max_groups]
@@ -219,7 +219,7 @@ class Baseline:
         self.since[stale] = self.seen[stale] = NEVER
         if np.count_nonzero(self.seen > NEVER) * 2 + 1000 < len(self.names):
             self._compact()
-        self.parents = {name: times for name, times in self.parents.items() if times[1] >= before}
+        self.parents = {name: times for name, times in self.parents.items() if times[1] > before}
 
     def _compact(self) -> None:
         """Codes for the groups alone that are known or in an open bucket."""
