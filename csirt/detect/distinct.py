@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +25,8 @@ class Tests:
         self._scanner = scanner
         self._intervals = intervals
         self._texts: dict[Atom, Array] | None = None
+        self._source: Scanner | None = None
+        self._looked: dict[Atom, Array | None] = {}
         self._ranges: dict[Atom, Array] | None = None
         self._numbers: dict[frozenset[int], Numbers] = {}
 
@@ -34,7 +38,7 @@ class Tests:
     def hits(self, atom: Atom) -> Array | None:
         """Positions of the distinct values where the atom holds, sorted; None: nowhere."""
         if atom.kind in STRING_KINDS:
-            return self.strings().get(atom) if self.column.could_hold(atom) else None
+            return self._string(atom) if self.column.could_hold(atom) else None
         if atom.kind == "cidr" and self._intervals is not None:
             if self._ranges is None:
                 self._ranges = self._intervals.hits(*values.split_addresses(self.found.texts))
@@ -43,16 +47,38 @@ class Tests:
             found = np.flatnonzero(self._value(atom))
         return found if found is not None and len(found) else None
 
+    def _string(self, atom: Atom) -> Array | None:
+        known = self.strings().get(atom)
+        if atom not in self.alone:
+            return known
+        if atom not in self._looked:
+            assert self._source is not None
+            found = self._source.look(atom, self.found.texts)
+            kinds = self.found.kinds
+            if kinds is not None:
+                found = found[kinds[found] != OTHER]
+            found = found if known is None else np.union1d(known, found)
+            self._looked[atom] = found if len(found) else None
+        return self._looked[atom]
+
+    @property
+    def alone(self) -> Mapping[Atom, None]:
+        """The atoms that `strings` leaves out: they are looked for when they are asked for."""
+        self.strings()
+        assert self._source is not None
+        return self._source.alone(self.field) if self.field else {}
+
     def strings(self) -> dict[Atom, Array]:
-        """Every string atom of the column that holds somewhere, with the positions of its distinct values."""
+        """Every string atom of the column that a scan finds somewhere, with the positions of its distinct values."""
         if self._texts is None:
             assert self._scanner is not None
-            self.take(self._scanner.scan([(self.field, self.found.texts)])[0], self._scanner)
+            self.take(self._scanner.scan([(self.field, self.found.texts)], scanned=True)[0], self._scanner)
         assert self._texts is not None
         return self._texts
 
     def take(self, found: dict[Atom, Array], scanner: Scanner) -> None:
         """What a scan over several columns found in this one."""
+        self._source = scanner
         kinds = self.found.kinds
         self._texts = found if kinds is None else self._typed(found, kinds, scanner)
 

@@ -107,6 +107,7 @@ class Run:
             others = atoms.others
             if atoms.strings:
                 sparse = {atom: hits for atom, hits in tests.strings().items() if atom in atoms.strings}
+                others = [*others, *(atom for atom in tests.alone if atom in atoms.strings)]
         else:
             others = [*atoms.strings, *atoms.others]
         if isinstance(column, NumberColumn):
@@ -153,7 +154,9 @@ class Run:
         texts = [(field, column) for field, column in columns if column is not None and column.plain]
         scanner = self.program.all_scanner()
         for (field, column), found in zip(
-            texts, scanner.scan([(field, column.distinct().texts) for field, column in texts]), strict=True
+            texts,
+            scanner.scan([(field, column.distinct().texts) for field, column in texts], scanned=True),
+            strict=True,
         ):
             self._of(field, column).take(found, scanner)
 

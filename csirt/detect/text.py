@@ -112,9 +112,19 @@ class Scanner:
         self._automata.pop(cased, None)
         self._owned.pop(cased, None)
 
-    def scan(self, columns: Sequence[tuple[str, pa.StringArray]]) -> list[dict[Atom, Array]]:
+    def alone(self, field: str) -> Mapping[Atom, None]:
+        """The field's atoms that no scan finds: each costs a look of its own at every value."""
+        return self._single.get(field, {})
+
+    def look(self, atom: Atom, texts: pa.StringArray) -> Array:
+        """Where one atom that stands alone holds, as sorted indices."""
+        values_ = texts if atom.cased or atom.kind == "re" else folded(texts)
+        return np.flatnonzero(self._mask(atom, values_))
+
+    def scan(self, columns: Sequence[tuple[str, pa.StringArray]], *, scanned: bool = False) -> list[dict[Atom, Array]]:
         """For each (field, values without nulls): where each of its atoms holds, as sorted indices; atoms that hold
-        nowhere are left out. All columns are read in one pass."""
+        nowhere are left out. All columns are read in one pass. `scanned`: without the atoms that stand `alone`, for
+        who asks for those singly."""
         hits: list[dict[Atom, Array]] = [{} for _ in columns]
         if not any(len(texts) for _, texts in columns):
             return hits
@@ -123,7 +133,7 @@ class Scanner:
             if self._literals[cased]:
                 self._scan(cased, views, hits)
         for place, (field, _) in enumerate(columns):
-            for atom in self._single.get(field, ()) if field else ():
+            for atom in self._single.get(field, ()) if field and not scanned else ():
                 found = np.flatnonzero(self._mask(atom, views.one(place, atom.cased or atom.kind == "re")))
                 if len(found):
                     hits[place][atom] = found
