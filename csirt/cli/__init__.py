@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("events", "Hunt in stored events."),
     "alerts": ("alerts", "What rules found."),
     "cases": ("cases", "Triage."),
-    "rules": ("rules", "Check, test and run Sigma rules."),
+    "rules": ("rules", "Check, test, run and explain Sigma rules."),
     "parsers": ("parsers", "Check and test log parsers."),
     "playbooks": ("playbooks", "Plans, approvals, runs."),
     "notify": ("notify", "Routes, on call, acknowledgements, silences."),

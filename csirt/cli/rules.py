@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from csirt.cli.command import group
 from csirt.cli.common import Settings, listing, say, shared, write, write_json, write_rows
+from csirt.cli.ruleexplain import explain
+from csirt.cli.ruleset import load, tell_problems, text
 from csirt.errors import EXIT_CODES, CsirtError
-
-if TYPE_CHECKING:
-    from csirt.detect.load import Ruleset
 
 PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 PARTLY = 7
@@ -22,33 +21,13 @@ assert EXIT_CODES[PARTLY] == "partly done"
 
 @group()
 def rules() -> None:
-    """Sigma rules: list, check, test, run.
+    """Sigma rules: list, check, test, run, explain.
 
     \b
     Examples:
       csirt rules check
       csirt rules run rules/net --on events.ndjson
     """
-
-
-def _load(settings: Settings, paths: tuple[Path, ...]) -> tuple[Ruleset, list[Path]]:
-    """The rules of these paths (default: the shipped and configured folders), and their files."""
-    from csirt.config import load
-    from csirt.content import folder
-    from csirt.detect.load import Ruleset, rule_files
-
-    config = load(settings.config_file()).detect
-    folders = list(paths)
-    if not folders:
-        folders = ([folder("rules")] if config.shipped else []) + [Path(name) for name in config.rules]
-    disabled = [] if paths else config.disabled
-    loaded = Ruleset.load(folders, placeholders=config.placeholders, disabled=disabled)
-    return loaded, [path for item in folders for path in rule_files(item) if path.is_file()]
-
-
-def _problems(loaded: Ruleset) -> None:
-    for problem in loaded.problems:
-        say(str(problem))
 
 
 @rules.command("list")
@@ -66,13 +45,13 @@ def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
     from csirt.cli.lists import write_list
     from csirt.detect.describe import items
 
-    loaded, _ = _load(settings, paths)
+    loaded, _ = load(settings, paths)
     rows = items(loaded)
     document = {"schema": "csirt.rules/1", "count": len(rows), "refused": loaded.refused, "items": rows}
     columns = ("id", "level", "kind", "datasets", "title")
     cells = {"id": lambda value: value[:8]}
     write_list(settings, document, columns, noun="rules", cells=cells, empty="rules.none")
-    _problems(loaded)
+    tell_problems(loaded)
     return PARTLY if loaded.refused else 0
 
 
@@ -90,7 +69,7 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
     """
     from csirt.detect.check import ruleset
 
-    loaded, files = _load(settings, paths)
+    loaded, files = load(settings, paths)
     problems = ruleset(loaded, files, tested=not no_tests)
     errors = sum(problem.level == "error" for problem in problems)
     numbers = {"rules": len(loaded.rules), "correlations": len(loaded.correlations), "refused": loaded.refused}
@@ -100,7 +79,7 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
     else:
         for problem in problems:
             write_rows([[str(problem)]])
-        say(_text(settings, "checked", **numbers, errors=errors, warnings=len(problems) - errors))
+        say(text(settings, "checked", **numbers, errors=errors, warnings=len(problems) - errors))
     return 1 if errors else 0
 
 
@@ -118,7 +97,7 @@ def test(settings: Settings, paths: tuple[Path, ...], junit: Path | None) -> int
     """
     from csirt.detect import examples
 
-    loaded, files = _load(settings, paths)
+    loaded, files = load(settings, paths)
     outcomes, unreadable = examples.run(loaded, files)
     failed = [outcome for outcome in outcomes if not outcome.passed]
     problems = [problem for problem in [*loaded.problems, *unreadable] if problem.level == "error"]
@@ -141,7 +120,7 @@ def test(settings: Settings, paths: tuple[Path, ...], junit: Path | None) -> int
         write_rows([[f"{item.file}:{item.line}", item.name, item.message] for item in failed])
         for problem in problems:
             say(str(problem))
-        say(_text(settings, "tested", passed=len(outcomes) - len(failed), failed=len(failed)))
+        say(text(settings, "tested", passed=len(outcomes) - len(failed), failed=len(failed)))
     return 1 if failed or problems or not outcomes else 0
 
 
@@ -167,10 +146,10 @@ def run(settings: Settings, paths: tuple[Path, ...], events: str, fields: str, c
     """
     from csirt.detect import raw, runner
 
-    loaded, _ = _load(settings, paths)
-    _problems(loaded)
+    loaded, _ = load(settings, paths)
+    tell_problems(loaded)
     if not loaded.rules and not loaded.correlations:
-        say(_text(settings, "none"))
+        say(text(settings, "none"))
         return 1
     found = runner.run(loaded, raw.read(Path(events)), mapped=fields == "mapped")
     if counts:
@@ -182,11 +161,8 @@ def run(settings: Settings, paths: tuple[Path, ...], events: str, fields: str, c
     for line in lines:
         write(json.dumps(line, sort_keys=True, ensure_ascii=False))
     if found.untimed:
-        say(_text(settings, "untimed", count=found.untimed))
+        say(text(settings, "untimed", count=found.untimed))
     return PARTLY if loaded.refused else 0
 
 
-def _text(settings: Settings, key: str, **fields: Any) -> str:
-    from csirt.messages import text
-
-    return text(f"rules.{key}", settings.language(), **fields)
+rules.add_command(explain)

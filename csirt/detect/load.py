@@ -31,6 +31,7 @@ class Ruleset:
     """Rules and correlations that can run, and what was wrong with those that cannot.
 
     `refused` counts documents that are not rules now because of an error. `documents`: the source of each, by id.
+    `filters` and `placeholders`: what rules were compiled with, for `parsed`.
     """
 
     rules: list[Rule] = field(default_factory=list)
@@ -38,6 +39,17 @@ class Ruleset:
     problems: list[Problem] = field(default_factory=list)
     refused: int = 0
     documents: dict[str, Document] = field(default_factory=dict)
+    filters: list[SigmaFilter] = field(default_factory=list)
+    placeholders: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def parsed(self, rule: Rule) -> SigmaRule:
+        """A loaded rule as pySigma reads it, as it was compiled: with the filters applied."""
+        problems: list[Problem] = []
+        found = reader.rule(self.documents[rule.id], problems)
+        assert found is not None, problems
+        for item in self.filters:
+            item.apply_on_rule(found)
+        return found
 
     @staticmethod
     def load(
@@ -189,6 +201,7 @@ class _Loader:
     def finish(self) -> Ruleset:
         """Filters applied, conditions compiled, references resolved."""
         result = self._result
+        result.filters, result.placeholders = self._filters, self._placeholders
         for unknown in sorted(self._disabled - set(self._places)):
             message = f"[detect] disabled names {unknown}, which no rule has"
             result.problems.append(Problem("csirt.toml", 1, message, check="disabled", level="warning"))

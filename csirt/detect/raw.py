@@ -119,6 +119,18 @@ def _ndjson(stream: BinaryIO, name: str) -> Iterator[RawFrame]:
         line += piece.count(b"\n") + 1
 
 
+def objects(path: Path) -> list[dict[str, Any]]:
+    """The events of an NDJSON file or of stdin (`-`), or the one event of a JSON file. Raises Usage."""
+    import sys
+
+    raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    try:
+        whole = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _lines(raw, str(path), 1)
+    return [whole] if isinstance(whole, dict) else _lines(raw, str(path), 1)
+
+
 def _lines(raw: bytes, name: str, first: int) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     for number, line in enumerate(raw.split(b"\n"), first):

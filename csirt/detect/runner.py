@@ -97,20 +97,11 @@ class _Runner:
         return routed
 
     def _datasets(self, frame: RawFrame) -> dict[str, Array]:
-        """The rows of each dataset, by `event.dataset`; where a file has none, by the columns only one dataset has."""
-        column = frame.column("event.dataset")
-        if column is not None:
-            texts = column.texts(np.arange(frame.rows))
-            codes = np.asarray(texts.indices.fill_null(-1).to_numpy())
-            rows = {name: np.flatnonzero(codes == code) for code, name in enumerate(texts.dictionary.to_pylist())}
-            return {name: found for name, found in rows.items() if len(found)}
-        if not self._guess:
-            have = set(frame.names())
-            self._guess = max(
-                ecs.DATASETS,
-                key=lambda name: len(have & (set(ecs.DATASETS[name]) - set(ecs.COMMON) - set(ecs.ENRICHED))),
-            )
-        return {self._guess: np.arange(frame.rows)}
+        named = by_dataset(frame)
+        if named is None:
+            self._guess = self._guess or likeliest(frame)
+            return {self._guess: np.arange(frame.rows)}
+        return named
 
     def _collect(self, frame: RawFrame, found: dict[str, Array]) -> None:
         """The frame's hits for correlations; an event's id is its number in the file."""
@@ -148,3 +139,22 @@ class _Runner:
 
 def _rule(meta: Meta) -> dict[str, str]:
     return {"id": meta.id, "title": meta.title, "level": meta.level}
+
+
+def by_dataset(frame: RawFrame) -> dict[str, Array] | None:
+    """The rows of each dataset by `event.dataset`, or None when the frame has no such column."""
+    column = frame.column("event.dataset")
+    if column is None:
+        return None
+    texts = column.texts(np.arange(frame.rows))
+    codes = np.asarray(texts.indices.fill_null(-1).to_numpy())
+    rows = {name: np.flatnonzero(codes == code) for code, name in enumerate(texts.dictionary.to_pylist())}
+    return {name: found for name, found in rows.items() if len(found)}
+
+
+def likeliest(frame: RawFrame) -> str:
+    """The dataset that has most of the frame's columns to itself."""
+    have = set(frame.names())
+    return max(
+        ecs.DATASETS, key=lambda name: len(have & (set(ecs.DATASETS[name]) - set(ecs.COMMON) - set(ecs.ENRICHED)))
+    )

@@ -41,6 +41,7 @@ READS: list[tuple[str, int]] = [
     ("rules list", 0),
     ("rules check", 0),
     ("rules test", 0),
+    ("rules explain net-01 {event}", 0),
     ("parsers list", 0),
     ("parsers check", 0),
     ("parsers test", 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from csirt.cli import main
 from csirt.cli.common import guarded
 from csirt.content import folder
+from tests.conform import check as check_document
 
 RULE = """title: One
 id: 00000000-0000-4000-8000-00000000000a
@@ -156,3 +158,61 @@ def test_plain_sigma_tools_find_no_fault() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 errors, 0 condition errors and 0 issues" in done.stdout + done.stderr
+
+
+def test_explain_reads_files_stdin_and_says_which_event(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A JSON file, a line of NDJSON by its index, stdin; records off a terminal; exit 0 whether or not it matches."""
+    (tmp_path / "r.yml").write_text(RULE)
+    (tmp_path / "e.json").write_text('{\n "destination": {"port": 446}\n}\n')
+    (tmp_path / "e.ndjson").write_text('{"destination.port":445}\n{"destination.port":446,"id":"x"}\n')
+    code, out, _ = call(capsys, "rules", "explain", "r.yml", "e.json")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert (code, rows[0][2], rows[-1]) == (0, "no", ["nearest", "s", "yes", "destination.port", "445"])
+    assert ["test", "s", "no", "destination.port", "445", "446", ""] in rows
+    code, _, err = call(capsys, "rules", "explain", "r.yml", "e.ndjson")
+    assert code == 2 and "--index" in err
+    assert call(capsys, "rules", "explain", "r.yml", "e.ndjson", "--index", "2")[0] == 2
+    code, out, _ = call(capsys, "rules", "explain", "r.yml", "e.ndjson", "--index", "0", "--json")
+    document = json.loads(out)
+    check_document(document)
+    assert document["rules"][0]["matches"] and document["event"] == {"index": 0, "id": None}
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"event.dataset":"dns","destination.port":445}')))
+    code, out, _ = call(capsys, "rules", "explain", "r.yml", "-")
+    assert "never looks at dns events" in out
+    assert call(capsys, "rules", "explain", "r.yml", "e.ndjson", "--index", "0", "--fields", "raw")[0] == 0
+
+
+def test_explain_names_rules_by_code_id_and_title(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A loaded rule by its code, the start of its id or its title; several or none are said; a correlation is explained
+    by the rules it counts; people get an outline in their language."""
+    (tmp_path / "e.json").write_text('{"destination.port":445,"event.dataset":"flow"}')
+    first = call(capsys, "rules", "explain", "net-01", "e.json")[1]
+    assert first == call(capsys, "rules", "explain", "542169c4", "e.json")[1]
+    assert first == call(capsys, "rules", "explain", "NET-01 File Sharing Session With Another Member", "e.json")[1]
+    code, _, err = call(capsys, "rules", "explain", "net-05", "e.json")
+    assert code == 2 and "NET-05 SMB Worm" in err
+    assert call(capsys, "rules", "explain", "net-999", "e.json")[0] == 3
+    assert call(capsys, "rules", "explain", "net-01", "none.json")[0] == 2
+    code, out, _ = call(capsys, "rules", "explain", "a75395b5", "e.json")
+    assert code == 0 and "NET-05 File Sharing Attempt" in out.splitlines()[0]
+
+
+def test_explain_is_an_outline_for_people(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal: the verdict, every selection with its tests, what was seen, and what would have to change."""
+    monkeypatch.setattr("csirt.cli.ruleexplain.is_terminal", lambda: True)
+    (tmp_path / "r.yml").write_text(RULE)
+    (tmp_path / "e.json").write_text('{"destination.port":446,"event.dataset":"flow"}')
+    assert call(capsys, "rules", "explain", "r.yml", "e.json")[1].splitlines() == [
+        "No match: One (00000000)",
+        "condition: s -> no",
+        "  no   s",
+        "       no   destination.port: 445",
+        "            saw 446",
+        "nearest: it would match with 1 test(s) otherwise",
+        "  s: destination.port must be 445",
+    ]
+    assert call(capsys, "rules", "explain", "r.yml", "e.json", "--lang", "nb")[1].startswith("Treffer ikke: One")

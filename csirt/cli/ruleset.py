@@ -1,0 +1,72 @@
+"""What the verbs of `csirt rules` share: loading the rules that are meant, choosing one, saying what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csirt.cli.common import Settings, say
+from csirt.errors import NotFound, Usage
+
+if TYPE_CHECKING:
+    from csirt.detect.load import Ruleset
+    from csirt.detect.rule import Correlation, Rule
+
+
+def load(settings: Settings, paths: tuple[Path, ...]) -> tuple[Ruleset, list[Path]]:
+    """The rules of these paths (default: the shipped and configured folders), and their files."""
+    from csirt.config import load
+    from csirt.content import folder
+    from csirt.detect.load import Ruleset, rule_files
+
+    config = load(settings.config_file()).detect
+    folders = list(paths)
+    if not folders:
+        folders = ([folder("rules")] if config.shipped else []) + [Path(name) for name in config.rules]
+    disabled = [] if paths else config.disabled
+    loaded = Ruleset.load(folders, placeholders=config.placeholders, disabled=disabled)
+    return loaded, [path for item in folders for path in rule_files(item) if path.is_file()]
+
+
+def tell_problems(loaded: Ruleset) -> None:
+    """What is wrong with the rules, to stderr."""
+    for problem in loaded.problems:
+        say(str(problem))
+
+
+def chosen(settings: Settings, name: str) -> tuple[Ruleset, list[Rule | Correlation]]:
+    """The rules of a file, or the loaded one whose id starts so, or whose name, title or code
+    (`net-01`) it is. Raises Usage when a
+    file has none or several are meant, NotFound when none is."""
+    if Path(name).is_file():
+        loaded, _ = load(settings, (Path(name),))
+        if not loaded.everything():
+            wrong = [str(problem) for problem in loaded.problems if problem.level == "error"]
+            raise Usage("\n".join([f"{name}: no rule could be loaded", *wrong]))
+        return loaded, loaded.everything()
+    loaded, _ = load(settings, ())
+    wanted = name.lower()
+    found = [
+        item
+        for item in loaded.everything()
+        if wanted in (item.id.lower(), item.meta.name.lower(), item.meta.title.lower(), _code(item.meta.title))
+    ] or [item for item in loaded.everything() if len(wanted) >= 4 and item.id.lower().startswith(wanted)]
+    if not found:
+        raise NotFound(f"no file and no loaded rule is called {name!r}; csirt rules list")
+    if len(found) > 1:
+        shown = ", ".join(f"{item.id[:8]} {item.meta.title}" for item in found)
+        raise Usage(f"{name!r} may be any of: {shown}", candidates=[item.id for item in found])
+    return loaded, found
+
+
+def _code(title: str) -> str:
+    """`net-01` of a title that begins with such a code."""
+    word = title.partition(" ")[0].lower()
+    return word if "-" in word and word[-1:].isdigit() else title.lower()
+
+
+def text(settings: Settings, key: str, **fields: Any) -> str:
+    """A sentence of `rules` in the caller's language."""
+    from csirt.messages import text
+
+    return text(f"rules.{key}", settings.language(), **fields)
