@@ -47,8 +47,8 @@ def test_every_shipped_rule_and_example_is_explained_as_the_engine_decides() -> 
     for path in rule_files(folder("rules")):
         loaded = Ruleset.load([path])
         beside = path.with_suffix(".test.yaml")
-        found = yaml.safe_load(beside.read_text("utf-8")) if beside.exists() else {}
-        events = [*found.get("match", []), *found.get("no-match", [])]
+        found = list(yaml.safe_load_all(beside.read_text("utf-8"))) if beside.exists() else []
+        events = [event for item in found for key in ("match", "no-match") for event in item.get(key, [])]
         for rule in loaded.rules:
             assert written(loaded, rule).selections
             for event in events:
