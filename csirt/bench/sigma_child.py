@@ -28,7 +28,7 @@ WARM = 500
 def main() -> None:
     """Run once and say what was found and what it took."""
     mode, rules, events, batch, pairs = sys.argv[1:]
-    loaded = Ruleset.load([Path(rules)])
+    loaded = Ruleset.load([Path(rules)], mapped=False)
     program = Program([rule.condition for rule in loaded.rules])
     size = int(batch)
     frames: Iterable[Callable[[], RawFrame]] = list(_columns(Path(events), size)) if mode == "columns" else ()

@@ -45,7 +45,7 @@ def explain(settings: Settings, rule: str, event: str, index: int | None, fields
     from csirt.detect.explain import explain as explained
     from csirt.detect.runner import by_dataset, likeliest
 
-    loaded, found = chosen(settings, rule)
+    loaded, found = chosen(settings, rule, mapped=fields == "mapped")
     place, document = _event(settings, event, index)
     frame = raw.from_events([document])
     dataset = next(iter(by_dataset(frame) or [likeliest(frame)])) if fields == "mapped" else None

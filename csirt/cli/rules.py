@@ -10,6 +10,7 @@ import click
 
 from csirt.cli.command import group
 from csirt.cli.common import Settings, listing, say, shared, write, write_json, write_rows
+from csirt.cli.ruleconvert import convert
 from csirt.cli.ruleexplain import explain
 from csirt.cli.ruleset import load, tell_problems, text
 from csirt.errors import EXIT_CODES, CsirtError
@@ -21,7 +22,7 @@ assert EXIT_CODES[PARTLY] == "partly done"
 
 @group()
 def rules() -> None:
-    """Sigma rules: list, check, test, run, explain.
+    """Sigma rules: list, check, test, run, explain, convert.
 
     \b
     Examples:
@@ -146,7 +147,7 @@ def run(settings: Settings, paths: tuple[Path, ...], events: str, fields: str, c
     """
     from csirt.detect import raw, runner
 
-    loaded, _ = load(settings, paths)
+    loaded, _ = load(settings, paths, mapped=fields == "mapped")
     tell_problems(loaded)
     if not loaded.rules and not loaded.correlations:
         say(text(settings, "none"))
@@ -166,3 +167,4 @@ def run(settings: Settings, paths: tuple[Path, ...], events: str, fields: str, c
 
 
 rules.add_command(explain)
+rules.add_command(convert)

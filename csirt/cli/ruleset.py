@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from csirt.detect.rule import Correlation, Rule
 
 
-def load(settings: Settings, paths: tuple[Path, ...]) -> tuple[Ruleset, list[Path]]:
-    """The rules of these paths (default: the shipped and configured folders), and their files."""
+def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) -> tuple[Ruleset, list[Path]]:
+    """The rules of these paths (default: the shipped and configured folders), and their files. `mapped`: SigmaHQ's
+    field names become the schema's."""
     from csirt.config import load
     from csirt.content import folder
     from csirt.detect.load import Ruleset, rule_files
@@ -24,7 +25,7 @@ def load(settings: Settings, paths: tuple[Path, ...]) -> tuple[Ruleset, list[Pat
     if not folders:
         folders = ([folder("rules")] if config.shipped else []) + [Path(name) for name in config.rules]
     disabled = [] if paths else config.disabled
-    loaded = Ruleset.load(folders, placeholders=config.placeholders, disabled=disabled)
+    loaded = Ruleset.load(folders, placeholders=config.placeholders, disabled=disabled, mapped=mapped)
     return loaded, [path for item in folders for path in rule_files(item) if path.is_file()]
 
 
@@ -34,17 +35,17 @@ def tell_problems(loaded: Ruleset) -> None:
         say(str(problem))
 
 
-def chosen(settings: Settings, name: str) -> tuple[Ruleset, list[Rule | Correlation]]:
+def chosen(settings: Settings, name: str, *, mapped: bool = True) -> tuple[Ruleset, list[Rule | Correlation]]:
     """The rules of a file, or the loaded one whose id starts so, or whose name, title or code
     (`net-01`) it is. Raises Usage when a
     file has none or several are meant, NotFound when none is."""
     if Path(name).is_file():
-        loaded, _ = load(settings, (Path(name),))
+        loaded, _ = load(settings, (Path(name),), mapped=mapped)
         if not loaded.everything():
             wrong = [str(problem) for problem in loaded.problems if problem.level == "error"]
             raise Usage("\n".join([f"{name}: no rule could be loaded", *wrong]))
         return loaded, loaded.everything()
-    loaded, _ = load(settings, ())
+    loaded, _ = load(settings, (), mapped=mapped)
     wanted = name.lower()
     found = [
         item

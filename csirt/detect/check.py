@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from csirt.detect import chain, examples
+from csirt.detect import chain, examples, mapping
 from csirt.detect.atoms import leaves, plans, simplify
 from csirt.detect.frame import fields
 from csirt.detect.load import Ruleset
@@ -52,6 +52,7 @@ def _rule(loaded: Ruleset, rule: Rule) -> Iterator[Problem]:
         yield _at(loaded, rule, ("logsource",), f"never matches: {rule.unrouted}", "", "logsource")
         return
     yield from _fields(loaded, rule, sorted({atom.field for atom in leaves(rule.condition) if atom.field}), "field")
+    yield from _in_part(loaded, rule)
     yield from _fields(loaded, rule, list(rule.meta.custom.group_by or ()), "group-by", ("csirt", "group-by"))
     yield from _fields(loaded, rule, list(rule.meta.custom.facts or ()), "facts", ("csirt", "facts"))
     if not plans(simplify(rule.condition))[0].witnesses:
@@ -80,6 +81,16 @@ def _fields(
             return
         advice = f"did you mean {near[0]}?" if near else "docs/rule-authors.md names the fields"
         yield _at(loaded, rule, where, f"no source fills {name!r} in {datasets}", advice, check)
+
+
+def _in_part(loaded: Ruleset, rule: Rule) -> Iterator[Problem]:
+    """Fields of SigmaHQ's of which the schema has a part only."""
+    product = (loaded.documents[rule.id].value.get("logsource") or {}).get("product")
+    for mark in loaded.documents[rule.id].marks if loaded.mapped and product != "csirt" else ():
+        said = mapping.in_part().get(str(mark[-1]).split("|")[0]) if mark[:1] == ("detection",) else None
+        if said is not None:
+            name = str(mark[-1]).split("|")[0]
+            yield _at(loaded, rule, mark, f"{name!r} is {said}", "what lies outside cannot match", "mapping")
 
 
 def _names(mark: tuple[str | int, ...], name: str) -> bool:

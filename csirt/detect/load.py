@@ -16,7 +16,7 @@ from sigma.rule import SigmaRule
 from csirt import ids
 from csirt.content import BadContent, Document, parse_yaml, read_yaml
 from csirt.detect import compile as compiler
-from csirt.detect import correlations, custom, routing
+from csirt.detect import correlations, custom, mapping, routing
 from csirt.detect import sigma as reader
 from csirt.detect.rule import Correlation, Meta, Rule, attack
 from csirt.errors import Problem
@@ -31,7 +31,7 @@ class Ruleset:
     """Rules and correlations that can run, and what was wrong with those that cannot.
 
     `refused` counts documents that are not rules now because of an error. `documents`: the source of each, by id.
-    `filters` and `placeholders`: what rules were compiled with, for `parsed`.
+    `filters`, `placeholders` and `mapped`: what rules were compiled with, for `parsed`.
     """
 
     rules: list[Rule] = field(default_factory=list)
@@ -41,14 +41,17 @@ class Ruleset:
     documents: dict[str, Document] = field(default_factory=dict)
     filters: list[SigmaFilter] = field(default_factory=list)
     placeholders: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    mapped: bool = True
 
     def parsed(self, rule: Rule) -> SigmaRule:
-        """A loaded rule as pySigma reads it, as it was compiled: with the filters applied."""
+        """A loaded rule as pySigma reads it, as it was compiled: filters applied, fields mapped."""
         problems: list[Problem] = []
         found = reader.rule(self.documents[rule.id], problems)
         assert found is not None, problems
         for item in self.filters:
             item.apply_on_rule(found)
+        if self.mapped:
+            mapping.apply(found)
         return found
 
     @staticmethod
@@ -57,23 +60,23 @@ class Ruleset:
         *,
         placeholders: Mapping[str, Sequence[str]] | None = None,
         disabled: Sequence[str] = (),
-        schema: object = None,
+        mapped: bool = True,
     ) -> Ruleset:
         """Every `.yml` below the folders (or the files named), in sorted order, test files left out.
 
         `placeholders`: values of `%name%` for the modifier `expand`. `disabled`: ids that are not loaded. Nothing is
-        raised for bad content: see `problems`. `schema` is accepted for callers that name one; fields are checked by
-        `check.ruleset`.
+        raised for bad content: see `problems`. `mapped`: rules with SigmaHQ's field names get the schema's.
         """
-        loader = _Loader(dict(placeholders or {}), frozenset(disabled))
+        loader = _Loader(dict(placeholders or {}), frozenset(disabled), mapped)
         for folder in folders:
             loader.folder(folder)
         return loader.finish()
 
     @staticmethod
     def parse(text: str, name: str = "rules.yml", **options: Any) -> Ruleset:
-        """A ruleset of YAML text."""
-        loader = _Loader(dict(options.get("placeholders") or {}), frozenset(options.get("disabled") or ()))
+        """A ruleset of YAML text; options as of `load`."""
+        placeholders, disabled = options.get("placeholders") or {}, options.get("disabled") or ()
+        loader = _Loader(dict(placeholders), frozenset(disabled), options.get("mapped", True))
         loader.file(name, lambda: parse_yaml(text.encode("utf-8", "surrogatepass"), name))
         return loader.finish()
 
@@ -94,8 +97,9 @@ def rule_files(folder: Path) -> list[Path]:
 
 
 class _Loader:
-    def __init__(self, placeholders: dict[str, Sequence[str]], disabled: frozenset[str]) -> None:
+    def __init__(self, placeholders: dict[str, Sequence[str]], disabled: frozenset[str], mapped: bool = True) -> None:
         self._placeholders = placeholders
+        self._mapped = mapped
         self._disabled = disabled
         self._result = Ruleset()
         self._places: dict[str, str] = {}
@@ -114,7 +118,7 @@ class _Loader:
             self.file(str(path), partial(read_yaml, path, root=root, max_bytes=MAX_BYTES))
         if root is not None:
             for path in sorted(root.rglob("*.yaml")):
-                if not path.name.endswith(TEST_SUFFIXES):
+                if not path.name.endswith(TEST_SUFFIXES) and path.parent.name != mapping.FOLDER:
                     advice = "name rule files .yml"
                     self._result.problems.append(
                         Problem(str(path), 1, "not read", advice=advice, check="file", level="warning")
@@ -201,7 +205,7 @@ class _Loader:
     def finish(self) -> Ruleset:
         """Filters applied, conditions compiled, references resolved."""
         result = self._result
-        result.filters, result.placeholders = self._filters, self._placeholders
+        result.filters, result.placeholders, result.mapped = self._filters, self._placeholders, self._mapped
         for unknown in sorted(self._disabled - set(self._places)):
             message = f"[detect] disabled names {unknown}, which no rule has"
             result.problems.append(Problem("csirt.toml", 1, message, check="disabled", level="warning"))
@@ -256,6 +260,8 @@ class _Loader:
         try:
             for item in self._filters:
                 item.apply_on_rule(parsed)
+            if self._mapped:
+                mapping.apply(parsed)
             trees = [condition.parsed for condition in parsed.detection.parsed_condition]
             node = compiler.condition(trees, self._placeholders)
         except compiler.Refused as error:

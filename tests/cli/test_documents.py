@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 
 from csirt.cli import COMMANDS, main
+from csirt.content import folder
 from tests.demonet import SCHEMAS, Network, copy, pager, validate
 from tests.live import daemon
 
@@ -42,6 +43,7 @@ READS: list[tuple[str, int]] = [
     ("rules check", 0),
     ("rules test", 0),
     ("rules explain net-01 {event}", 0),
+    ("rules convert {rule} --to esql", 0),
     ("parsers list", 0),
     ("parsers check", 0),
     ("parsers test", 0),
@@ -120,6 +122,7 @@ def names(network: Network) -> dict[str, str]:
         "incident": cases[0]["incidents"][0],
         "alert": network.json("alerts", "list", *store)["items"][0]["id"],
         "event": events[0]["event"]["id"],
+        "rule": str(folder("rules") / "net" / "net-01-cross-member-smb.yml"),
         "run": next(run["number"] for run in runs if run["state"] == "awaiting_approval"),
         "report": network.json("report", "list", *store)["items"][0]["id"],
         "member": "m020",

@@ -216,3 +216,23 @@ def test_explain_is_an_outline_for_people(
         "  s: destination.port must be 445",
     ]
     assert call(capsys, "rules", "explain", "r.yml", "e.json", "--lang", "nb")[1].startswith("Treffer ikke: One")
+
+
+def test_convert_prints_queries_and_says_what_it_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An id and a query per line; 7 with the reason when some are refused, 1 when all are."""
+    (tmp_path / "r.yml").write_text(RULE)
+    code, out, err = call(capsys, "rules", "convert", "r.yml", "--to", "lucene")
+    assert (code, out, err) == (
+        0,
+        "00000000-0000-4000-8000-00000000000a\tevent.dataset:flow AND destination.port:445\n",
+        "",
+    )
+    (tmp_path / "h.yml").write_text(
+        RULE.replace("00a", "00b").replace("product: csirt, service: flow", "product: windows")
+    )
+    code, out, err = call(capsys, "rules", "convert", "h.yml", "--to", "esql")
+    assert (code, out) == (1, "") and "h.yml:1: One is not converted: never matches" in err
+    code, out, err = call(capsys, "rules", "convert", "r.yml", "h.yml", "--to", "esql", "--json")
+    document = json.loads(out)
+    check_document(document)
+    assert (code, document["count"], len(document["refused"])) == (7, 1, 1)
