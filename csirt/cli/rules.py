@@ -11,6 +11,7 @@ import click
 from csirt.cli.command import group
 from csirt.cli.common import Settings, listing, say, shared, write, write_json, write_rows
 from csirt.cli.ruleconvert import convert
+from csirt.cli.rulecoverage import coverage
 from csirt.cli.ruleexplain import explain
 from csirt.cli.ruleset import load, tell_problems, text
 from csirt.errors import EXIT_CODES, CsirtError
@@ -22,7 +23,7 @@ assert EXIT_CODES[PARTLY] == "partly done"
 
 @group()
 def rules() -> None:
-    """Sigma rules: list, check, test, run, explain, convert.
+    """Sigma rules: list, check, test, run, explain, convert, coverage.
 
     \b
     Examples:
@@ -168,3 +169,4 @@ def run(settings: Settings, paths: tuple[Path, ...], events: str, fields: str, c
 
 rules.add_command(explain)
 rules.add_command(convert)
+rules.add_command(coverage)

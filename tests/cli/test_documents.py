@@ -43,6 +43,7 @@ READS: list[tuple[str, int]] = [
     ("rules check", 0),
     ("rules test", 0),
     ("rules explain net-01 {event}", 0),
+    ("rules coverage", 0),
     ("rules convert {rule} --to esql", 0),
     ("parsers list", 0),
     ("parsers check", 0),
