@@ -10,6 +10,7 @@ import click
 
 from csirt.cli.command import group
 from csirt.cli.common import Settings, listing, say, shared, write, write_json, write_rows
+from csirt.cli.rulebacktest import backtest
 from csirt.cli.ruleconvert import convert
 from csirt.cli.rulecoverage import coverage
 from csirt.cli.ruleexplain import explain
@@ -23,7 +24,7 @@ assert EXIT_CODES[PARTLY] == "partly done"
 
 @group()
 def rules() -> None:
-    """Sigma rules: list, check, test, run, explain, convert, coverage.
+    """Sigma rules: list, check, test, run, explain, convert, coverage, backtest.
 
     \b
     Examples:
@@ -170,3 +171,4 @@ def run(settings: Settings, paths: tuple[Path, ...], events: str, fields: str, c
 rules.add_command(explain)
 rules.add_command(convert)
 rules.add_command(coverage)
+rules.add_command(backtest)

@@ -44,6 +44,7 @@ READS: list[tuple[str, int]] = [
     ("rules test", 0),
     ("rules explain net-01 {event}", 0),
     ("rules coverage", 0),
+    ("rules backtest {rule} --since 2000-01-01 --against {rule}", 0),
     ("rules convert {rule} --to esql", 0),
     ("parsers list", 0),
     ("parsers check", 0),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from csirt.control.verbs import Context, verb
+from csirt.errors import Usage
 
 if TYPE_CHECKING:
     from csirt.detect.load import Ruleset
+    from csirt.stores.embedded.store import EmbeddedStore
 
 
 @verb("rules.list", right="status")
@@ -29,3 +31,40 @@ def coverage(context: Context) -> dict[str, Any]:
 
     seen = {item["dataset"]: item["rows"] for item in info(as_embedded(context.store))["datasets"]}
     return covered(context.part("ruleset"), seen)
+
+
+@verb("rules.backtest", right="read", access=True)
+def backtest(
+    context: Context, text: str, since: str, until: str | None = None, against: str | None = None
+) -> dict[str, Any]:
+    """`csirt.rules-backtest/1`: what the rules of a YAML text find in stored events; `against`: of another one too."""
+    from csirt.clock import iso
+    from csirt.stores.embedded.store import as_embedded
+    from csirt.stores.hunt.when import moment
+
+    now, zone = context.clock.now(), context.config.timezone
+    start, end = moment(since, now, zone), moment(until, now, zone) if until else None
+    store = as_embedded(context.store)
+    found = [_backtest(context, store, rules, start, end) for rules in (text, against) if rules is not None]
+    return {
+        "schema": "csirt.rules-backtest/1",
+        "since": iso(start),
+        "until": None if end is None else iso(end),
+        "rules": found[0],
+        "against": found[1] if against is not None else None,
+    }
+
+
+def _backtest(context: Context, store: EmbeddedStore, text: str, start: int, end: int | None) -> list[dict[str, Any]]:
+    from csirt.detect.backtest import Backtest
+    from csirt.detect.load import Ruleset
+
+    loaded = Ruleset.parse(text, "rule", placeholders=context.config.detect.placeholders)
+    wrong = [str(problem) for problem in loaded.problems if problem.level == "error"]
+    if wrong or not loaded.rules:
+        raise Usage("\n".join(wrong) or "the file has no rule")
+    test = Backtest(loaded)
+    for dataset in test.datasets:
+        for batch in store.events(dataset, since=start, until=end):
+            test.add(batch)
+    return test.report()
