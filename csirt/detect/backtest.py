@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.clock import iso
+from csirt.clock import SYSTEM, iso
 from csirt.detect.atoms import leaves
 from csirt.detect.frame import BatchFrame
 from csirt.detect.load import Ruleset
@@ -82,9 +81,9 @@ class Backtest:
         for rule in self._rules.values():
             if batch.dataset in rule.datasets:
                 _filled(self._tallies[rule.id].filled, rule, frame)
-        start = time.process_time()
+        start = SYSTEM.thread_cpu()
         found = self._detector.rows(batch)
-        self._cpu += time.process_time() - start
+        self._cpu += SYSTEM.thread_cpu() - start
         twice = duplicates(batch.table)
         for name, rows in found.items():
             kept = rows if twice is None or names_duplicates(self._rules[name]) else rows[~twice[rows]]
