@@ -10,6 +10,7 @@ import click
 
 from csirt.cli.command import command
 from csirt.cli.common import Settings, say, shared
+from csirt.heap import keep_freed
 
 if TYPE_CHECKING:
     from csirt.cli.decode_output import Output
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from csirt.sources.base import Source
 
 CHUNK = 20_000  # packets or lines at a time; changes no result
-DATAGRAMS = 2_000  # at a time: their rows stay in the processor's cache until they are written
+DATAGRAMS = 4_000  # at a time: their rows stay in the processor's cache until they are written
 FORMATS = ("ndjson", "csv", "parquet", "arrow")
 # Lines a parser declares to make no row are no failure: the ends of connections, other programs' lines, empty lines.
 DECLARED = {"ignored", "foreign", "empty"}
@@ -106,6 +107,7 @@ class Run:
     """One call: the decoders by source, and what became of every unit."""
 
     def __init__(self, config: Config) -> None:
+        keep_freed()
         self._config = config
         self._decoders: dict[str, tuple[str, Decoder]] = {}
         self._files: dict[str, str] = {}  # segment -> file

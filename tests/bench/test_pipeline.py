@@ -52,7 +52,7 @@ def test_every_run_does_the_work_of_a_plain_replay() -> None:
     assert 0.9 * RECORDS < result["flows"] <= RECORDS
     assert len(result["ours"]["cpu_s"]) == len(result["ours"]["wall_s"]) == len(result["ours"]["rss_mib"]) == 2
     assert result["equal_work"] and result["ours"]["digest"] == result["unmeasured_digest"]
-    assert {"sources", "decode", "enrich", "detect", "stores", "correlate", "other"} == result["share"].keys()
+    assert {"sources", "decode", "enrich", "biflow", "detect", "stores", "correlate", "other"} == result["share"].keys()
     assert abs(sum(result["share"].values()) - 1) < 0.01
     assert result["pass"] is False and code == 1
 
