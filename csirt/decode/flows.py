@@ -48,14 +48,14 @@ class FlowDecoder:
         )
         self._sflow = SflowDecoder({address.from_text(item.address): item for item in exporters}, accept_unknown)
         self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason
-        self._states: tuple[bytes, bytes] = (b"", b"")
+        self._sflow_state = b""
 
     def load(self, state: bytes | None) -> None:
         """Resume from a committed state, or start afresh. Raises ValueError for bytes that are no state."""
         sflow, netflow = _split(state or b"")
         self._netflow.load(netflow or None)
         self._sflow.load(sflow)
-        self._states = sflow, netflow
+        self._sflow_state = sflow
 
     def decode(self, chunk: Chunk) -> Decoded:
         """The rows of one chunk and what became of every datagram in it."""
@@ -66,36 +66,33 @@ class FlowDecoder:
         if not mine.any():
             result = self._netflow.decode(chunk)
             self.rejected = self._netflow.rejected
-            return self._with_state(result, netflow=result.state)
+            return self._with_state(result)
         result = self._sflow.decode(chunk, _take(data, mine))
         result.held = self._netflow.held
         self.rejected = self._sflow.rejected
-        self._with_state(result, sflow=result.state)
+        self._sflow_state = result.state or b""
         if not mine.all():
             whole, chunk.data = data, _take(data, ~mine)
             other = self._netflow.decode(chunk)
             chunk.data = whole
             self.rejected = sorted(self.rejected + self._netflow.rejected)
             result = _joined(other, result)
-            self._with_state(result, netflow=other.state)
-        return result
+        return self._with_state(result)
 
     def finish(self) -> Decoded:
         """End of input: what is still held expires, and is counted."""
         result = self._netflow.finish()
-        return self._with_state(result, netflow=result.state) if result.state is not None else result
+        return self._with_state(result) if result.state is not None else result
 
     @property
     def templates(self) -> int:
         """How many templates are known, over all exporters and domains."""
         return self._netflow.templates
 
-    def _with_state(self, result: Decoded, *, netflow: bytes | None = None, sflow: bytes | None = None) -> Decoded:
+    def _with_state(self, result: Decoded) -> Decoded:
         """Put both states into one; without sFlow it is NetFlow's own."""
-        old_sflow, old_netflow = self._states
-        self._states = (old_sflow if sflow is None else sflow), (old_netflow if netflow is None else netflow)
-        first, second = self._states
-        result.state = MAGIC + len(first).to_bytes(8, "big") + first + second if first else second
+        first, second = self._sflow_state, self._netflow.state_later()
+        result.state_later((lambda: MAGIC + len(first).to_bytes(8, "big") + first + second()) if first else second)
         return result
 
 

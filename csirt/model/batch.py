@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -34,8 +34,7 @@ class Decoded:
     """What a decoder made of one chunk.
 
     `entered`, `left` and `dropped` count units (datagrams, packets, lines): entered = left + dropped + the growth of
-    what the decoder holds. `state`: the decoder's new state, or None when it did not change; committed with the
-    position. `problems`: at most a few dozen short sentences for people, free of message content.
+    what the decoder holds. `problems`: at most a few dozen short sentences for people, free of message content.
     """
 
     batches: list[Batch] = field(default_factory=list)
@@ -43,7 +42,6 @@ class Decoded:
     left: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     held: int = 0
-    state: bytes | None = None
     problems: list[str] = field(default_factory=list)
     # [{address, version, domain, received, sequence_lost, malformed, held, expired, decoded}] since the last chunk
     exporters: list[dict[str, Any]] = field(default_factory=list)
@@ -51,6 +49,24 @@ class Decoded:
     redacted: dict[str, int] = field(default_factory=dict)
     # What the decoder had to forget to stay within its bounds (exporters, templates), by reason; not units.
     forgotten: dict[str, int] = field(default_factory=dict)
+    _state: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
+
+    @property
+    def state(self) -> bytes | None:
+        """The decoder's new state, or None when it did not change; committed with the position. What was put off is
+        made when it is first asked for."""
+        if callable(self._state):
+            self._state = self._state()
+        return self._state
+
+    @state.setter
+    def state(self, value: bytes | None) -> None:
+        self._state = value
+
+    def state_later(self, make: Callable[[], bytes]) -> None:
+        """Put making the state off: who keeps none does not pay for it. It must be asked for, if at all, before the
+        decoder goes on."""
+        self._state = make
 
 
 def constant(value: str | None, rows: int) -> pa.DictionaryArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from csirt.decode.netflow.elements import ElementTable, shipped
 from csirt.decode.netflow.intake import Intake
 from csirt.decode.netflow.keeping import Keeping
 from csirt.decode.netflow.normalise import Names
+from csirt.decode.netflow.parsed import Parsed
 from csirt.decode.netflow.plans import Plans
 from csirt.decode.netflow.roll import Roll
 from csirt.decode.netflow.rows import Rows, Sets, build
@@ -72,11 +73,14 @@ class NetflowDecoder:
         self._offsets = {address.from_text(text): offset for text, offset in offsets.items()}
         self._expiry = (exporter_expiry_us, template_expiry_us)
         self._plans = Plans(self._table)
+        self._parsed = Parsed()
+        self._turn = 0
         self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason
         self.load(None)
 
     def load(self, state: bytes | None) -> None:
         """Resume from a committed state, or start afresh. Raises ValueError for bytes that are no state."""
+        self._turn += 1
         self._state = State.load(state, self._key)
         self._roll = Roll(self._state, frozenset(self._configured), self._accept_unknown, self._expiry[0])
         self._keeping = Keeping(self._state, self._expiry[1])
@@ -92,7 +96,8 @@ class NetflowDecoder:
                 result.problems.append(f"{held.datagrams} datagrams waited for a template that never came")
             self._expire(self._state.unreadable, result)
             self._state.held, self._state.unreadable, self._state.segments = Held(), Held(), []
-            result.state = self._state.dump(self._key)
+            self._turn += 1
+            result.state_later(self.state_later())
         return result
 
     def _expire(self, held: Held, result: Decoded) -> None:
@@ -116,10 +121,11 @@ class NetflowDecoder:
         data = chunk.data
         if not isinstance(data, Datagrams) or not len(data.offset):
             return Decoded(held=self._state.held.datagrams)
+        self._turn += 1
         if len(self._plans) > MAX_PLANS:
             self._plans = Plans(self._table)
         intake = Intake(self._roll, self._keeping, data, self._plans.number)
-        intake.read_templates()
+        intake.read_templates(self._parsed)
         sets = intake.resolve(chunk.segment, *self._hold, self._plans)
         result = Decoded(entered=len(data.offset))
         result.batches = self._batches(sets, intake, result.redacted)
@@ -131,8 +137,19 @@ class NetflowDecoder:
             self._expire(self._state.unreadable, result)
             self._state.unreadable = Held()
         self.rejected = intake.rejected(chunk.segment)
-        result.state = self._state.dump(self._key)
+        result.state_later(self.state_later())
         return result
+
+    def state_later(self) -> Callable[[], bytes]:
+        """What makes the state's bytes as it is now; RuntimeError once the decoder went on."""
+        state, turn = self._state, self._turn
+
+        def make() -> bytes:
+            if turn != self._turn:
+                raise RuntimeError("the decoder went on before its state was made")
+            return state.dump(self._key)
+
+        return make
 
     @property
     def templates(self) -> int:
@@ -155,6 +172,8 @@ class NetflowDecoder:
         """Options first, for what they say about samplers counts for the flows beside them."""
         options = self._plans.options[sets.plan]
         numbers = np.unique(sets.exporter).tolist()
+        for number in numbers:
+            self._state.exporters[number].mark()
         live = {number: self._state.exporters[number].samplers for number in numbers}
         before = {number: dict(table) for number, table in live.items() if table}
         boots = {n: [(-1, self._state.exporters[n].boot)] for n in numbers if self._state.exporters[n].boot}

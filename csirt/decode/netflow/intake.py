@@ -10,11 +10,12 @@ from csirt.decode.netflow import follow, limits, periods, scan
 from csirt.decode.netflow.counts import Deltas
 from csirt.decode.netflow.holding import Entries, Outcome, keep, settle
 from csirt.decode.netflow.keeping import Keeping
+from csirt.decode.netflow.parsed import Parsed
 from csirt.decode.netflow.plans import Plans
 from csirt.decode.netflow.roll import UNLISTED, Roll
 from csirt.decode.netflow.rows import Sets
 from csirt.decode.netflow.state import Exporter
-from csirt.decode.netflow.templates import Definition, Signature, parse
+from csirt.decode.netflow.templates import Definition, Signature
 from csirt.model.batch import Array, Batch, Decoded
 from csirt.model.chunk import Datagrams
 
@@ -79,7 +80,7 @@ class Intake:
         self.s_exporter = self.m_exporter[self.s_message]
         self._gone = [(int(np.searchsorted(self.s_message, m)), m, number, reason) for m, number, reason in gone]
 
-    def read_templates(self) -> None:
+    def read_templates(self, parsed: Parsed) -> None:
         """Apply every template record in order; remember when it changed what is in force for a set here or held."""
         templated = (self.s_version >= 9) & (self.s_exporter >= 0)
         data = templated & (self.s_id >= 256)
@@ -89,22 +90,23 @@ class Intake:
         number, first = np.empty(len(exporter), np.int64), np.empty(len(exporter), np.int64)
         zero = np.zeros(len(exporter), np.int64)
         slots = scan.number_keys(exporter, template, zero, zero, number, first)
-        keys = [(int(exporter[i]), int(template[i])) for i in first[:slots]]
-        self._slot = {key: slot for slot, key in enumerate(keys)}
+        first = first[:slots]
+        keys = list(zip(exporter[first].tolist(), template[first].tolist(), strict=True))
+        self._slot = dict(zip(keys, range(slots), strict=True))
         self.held_slot = number[: len(held["exporter"])]
         self.s_slot = np.full(len(self.s_id), -1, np.int64)
         self.s_slot[data] = number[len(held["exporter"]) :]
-        self._current = np.full(max(slots, 1), scan.NO_TEMPLATE, np.int64)
-        for slot, (exporter_number, ident) in enumerate(keys):
-            signature = self.state.exporters[exporter_number].templates.get(ident)
-            if signature is not None:
-                self._current[slot] = self._plan_of(signature)
+        known = [item.templates for item in self.state.exporters]
+        signatures = [known[number].get(ident) for number, ident in keys]
+        different = {id(signature): signature for signature in signatures if signature is not None}
+        plan_by_id = {place: self._plan_of(signature) for place, signature in different.items()}
+        plans = [plan_by_id.get(id(signature), scan.NO_TEMPLATE) for signature in signatures]
+        self._current = np.array(plans or [scan.NO_TEMPLATE], np.int64)
         first_kind = np.where(self.s_version == 9, 0, 2)
         is_template = templated & ((self.s_id == first_kind) | (self.s_id == first_kind + 1))
         self.bad[(self.s_version >= 9) & (self.s_id < 256) & ~is_template & (self.s_exporter >= 0)] += 1
-        known: dict[tuple[int, int, bytes], tuple[list[Definition], int]] = {}
         self._owned: dict[int, list[int]] = {}
-        for slot, (owner, _) in enumerate(keys):
+        for slot, (owner, _) in enumerate(keys if self._gone else ()):
             self._owned.setdefault(owner, []).append(slot)
         gone = iter([*self._gone, (len(self.s_id) + 1, -1, -1, "")])
         leaving = next(gone)
@@ -113,28 +115,27 @@ class Intake:
             while leaving[0] <= s:
                 self._leave(*leaving)
                 leaving = next(gone)
-            self._age(int(self._clock[self.s_datagram[s]]))
+            now = int(self._clock[self.s_datagram[s]])
+            self._age(now)
             if self.s_message[s] != message:
                 message, room = int(self.s_message[s]), limits.DEFINITIONS
             at = int(self.s_offset[s])
             body = self.buffer[at : at + int(self.s_length[s])].tobytes() if room else b""
-            kind = (int(self.s_version[s]), int(self.s_id[s]), body)
-            if kind not in known:
-                known[kind] = parse(*kind, limits.DEFINITIONS)
-            definitions, broken = known[kind]
+            definitions, broken = parsed.read(int(self.s_version[s]), int(self.s_id[s]), body)
             self.bad[s] += max(broken, len(definitions) > room, not room)
             definitions = definitions[:room]
             room -= len(definitions)
             self.good[s] = not broken or bool(definitions)
+            owner = int(self.s_exporter[s])
             for definition in definitions:
-                self._define(s, int(self.s_exporter[s]), definition)
+                self._define(s, owner, definition, now)
         while leaving[2] >= 0:
             self._leave(*leaving)
             leaving = next(gone)
         self._age(int(self._clock[-1]))
         self._changes.sort(key=lambda change: change[0])
 
-    def _define(self, s: int, number: int, definition: Definition) -> None:
+    def _define(self, s: int, number: int, definition: Definition, clock: int) -> None:
         """Put one template record into force after set `s`."""
         exporter, ident = self.state.exporters[number], definition.template
         signature = definition.signature
@@ -145,9 +146,8 @@ class Intake:
                     self._withdraw(s, number, gone)
             return
         old = exporter.templates.get(ident)
-        slot = self._slot.get((number, ident)) if old != signature else None
+        slot = self._slot.get((number, ident)) if old is not signature and old != signature else None
         used = self._used.get(number, 0) + (slot is not None)
-        clock = int(self._clock[self.s_datagram[s]])
         evicted = self._keeping.put(number, ident, signature, clock) if used <= limits.CHANGES else None
         if evicted is None:
             self.bad[s] += 1

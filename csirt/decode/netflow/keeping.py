@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from csirt.decode.netflow.state import State
+from csirt.decode.netflow.state import Exporter, State
 from csirt.decode.netflow.templates import Signature
 
 MAX_TEMPLATES = 4_096  # of one exporter, version and domain
@@ -43,7 +43,11 @@ class Keeping:
         if len(signature.fields) > MAX_FIELDS:
             return None
         exporter = self.state.exporters[number]
-        if ident in exporter.templates:
+        old = exporter.templates.get(ident)
+        if old is not None:
+            if (old is signature or old == signature) and self._roomy(number, exporter):
+                self._refresh(number, ident, exporter, clock)
+                return []
             self.remove(number, ident)
         gone: list[tuple[int, int]] = []
         fields = len(signature.fields)
@@ -57,14 +61,33 @@ class Keeping:
         self.state.definitions += 1
         exporter.templates[ident] = signature
         exporter.refreshed[ident] = (clock, self.state.definitions)
+        exporter.mark_templates()
         self._note(number, ident)
         return gone
+
+    def _roomy(self, number: int, exporter: Exporter) -> bool:
+        """Whether nothing is beyond its share, as it may be after the configuration changed."""
+        within = len(exporter.templates) <= MAX_TEMPLATES and self._fields[number] <= MAX_FIELDS
+        return within and (exporter.listed or self._weight <= MAX_WEIGHT)
+
+    def _refresh(self, number: int, ident: int, exporter: Exporter, clock: int) -> None:
+        """The same again: it becomes the last to go."""
+        self.state.definitions += 1
+        exporter.templates[ident] = exporter.templates.pop(ident)
+        exporter.refreshed[ident] = (clock, self.state.definitions)
+        exporter.mark_templates()
+        key = (number, ident)
+        del self._order[key]
+        self._order[key] = clock
+        if not exporter.listed:
+            self._others[key] = self._others.pop(key)
 
     def remove(self, number: int, ident: int) -> None:
         """Forget one."""
         exporter = self.state.exporters[number]
         signature = exporter.templates.pop(ident)
         del exporter.refreshed[ident], self._order[number, ident]
+        exporter.mark_templates()
         self._fields[number] -= len(signature.fields)
         if not exporter.listed:
             self._weight -= self._others.pop((number, ident))

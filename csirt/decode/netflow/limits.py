@@ -26,11 +26,8 @@ def refuse(plan: Array, datagram: Array, plans: Plans, bad: Array) -> None:
     if not len(known):
         return
     numbers, owner = plan[known], datagram[known]
-    used = np.flatnonzero(np.bincount(numbers))
-    widths = np.zeros(len(plans), np.int64)
-    widths[used] = [len(plans.signatures[number].fields) for number in used.tolist()]
     first = int(owner[0])
-    most = np.bincount(owner - first, np.maximum(widths[numbers], COLUMNS // PLANS + 1))
+    most = np.bincount(owner - first, np.maximum(plans.widths[numbers], COLUMNS // PLANS + 1))
     for suspect in (np.flatnonzero(most > COLUMNS) + first).tolist():
         start, end = np.searchsorted(owner, [suspect, suspect + 1])
         beyond = known[start:end][_beyond(numbers[start:end].tolist(), plans)]

@@ -132,7 +132,9 @@ def _count(exporters: list[Exporter], messages: Messages) -> None:
     skew = (messages.export - messages.time)[mine[timed]]
     for place in range(count):
         at = first[place]
-        known = exporters[int(messages.exporter[mine[at]])].periods.setdefault(int(period[at]), Period())
+        item = exporters[int(messages.exporter[mine[at]])]
+        item.mark()
+        known = item.periods.setdefault(int(period[at]), Period())
         known.lost += sums[0][place]
         known.units += sums[1][place]
         known.malformed += sums[2][place]
@@ -151,11 +153,13 @@ def _wait(exporters: list[Exporter], waiting: Waiting, clock: Array, before: int
     missing = np.flatnonzero((end > before) & ((closing & late) | (~closing & waiting.expired)))
     for number, when in zip(waiting.exporter[missing].tolist(), period[missing].tolist(), strict=True):
         if exporters[number].own:
+            exporters[number].mark()
             exporters[number].periods.setdefault(when, Period()).missing += 1
 
 
 def _close(number: int, item: Exporter, period: int, closed: int, offset: int) -> list[Event]:
     known = item.periods.pop(period)
+    item.mark()
     events: list[Event] = []
 
     def say(action: str, value: float, unit: str) -> None:

@@ -68,7 +68,8 @@ class Plan:
     """How to read records of one signature.
 
     `size`: octets of a record, 0 when it varies. `starts`, `sizes`: of its fields. `outputs`: one for each column of
-    its shape, in the same order; `ops`: the same for the compiled interpreter.
+    its shape, in the same order (none once reordered); `ops`: the same for the compiled interpreter. `ordered`: the
+    order of the fields means something.
     """
 
     signature: Signature
@@ -81,6 +82,7 @@ class Plan:
     names: dict[str, str] = field(default_factory=dict)
     shape: Shape = field(default_factory=lambda: Shape((), (), ()))
     ops: Array = field(default_factory=lambda: np.empty((0, fill.OP_WIDTH), np.int64))
+    ordered: bool = False
 
     def settle(self) -> None:
         """Derive `shape` and `ops` when all outputs are known."""
@@ -98,15 +100,13 @@ def fixed_signature(version: int, table: ElementTable) -> Signature:
 
 def compile_plan(signature: Signature, table: ElementTable) -> Plan:
     """The plan of a signature. Every field gets a column, except padding, private elements and empty fields."""
-    lengths = np.array([length for _, _, length in signature.fields], np.int64)
+    lengths, starts = _extents(signature)
     varies = bool((lengths == VARIABLE).any())
-    starts = np.zeros(len(lengths), np.int64)
-    if not varies:
-        starts[1:] = np.cumsum(lengths)[:-1]
     plan = Plan(signature, 0 if varies else int(lengths.sum()), signature.least, lengths, starts, [])
     fields = _named(signature, table)
     taken = _ecs_outputs(plan, fields, table) if not signature.options else {}
     seen: dict[str, int] = {}
+    plan.ordered = len({element.name for element, _ in fields}) < len(fields)
     for number, (element, length) in enumerate(fields):
         if not length or element.name in table.padding or element.name in table.private:
             continue
@@ -118,6 +118,34 @@ def compile_plan(signature: Signature, table: ElementTable) -> Plan:
         plan.names.setdefault(element.name, column)
     plan.settle()
     return plan
+
+
+def same_fields(signature: Signature) -> tuple[object, ...] | None:
+    """What signatures share that order the same fields differently; None where the order may mean something: the first
+    of several fields of one element is the one that counts, and scope fields come first."""
+    different = {(pen, number) for pen, number, _ in signature.fields}
+    if signature.scopes or len(different) < len(signature.fields):
+        return None
+    return (signature.version, signature.options, *sorted(signature.fields))
+
+
+def reorder(plan: Plan, signature: Signature) -> Plan:
+    """The plan of another signature with the same fields (`same_fields`), made from this one's."""
+    places = {one: place for place, one in enumerate(signature.fields)}
+    moved = np.array([*(places[one] for one in plan.signature.fields), -1], np.int64)
+    sizes, starts = _extents(signature)
+    ops = plan.ops.copy()
+    ops[:, 1:] = moved[ops[:, 1:]]  # -1, no field, stays: it is the last of `moved`
+    return Plan(signature, plan.size, plan.least, sizes, starts, [], shape=plan.shape, ops=ops)
+
+
+def _extents(signature: Signature) -> tuple[Array, Array]:
+    """The lengths of a signature's fields, and where they start, unless one varies."""
+    sizes = np.array([length for _, _, length in signature.fields], np.int64)
+    starts = np.zeros(len(sizes), np.int64)
+    if not (sizes == VARIABLE).any():
+        starts[1:] = np.cumsum(sizes)[:-1]
+    return sizes, starts
 
 
 def _named(signature: Signature, table: ElementTable) -> list[tuple[Element, int]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from csirt.decode.netflow.elements import ElementTable
-from csirt.decode.netflow.plan import Plan, Shape, compile_plan, fixed_signature
+from csirt.decode.netflow.plan import Plan, Shape, compile_plan, fixed_signature, reorder, same_fields
 from csirt.decode.netflow.templates import Signature
 from csirt.model.batch import Array
 
@@ -41,9 +41,12 @@ class Plans:
         self._numbers: dict[Signature, int] = {}
         self._plans: list[Plan | None] = []
         self._compiled: list[int] = []
+        self._shape_of: list[int] = []  # of the compiled ones
         self._shape_numbers: dict[Shape, int] = {}
+        self._alike: dict[tuple[object, ...], tuple[Plan, int]] = {}  # by their fields in any order: one, its shape
         self._tables: Tables | None = None
         self._options = np.empty(0, bool)
+        self._widths = np.empty(0, np.int64)
         self.signatures: list[Signature] = []
         self.shapes: list[Shape] = []
         for version in sorted(table.fixed):
@@ -56,18 +59,32 @@ class Plans:
     def __getitem__(self, number: int) -> Plan:
         plan = self._plans[number]
         if plan is None:
-            plan = self._plans[number] = compile_plan(self.signatures[number], self._table)
+            plan, shape = self._made(self.signatures[number])
+            self._plans[number] = plan
             self._compiled.append(number)
+            self._shape_of.append(shape)
             self._tables = None
-            if plan.shape not in self._shape_numbers:
-                self._shape_numbers[plan.shape] = len(self.shapes)
-                self.shapes.append(plan.shape)
         return plan
+
+    def _made(self, signature: Signature) -> tuple[Plan, int]:
+        """A plan and the number of its shape."""
+        fields = same_fields(signature)
+        known = self._alike.get(fields) if fields is not None else None
+        if known is not None:
+            return reorder(known[0], signature), known[1]
+        plan = compile_plan(signature, self._table)
+        shape = self._shape_numbers.setdefault(plan.shape, len(self.shapes))
+        if shape == len(self.shapes):
+            self.shapes.append(plan.shape)
+        if fields is not None and not plan.ordered:
+            self._alike[fields] = plan, shape
+        return plan, shape
 
     def number(self, signature: Signature) -> int:
         """The number of a signature's plan."""
-        number = self._numbers.setdefault(signature, len(self._plans))
-        if number == len(self._plans):
+        number = self._numbers.get(signature)
+        if number is None:
+            number = self._numbers[signature] = len(self._plans)
             self._plans.append(None)
             self.signatures.append(signature)
         return number
@@ -78,6 +95,13 @@ class Plans:
         if len(self._options) != len(self):
             self._options = np.array([signature.options for signature in self.signatures], bool)
         return self._options
+
+    @property
+    def widths(self) -> Array:
+        """How many fields a plan has, by number."""
+        if len(self._widths) != len(self):
+            self._widths = np.array([len(signature.fields) for signature in self.signatures], np.int64)
+        return self._widths
 
     def tables(self, numbers: Array) -> Tables:
         """The plans as arrays, those of these numbers compiled."""
@@ -96,7 +120,7 @@ class Plans:
         self._tables = Tables(
             slot=slot,
             size=np.array([plan.size for plan in plans], np.int64),
-            shape=np.array([self._shape_numbers[plan.shape] for plan in plans], np.int64),
+            shape=np.array(self._shape_of, np.int64),
             first_op=_firsts([len(plan.ops) for plan in plans]),
             first_field=_firsts([len(plan.sizes) for plan in plans]),
             ops=_joined([plan.ops for plan in plans]),

@@ -147,6 +147,7 @@ class Roll:
     def _hear(self, number: int, clock: int, message: int) -> None:
         item = self.state.exporters[number]
         item.heard, item.turn = clock, self.state.messages + message
+        item.mark()
         members = self._rooms[self._room(item.key)]
         del members[number]
         members[number] = None

@@ -55,9 +55,10 @@ class Exporter:
     """One (address, version, domain). `listed`: it is configured. `own`: its counters have rows of their own.
     `templates`: id -> signature, the least recently refreshed first; `refreshed`: id -> (receive time, number of the
     definition). `samplers`: id (-1 none) -> rate. `names`: kind -> number -> what options data calls it; `names_raw`:
-    the same as JSON, unless it was `renamed` since. `boot`: when the device started (microseconds) as its options data
-    says, or 0. `skew`: microseconds its clock was ahead of ours in the last whole minute. `first`, `heard`: receive
-    times of its first and its last datagram; `turn`: the last one's number."""
+    the same as JSON, unless it was `renamed` since. `raw`, `templates_raw`: it and its templates as they were last
+    dumped, empty since they changed (`mark`, `mark_templates`). `boot`: when the device started (microseconds) as its
+    options data says, or 0. `skew`: microseconds its clock was ahead of ours in the last whole minute. `first`,
+    `heard`: receive times of its first and its last datagram; `turn`: the last one's number."""
 
     family: int
     high: int
@@ -76,6 +77,8 @@ class Exporter:
     names: dict[str, dict[int, str]] = field(default_factory=dict)
     renamed: bool = False
     names_raw: bytes = b"{}"
+    raw: bytes = field(default=b"", repr=False, compare=False)
+    templates_raw: bytes = field(default=b"", repr=False, compare=False)
     sequence: Sequence = field(default_factory=Sequence)
     periods: dict[int, Period] = field(default_factory=dict)
     skew: int = 0
@@ -89,6 +92,14 @@ class Exporter:
     def address(self) -> str:
         """Its address as text; empty when it has none."""
         return to_text(self.family, self.high, self.low) if self.family else ""
+
+    def mark(self) -> None:
+        """Something in it changed."""
+        self.raw = b""
+
+    def mark_templates(self) -> None:
+        """Something about its templates changed."""
+        self.raw = self.templates_raw = b""
 
     def known_as(self) -> bytes:
         """Its `names` as JSON."""
@@ -134,17 +145,19 @@ class State:
     unreadable: Held = field(default_factory=Held)
 
     def dump(self, key: bytes = b"") -> bytes:
-        """The state as bytes; equal states give equal bytes. `key` seals what is held."""
+        """The state as bytes; equal states give equal bytes. `key` seals what is held.
+
+        What costs much to write is written again only where it changed.
+        """
         data = self.held.data.tobytes()
         # Routers of one make have the same tables of applications: a table is written once.
         tables: dict[bytes, int] = {}
-        for item in self.exporters:
-            tables.setdefault(item.known_as(), len(tables))
+        named = [tables.setdefault(item.known_as(), len(tables)) for item in self.exporters]
         header = {
             "names": [orjson.Fragment(raw) for raw in tables],
             "clock": self.clock,
             "counts": [self.messages, self.definitions, self.named],
-            "exporters": [_exporter(item, tables) for item in self.exporters],
+            "exporters": [_exporter(*pair) for pair in zip(self.exporters, named, strict=True)],
             "held": {name: self.held.rows[name].tolist() for name in HELD},
             "decoded": self.held.decoded.tolist(),
             "segments": self.segments,
@@ -184,23 +197,30 @@ def _parts(raw: bytes) -> tuple[dict[str, Any], bytes]:
     return orjson.loads(raw[at:end]), raw[end:]
 
 
-def _exporter(item: Exporter, tables: dict[bytes, int]) -> dict[str, Any]:
-    templates = [
-        [number, *item.refreshed[number], s.version, s.options, s.scopes, [value for one in s.fields for value in one]]
-        for number, s in item.templates.items()
-    ]
+def _exporter(item: Exporter, names: int) -> orjson.Fragment:
+    if not item.raw:
+        item.raw = _dumped(item)
+    return orjson.Fragment(b'{"names":%d,%b' % (names, item.raw[1:]))
+
+
+def _dumped(item: Exporter) -> bytes:
+    """An exporter without its names."""
+    if not item.templates_raw:
+        refreshed = item.refreshed
+        pieces = [b"[%d,%d,%d,%b]" % (n, *refreshed[n], signature.raw()) for n, signature in item.templates.items()]
+        item.templates_raw = b"[%b]" % b",".join(pieces)
     sequence = item.sequence
-    return {
+    document = {
         "key": list(item.key),
         "own": item.own,
         "times": [item.first, item.heard, item.turn, item.boot],
-        "templates": templates,
+        "templates": orjson.Fragment(item.templates_raw),
         "samplers": item.samplers,
-        "names": tables[item.known_as()],
         "sequence": [getattr(sequence, name) for name in Sequence.__slots__],
         "skew": item.skew,
         "periods": [[n, p.lost, p.units, p.malformed, p.missing, p.skews] for n, p in item.periods.items()],
     }
+    return orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS)
 
 
 def _load_exporter(item: dict[str, Any], tables: list[dict[str, dict[str, str]]]) -> Exporter:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, field
 
 from csirt.decode.netflow.elements import VARIABLE
 
@@ -14,12 +15,30 @@ _ENTERPRISE = 0x8000
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What two templates must share to be decoded by one plan. `fields`: (enterprise number, id, length) in order, the
-    first `scopes` of them scope fields; `options`: the records are options data."""
+    first `scopes` of them scope fields; `options`: the records are options data. Its hash is taken once: it is looked
+    up for every refresh."""
 
     version: int
     options: bool
     scopes: int
     fields: tuple[tuple[int, int, int], ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+    _raw: bytes = field(init=False, repr=False, compare=False, default=b"")
+
+    def __post_init__(self) -> None:
+        """Hash it."""
+        object.__setattr__(self, "_hash", hash((self.version, self.options, self.scopes, self.fields)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def raw(self) -> bytes:
+        """It as numbers with commas between them and a list of those of its fields: what the state says of it."""
+        if not self._raw:
+            numbers = ",".join(str(value) for one in self.fields for value in one)
+            text = f"{self.version},{'true' if self.options else 'false'},{self.scopes},[{numbers}]"
+            object.__setattr__(self, "_raw", text.encode())
+        return self._raw
 
     @property
     def least(self) -> int:
@@ -46,30 +65,35 @@ def parse(version: int, set_id: int, body: bytes, most: int = 512) -> tuple[list
     return _ipfix(body, set_id == 3, most)
 
 
-def _word(body: bytes, at: int) -> int:
-    return int.from_bytes(body[at : at + 2], "big")
+def _words(body: bytes) -> tuple[int, ...]:
+    """A set as numbers of two octets; an odd octet at its end is no part of a record."""
+    return struct.unpack_from(f">{len(body) // 2}H", body)
 
 
 def _nine(body: bytes, options: bool, most: int) -> tuple[list[Definition], int]:
     found: list[Definition] = []
-    at, head = 0, 6 if options else 4
-    while len(body) - at >= head:
-        template, count = _word(body, at), _word(body, at + 2)
-        if template == 0 and not any(body[at:]):
+    words = _words(body)
+    at, head = 0, 3 if options else 2
+    while 2 * head <= len(body) - 2 * at:
+        template, count = words[at], words[at + 1]
+        if template == 0 and not any(body[2 * at :]):
             break  # padding
         if len(found) == most:
             return found, 1
         scopes = 0
         if options:
-            scope_octets, option_octets = count, _word(body, at + 4)
+            scope_octets, option_octets = count, words[at + 2]
             if scope_octets % 4 or option_octets % 4:
                 return found, 1
             scopes, count = scope_octets // 4, (scope_octets + option_octets) // 4
         at += head
-        if template < 256 or not 0 < count <= MAX_FIELDS or at + 4 * count > len(body):
+        end = at + 2 * count
+        if template < 256 or not 0 < count <= MAX_FIELDS or end > len(words):
             return found, 1
-        fields = tuple((0, _word(body, at + 4 * i), _word(body, at + 4 * i + 2)) for i in range(count))
-        at += 4 * count
+        fields = tuple(
+            (0, number, length) for number, length in zip(words[at:end:2], words[at + 1 : end : 2], strict=True)
+        )
+        at = end
         signature = Signature(9, options, scopes, fields)
         if not 0 < signature.least <= MAX_RECORD:
             return found, 1
@@ -79,14 +103,15 @@ def _nine(body: bytes, options: bool, most: int) -> tuple[list[Definition], int]
 
 def _ipfix(body: bytes, options: bool, most: int) -> tuple[list[Definition], int]:
     found: list[Definition] = []
+    words = _words(body)
     at = 0
-    while len(body) - at >= 4:
-        template, count = _word(body, at), _word(body, at + 2)
-        if template == 0 and not any(body[at:]):
+    while len(body) - 2 * at >= 4:
+        template, count = words[at], words[at + 1]
+        if template == 0 and not any(body[2 * at :]):
             break  # padding
         if len(found) == most:
             return found, 1
-        at += 4
+        at += 2
         if count == 0:  # withdrawal; the id of the set itself withdraws all of its kind (8.1)
             if template < 256 and template != (3 if options else 2):
                 return found, 1
@@ -94,23 +119,23 @@ def _ipfix(body: bytes, options: bool, most: int) -> tuple[list[Definition], int
             continue
         scopes = 0
         if options:
-            scopes = _word(body, at)
-            at += 2
+            scopes = words[at] if at < len(words) else 0
+            at += 1
         if template < 256 or count > MAX_FIELDS or (options and not 0 < scopes <= count):
             return found, 1
         fields: list[tuple[int, int, int]] = []
         for _ in range(count):
-            if at + 4 > len(body):
+            if at + 2 > len(words):
                 return found, 1
-            number, length = _word(body, at), _word(body, at + 2)
-            at += 4
+            number, length = words[at], words[at + 1]
+            at += 2
             pen = 0
             if number & _ENTERPRISE:
-                if at + 4 > len(body):
+                if at + 2 > len(words):
                     return found, 1
-                pen = int.from_bytes(body[at : at + 4], "big")
+                pen = words[at] << 16 | words[at + 1]
                 number &= ~_ENTERPRISE
-                at += 4
+                at += 2
             fields.append((pen, number, length))
         signature = Signature(10, options, scopes, tuple(fields))
         if not 0 < signature.least <= MAX_RECORD:
