@@ -57,8 +57,7 @@ class Pairing:
         usable = np.concatenate([which for _, which in found])
         if since is not None:
             usable &= rows.due > since
-        which = np.flatnonzero(usable)
-        which = which[np.lexsort((rows.ordinal[which], rows.segment[which], rows.due[which]))]
+        which = _in_order(rows, np.flatnonzero(usable))
         decided = int(np.searchsorted(rows.due[which], until, side="right"))
         made, self._open, lost = decide(_taken(rows, which), decided, self._open, self.limits)
         whole = _spread(made, which[:decided], rows.count)
@@ -69,6 +68,17 @@ class Pairing:
                 np.split(np.arange(rows.count), ends), np.split(due, ends), np.split(rows.bits, ends), strict=True
             )
         ], lost
+
+
+def _in_order(rows: Rows, which: Array) -> Array:
+    """The rows by (due, segment, ordinal). Tables are nearly in that order: one stable sort by time, then the ties."""
+    which = which[np.argsort(rows.due[which], kind="stable")]
+    same = np.diff(rows.due[which]) == 0
+    if same.any():
+        tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+        mine = which[tied]
+        which[tied] = mine[np.lexsort((rows.ordinal[mine], rows.segment[mine], rows.due[mine]))]
+    return which
 
 
 def _taken(rows: Rows, which: Array) -> Rows:

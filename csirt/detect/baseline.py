@@ -86,7 +86,8 @@ class Baseline:
                 table, begins = table.filter(pa.array(~early)), begins[~early]
             self.dirty = True
             for start in np.unique(begins).tolist():
-                mine = table.filter(pa.array(begins == start))
+                which = begins == start
+                mine = table if which.all() else table.filter(pa.array(which))
                 self.open.setdefault(start, Bucket(settings.measure)).add(mine, index, self._code)
         if self.next is None and self.open:
             self.next = min(self.open)

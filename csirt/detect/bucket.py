@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 
 from csirt.detect.held import WHOLE, event_keys
 from csirt.model.batch import Array
-from csirt.model.hits import HITS
+from csirt.model.hits import HITS, conform
 
 # Beside a hit that speaks for its group: the group, how many events, their sum in whole parts and millionths, and the
 # events of the second rule of a ratio.
 COUNTED = ("code", "events", "whole", "parts", "other")
-ROWS = pa.schema([*HITS, *((name, pa.int64()) for name in COUNTED)])
+KEPT = [name for name in HITS.names if name != "values"]
+ROWS = pa.schema([*(HITS.field(name) for name in KEPT), *((name, pa.int64()) for name in COUNTED)])
 PAIRS = pa.schema([("code", pa.int64()), ("value", pa.string())])
 
 
@@ -57,8 +58,8 @@ class Bucket:
             "other": counts if rule == 1 else np.zeros_like(counts),
         }
         if self._measure == "distinct":
-            self._values(pa.table([pa.array(codes), hits.column("value")], schema=PAIRS))
-        fresh = hits.select(HITS.names)
+            self._values(_pairs(hits, codes))
+        fresh = hits.select(KEPT)
         for name, values in counted.items():
             fresh = fresh.append_column(name, pa.array(values))
         self.rows = _merged(pa.concat_tables([self.rows, fresh]))
@@ -84,7 +85,7 @@ class Bucket:
 
     def row(self, place: int) -> pa.Table:
         """The hit that speaks for a group of the tally."""
-        return self.rows.slice(place, 1).select(HITS.names)
+        return conform(self.rows.slice(place, 1).select(KEPT))
 
     def renumber(self, new: Array) -> None:
         """Give the groups the codes that `new` has at their old ones; their order stays."""
@@ -107,6 +108,18 @@ def ipc(table: pa.Table) -> bytes:
 def from_ipc(data: bytes) -> pa.Table:
     """A table from bytes."""
     return pa.ipc.open_stream(data).read_all()
+
+
+def _pairs(hits: pa.Table, codes: Array) -> pa.Table:
+    """Each hit's group with its value, or with each of its values."""
+    lists = hits.column("values").combine_chunks()
+    if lists.null_count == len(lists):
+        return pa.table([pa.array(codes), hits.column("value")], schema=PAIRS)
+    parents = np.asarray(pc.list_parent_indices(lists))
+    many = pa.table([pa.array(codes[parents]), pc.list_flatten(lists)], schema=PAIRS)
+    single = np.flatnonzero(np.asarray(pc.is_null(lists).to_numpy(zero_copy_only=False)))
+    one = pa.table([pa.array(codes[single]), hits.column("value").take(pa.array(single))], schema=PAIRS)
+    return pa.concat_tables([many, one])
 
 
 def _merged(rows: pa.Table) -> pa.Table:

@@ -40,6 +40,11 @@ class Column:
 
     plain = False
 
+    @property
+    def many(self) -> bool:
+        """Whether rows are lists; says so without making text."""
+        return False
+
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self._distinct: Distinct | None = None
@@ -133,6 +138,10 @@ class TextColumn(Column):
     """Text, plain, dictionary or list; `present` is given where it differs from having a value."""
 
     plain = True
+
+    @property
+    def many(self) -> bool:
+        return self.distinct().parents is not None
 
     def __init__(self, rows: int, found: Distinct, present: Array | None = None, null: Array | None = None) -> None:
         super().__init__(rows)

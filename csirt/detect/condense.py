@@ -1,25 +1,36 @@
 """A batch's matches of a baseline, a row per group and bucket: a baseline over all traffic hands on few rows, not all.
 
 Condensing is exact: counts and sums add up the same in any pieces, and the row that speaks for a bucket is the one with
-the greatest number, of those the first, whichever pieces it comes through. Distinct values stay a row each.
+the greatest number, of those the first, whichever pieces it comes through; distinct values are listed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect import buckets
-from csirt.detect.columns import Column, NumberColumn
+from csirt.detect.columns import AddressColumn, Column, NumberColumn
 from csirt.detect.held import WHOLE, event_keys
 from csirt.detect.rule import Correlation
 from csirt.detect.values import number_of
 from csirt.model.batch import Array
 
-Picked = tuple[Array, Array, Array]
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Which rows (`places`) speak for the others, of how many each, and the sum of their numbers. Where distinct values
+    are counted, `members` are places of rows that have them, each group's from one of `offsets` to the next."""
+
+    places: Array
+    counts: Array
+    totals: Array
+    members: Array
+    offsets: Array
 
 
 def picked(
@@ -30,29 +41,47 @@ def picked(
     times: Array,
     events: Callable[[Array], pa.Array],
 ) -> Picked | None:
-    """Which of the rows speak for the others, of how many each, and the sum of their numbers; None where a field is a
-    list. `events`: the ids of some of the rows, by their place."""
+    """The rows of each group and bucket as one; None where a field is a list. `events`: the ids of some of the rows, by
+    their place."""
     settings = item.baseline
     assert settings is not None
-    if any(column is not None and column.distinct().parents is not None for column in (*group, *value)):
+    if any(column is not None and column.many for column in (*group, *value)):
         return None
     kept, numbers = np.ones(len(rows), bool), np.zeros(len(rows))
-    codes = np.unique(buckets.starts(times, item.timespan, settings.timezone), return_inverse=True)[1].reshape(-1)
+    codes = _dense(buckets.starts(times, item.timespan, settings.timezone))
     for column in group:
         codes = _joined(codes, _codes(column, rows))
+    values = np.zeros(len(rows), np.int64)
     if item.numeric:
         numbers, kept = _numbers(value[0], rows)
-    elif value:
+    else:
         for column in value:
             own = _codes(column, rows)
             kept &= own > 0
-            codes = _joined(codes, own)
+            values = _joined(values, own)
     places = np.flatnonzero(kept)
-    chosen, counts, totals = condense(codes[places], numbers[places], times[places], lambda some: events(places[some]))
-    return places[chosen], counts, totals
+    codes, values = codes[places], values[places]
+    chosen, counts, totals = condense(codes, numbers[places], times[places], lambda some: events(places[some]))
+    members, offsets = np.empty(0, np.int64), np.zeros(1, np.int32)
+    if value and not item.numeric:
+        members, offsets = _distinct(codes, values)
+    return Picked(places[chosen], counts, totals, places[members], offsets)
 
 
-def condense(codes: Array, numbers: Array, times: Array, events: Callable[[Array], pa.Array]) -> Picked:
+def _distinct(codes: Array, values: Array) -> tuple[Array, Array]:
+    """A row of each distinct (code, value), by code, and where each code's begin and end."""
+    pairs = _joined(codes, values)
+    firsts = np.empty(int(pairs.max(initial=-1)) + 1, np.int64)
+    firsts[pairs] = np.arange(len(pairs))
+    owners = codes[firsts]
+    order = np.argsort(owners, kind="stable")
+    edges = np.flatnonzero(np.diff(owners[order], prepend=-1, append=-1)) if len(order) else np.zeros(1, np.int64)
+    return firsts[order], edges.astype(np.int32)
+
+
+def condense(
+    codes: Array, numbers: Array, times: Array, events: Callable[[Array], pa.Array]
+) -> tuple[Array, Array, Array]:
     """Per code the place of the greatest number, of those the first by (time, event); how many, and their sum."""
     if not len(codes):
         empty = np.empty(0, np.int64)
@@ -74,18 +103,28 @@ def condense(codes: Array, numbers: Array, times: Array, events: Callable[[Array
 
 
 def _codes(column: Column | None, rows: Array) -> Array:
-    """A number per distinct text, 0 for none."""
+    """A number per distinct value, 0 for none."""
     if column is None:
         return np.zeros(len(rows), np.int64)
+    if isinstance(column, AddressColumn):
+        family = column.family[rows]
+        found = _joined(_joined(family.astype(np.int64), _dense(column.high[rows])), _dense(column.low[rows])) + 1
+        return np.where(family == 0, 0, found)
+    if isinstance(column, NumberColumn) and column.numbers.dtype.kind in "iu":
+        return np.where(column.null()[rows], 0, _dense(column.numbers[rows]) + 1)
     indices = pc.fill_null(column.texts(rows).indices, -1)
     return np.asarray(indices.to_numpy(zero_copy_only=False)).astype(np.int64) + 1
 
 
+def _dense(values: Array) -> Array:
+    """A number per distinct value, from 0 without gaps."""
+    found: Array = np.asarray(pa.array(values).dictionary_encode().indices).astype(np.int64)
+    return found
+
+
 def _joined(codes: Array, own: Array) -> Array:
     """A number per combination, dense again so that it never overflows."""
-    both = codes * (int(own.max(initial=0)) + 1) + own
-    found: Array = np.unique(both, return_inverse=True)[1].reshape(-1)
-    return found
+    return _dense(codes * (int(own.max(initial=0)) + 1) + own)
 
 
 def _numbers(column: Column | None, rows: Array) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -184,6 +184,7 @@ def hits(
             "number": pa.nulls(count, pa.float64()),
             "count": pa.nulls(count, pa.int64()),
             "total": pa.nulls(count, pa.float64()),
+            "values": pa.nulls(count, HITS.field("values").type),
         }
         table = pa.table([columns[name] for name in HITS.names], schema=HITS)
         if consumer.value:
@@ -204,10 +205,15 @@ def _condensed(frame: BatchFrame, consumer: Stream, rows: Array) -> pa.Table:
     found = picked(consumer.baseline, group, value, rows, times, lambda some: frame.event_ids(rows[some]))
     if found is None:
         return hits(frame, frame.dataset, [consumer], rows, times, frame.event_ids(rows))
-    places, counts, totals = found
-    rows, times = rows[places], times[places]
-    table = hits(frame, frame.dataset, [consumer], rows, times, frame.event_ids(rows))
-    for name, column in (("count", pa.array(counts)), ("total", pa.array(totals))):
+    chosen, times = rows[found.places], times[found.places]
+    counted = {"count": pa.array(found.counts), "total": pa.array(found.totals)}
+    speaker = consumer
+    if value and not consumer.numeric:
+        speaker = replace(consumer, value=())
+        texts = _values(_Texts(frame, rows[found.members]), consumer.value)
+        counted["values"] = pa.ListArray.from_arrays(pa.array(found.offsets), texts)
+    table = hits(frame, frame.dataset, [speaker], chosen, times, frame.event_ids(chosen))
+    for name, column in counted.items():
         table = table.set_column(HITS.names.index(name), HITS.field(name), column)
     return table
 
@@ -235,7 +241,7 @@ class _Texts:
     def first(self, name: str) -> pa.StringArray:
         """As `plain`, but of a list only its first member."""
         column = self.frame.column(name)
-        if column is None or column.distinct().parents is None:
+        if column is None or not column.many:
             return self.plain(name)
         return pa.array([item[0] if item else None for item in column.lists(self.rows)], pa.string())
 
@@ -260,45 +266,61 @@ def _link(texts: _Texts, dataset: str) -> pa.StringArray:
 
 def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa.StringArray:
     """The canonical JSON object of the fields per row, built once per distinct combination; null fields left out."""
-    if len(fields) == 1:
-        name, column = fields[0][0], texts.get(fields[0][1])
-        known = [orjson.dumps({name: text}).decode() for text in column.dictionary.to_pylist()]
-        return pc.fill_null(pa.array(known, pa.string()).take(column.indices), "{}")
+    columns = {name: texts.get(field) for name, field in fields}
     codes = np.zeros(count, np.int64)
-    columns: list[pa.DictionaryArray] = []
-    for _, name in fields:
-        column = texts.get(name)
-        columns.append(column)
+    for column in columns.values():
         own = np.asarray(pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False)).astype(np.int64) + 1
-        joined = codes * (len(column.dictionary) + 1) + own
-        codes = np.unique(joined, return_inverse=True)[1].reshape(-1)
-    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
+        joined = pa.array(codes * (len(column.dictionary) + 1) + own).dictionary_encode()
+        codes = np.asarray(joined.indices).astype(np.int64)
+    first = np.empty(int(codes.max(initial=-1)) + 1, np.int64)
+    first[codes[::-1]] = np.arange(count - 1, -1, -1)
     rows = pa.array(first)
-    picked = [column.take(rows).cast(pa.string()).to_pylist() for column in columns]
-    objects = [
-        orjson.dumps(
-            {name: values[row] for (name, _), values in zip(fields, picked, strict=True) if values[row] is not None},
-            option=orjson.OPT_SORT_KEYS,
-        ).decode()
-        for row in range(len(first))
-    ]
-    return pa.array(objects, pa.string()).take(pa.array(codes.reshape(-1)))
+    members = [_members(name, column).take(column.indices.take(rows)) for name, column in sorted(columns.items())]
+    # Arrow leaves out rows of which nothing is joined: the brace is always there.
+    brace = pa.repeat(pa.scalar("{"), len(first))
+    open_ = pc.binary_join_element_wise(brace, *members, ",", null_handling="skip")
+    open_ = pc.replace_substring(open_, "{,", "{", max_replacements=1)
+    return pc.binary_join_element_wise(open_, "}", "").take(pa.array(codes))
+
+
+def _members(name: str, column: pa.DictionaryArray) -> pa.StringArray:
+    """The member of a JSON object that each text of the column's dictionary is."""
+    known = column.dictionary
+    if len(known) and _as_is(known):
+        return pc.binary_join_element_wise(orjson.dumps(name).decode() + ':"', known, '"', "")
+    return pa.array(
+        [None if text is None else orjson.dumps({name: text})[1:-1].decode() for text in known.to_pylist()], pa.string()
+    )
+
+
+def _as_is(texts: pa.StringArray) -> bool:
+    """Whether JSON writes all of the texts as they are."""
+    _, offsets, data = texts.buffers()
+    edges = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if data is None or texts.null_count:
+        return False
+    bytes_ = np.frombuffer(data, np.uint8)[edges[0] : edges[-1]]
+    return not ((bytes_ < 32) | (bytes_ == 34) | (bytes_ == 92)).any()
 
 
 def _with_value(table: pa.Table, texts: _Texts, fields: tuple[str, ...]) -> pa.Table:
     """The table with its values; rows without one left out; a list's members are one row each."""
     place = HITS.names.index("value")
     column = texts.frame.column(fields[0]) if len(fields) == 1 else None
-    if column is not None and column.distinct().parents is not None:
+    if column is not None and column.many:
         lists = pa.array([sorted(set(item)) for item in column.lists(texts.rows)], pa.list_(pa.string()))
         return table.take(pc.list_parent_indices(lists)).set_column(place, "value", pc.list_flatten(lists))
-    if len(fields) == 1:
-        value = texts.plain(fields[0])
-    else:
-        parts: Mapping[str, list[str | None]] = {name: texts.plain(name).to_pylist() for name in fields}
-        rows = zip(*(parts[name] for name in fields), strict=True)
-        value = pa.array([None if None in row else orjson.dumps(row).decode() for row in rows], pa.string())
+    value = _values(texts, fields)
     return table.set_column(place, "value", value).filter(pc.is_valid(value))
+
+
+def _values(texts: _Texts, fields: Sequence[str]) -> pa.StringArray:
+    """The fields' joint text per row, null where one of them has none."""
+    if len(fields) == 1:
+        return texts.plain(fields[0])
+    parts: Mapping[str, list[str | None]] = {name: texts.plain(name).to_pylist() for name in fields}
+    rows = zip(*(parts[name] for name in fields), strict=True)
+    return pa.array([None if None in row else orjson.dumps(row).decode() for row in rows], pa.string())
 
 
 def _with_number(table: pa.Table) -> pa.Table:

@@ -39,6 +39,7 @@ VERSION = 3
 KEY = "windows"  # the header of the state, and what the keys of its pieces begin with
 MAX_GROUPS = 100_000
 MAX_HELD = 2_000_000
+MANY_RUNS = 10_000
 
 
 class Windows:
@@ -361,10 +362,16 @@ def _split(hits: pa.Table) -> dict[str, pa.Table]:
     encoded = hits.column("stream").combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    table = hits.combine_chunks()
     if len(encoded.dictionary) == 1:
-        return {encoded.dictionary[0].as_py(): table}
+        return {encoded.dictionary[0].as_py(): hits}
     codes = np.asarray(encoded.indices.to_numpy())
+    edges = np.flatnonzero(np.diff(codes, prepend=-1, append=-1))
+    if len(edges) < MANY_RUNS:  # as a detector hands them on: no row need be moved
+        runs: dict[int, list[pa.Table]] = {}
+        for left, right in zip(edges.tolist(), edges[1:].tolist(), strict=False):
+            runs.setdefault(int(codes[left]), []).append(hits.slice(left, right - left))
+        return {encoded.dictionary[code].as_py(): pa.concat_tables(found) for code, found in runs.items()}
+    table = hits.combine_chunks()
     order = np.argsort(codes, kind="stable")
     cuts = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1)).tolist()
     table = table.take(pa.array(order))

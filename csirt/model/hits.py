@@ -23,6 +23,7 @@ HITS = pa.schema(
         # Of a row that stands for several events of one group and bucket (a baseline's): how many, and their sum.
         ("count", pa.int64()),
         ("total", pa.float64()),
+        ("values", pa.list_(pa.string())),  # the distinct counted values of all of them, where values are counted
         ("source", pa.string()),  # actor as "kind:value" ("host:10.1.2.3", "her:910170"), null when none
         ("target", pa.string()),  # target as "kind:value"
         ("source_member", pa.string()),
@@ -38,7 +39,7 @@ def none() -> pa.Table:
     return HITS.empty_table()
 
 
-_LATER = ("number", "count", "total")
+_LATER = ("number", "count", "total", "values")
 
 
 def conform(table: pa.Table) -> pa.Table:

@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+import pyarrow as pa
 import pytest
 
 from csirt import ids
+from csirt.detect import match
 from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector, by_rule
 from csirt.model.batch import Batch
@@ -129,6 +132,7 @@ def test_a_hit_says_who_what_when(batch: Maker) -> None:
         "number": None,
         "count": None,
         "total": None,
+        "values": None,
         "source": "host:10.0.0.1",
         "target": "host:10.41.0.9",
         "source_member": "m1",
@@ -268,3 +272,23 @@ def test_a_rule_that_overruns_its_budget_is_told_of_once(batch: Callable[..., Ba
         hits = detector.match(batch("dns", rows))
         assert set(hits.column("rule").to_pylist()) == {"00000000-0000-4000-8000-00000000000b"}
     assert told == ["00000000-0000-4000-8000-00000000000a"]
+
+
+def test_objects_are_canonical_json() -> None:
+    """Group and facts are what orjson writes of each row, with fields left out where a row has none."""
+    texts = ['say "{,"', "back\\slash", "tab\t", "blåbær", "{,", "plain"]
+    plain = ["a", "b,", "{,", "d}", "e", "f"]
+    table = {
+        "z": pa.array([*texts, None, None, "plain"]).dictionary_encode(),
+        "a": pa.array([*plain, "a", None, "f"]).dictionary_encode(),
+        "m": pa.nulls(9, pa.dictionary(pa.int32(), pa.string())),
+    }
+    made = match._objects(_Given(table), [(name, name) for name in table], 9)  # type: ignore[arg-type]
+    rows = zip(*(column.to_pylist() for column in table.values()), strict=True)
+    wanted = [{name: text for name, text in zip(table, row, strict=True) if text is not None} for row in rows]
+    assert made.to_pylist() == [orjson.dumps(row, option=orjson.OPT_SORT_KEYS).decode() for row in wanted]
+
+
+class _Given:
+    def __init__(self, columns: dict[str, pa.DictionaryArray]) -> None:
+        self.get = columns.__getitem__

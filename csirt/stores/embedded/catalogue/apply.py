@@ -67,7 +67,7 @@ class Hits:
         bounds = pc.min_max(table.column("time")).as_py()
         self.least, self.greatest = int(bounds["min"]), int(bounds["max"])
         self.rows = int(table.num_rows)
-        self.data = to_ipc(table)
+        self.data = to_ipc(table, "lz4")  # soon consumed
 
 
 def _hand_over(connection: apsw.Connection, change: Commit, now: int) -> None:
