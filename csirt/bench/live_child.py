@@ -1,15 +1,14 @@
 """The product's receiver, spool and decoder live: `python -m csirt.bench.live_child PORT IDLE WARM FOLDER`.
 
 Datagrams are received and spooled as `csirt collect netflow` does it; another thread reads the synced spool, decodes,
-and writes an uncompressed Arrow file, a new one every few million records. Segments that were read, and files that are
-whole and synced, are deleted, so that the disk is not filled. Ends when nothing came for IDLE seconds; prints JSON. CPU
-seconds count from the moment it is ready.
+and writes an uncompressed Arrow file, a new one for every segment; like nfcapd's it is not synced, the spool is.
+Segments that were read, and files that are whole, are deleted, so that the disk is not filled. Ends when nothing came
+for IDLE seconds; prints JSON. CPU seconds count from the moment it is ready.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from csirt.clock import SYSTEM
 from csirt.collect.receiver import Receiver
 from csirt.decode.netflow.decoder import NetflowDecoder
 from csirt.metrics import Metrics
+from csirt.model import spool as form
 from csirt.model.chunk import Position
 from csirt.sources.base import Input
-from csirt.sources.spool import SpoolSource
+from csirt.sources.spool import SpoolSource, datagram_input
 
 ROWS = 5_000_000  # of one file
 DATAGRAMS = 4_000  # at a time
@@ -53,12 +53,10 @@ class Files:
             self.close()
 
     def close(self) -> None:
-        """Finish the file, sync it, delete it."""
+        """Finish the file, delete it."""
         if self._out is None:
             return
         self._out.close()
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
         self._handle.close()
         self._path.unlink()
         self._out, self._rows = None, 0
@@ -93,6 +91,7 @@ class Reading:
                 if batch.dataset == "flow":
                     self._files.write(batch.table)
         if chunk.end_of_input:
+            self._files.close()  # a file names its segments: one of two is written twice
             item.path.unlink(missing_ok=True)
         return True
 
@@ -101,6 +100,9 @@ def main() -> None:
     """Receive until it is quiet, decode the rest, say what happened."""
     port, idle, warm, folder = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
     decode("arrow", warm, str(folder / "warm.arrow"))
+    empty = folder / "warm.pcapng"
+    empty.write_bytes(form.pcapng_header(bytes(16)))
+    datagram_input("warm", empty, "warm").read(None, 1)  # so that the spool's kernels are loaded too
     spool = config.Spool.parse({"limit": "16GiB"})
     listener = config.Listener.parse({"source": "live", "kind": "netflow", "listen": f"127.0.0.1:{port}"})
     receiver = Receiver(listener, spool, folder / "spool", Metrics(), SYSTEM)

@@ -13,10 +13,17 @@ from csirt.collect.segments import SegmentWriter
 from csirt.collect.stats import Stats
 
 BATCH = 512
-GATHER = 0.002  # seconds a small batch waits for company
 ROOMY = 4 << 20  # a receive buffer from which waiting costs nothing
+GATHER = 0.002  # seconds a small batch waits for company with such a buffer; with a larger one longer, in proportion,
+MOST = 0.008  # but no longer than this, by which receive times may be late
 WAIT_MS = 250
 DRAIN = 2.0  # seconds for emptying the sockets at the end
+
+
+def pause(granted: int) -> float:
+    """Seconds that a small batch waits with a receive buffer of this size: what comes meanwhile must find room in it,
+    and what a batch costs is shared by more datagrams."""
+    return min(GATHER * (granted / ROOMY), MOST) if granted >= ROOMY else 0.0
 
 
 class DatagramLoop:
@@ -31,14 +38,14 @@ class DatagramLoop:
         self._stop = threading.Event()
         self._receive = {item.fileno(): mmsg.receiver(self._slots) for item in opened}
         self._counted: dict[str, dict[str, int]] = {}
-        self._pause = GATHER
+        self._pause = 0.0
 
     def prepare(self, buffer: int, *, kept: bool = False) -> None:
         """Size the receive buffers and ask for the kernel's drop counters. `kept`: the sockets are a socket unit's,
         which keeps them, and their counters, while we restart: go on from where we stopped."""
         granted = [sockets.set_buffer(item, buffer) for item in self._sockets]
         self._stats.receive_buffer = {"asked": buffer, "granted": min(granted, default=0)}
-        self._pause = GATHER if min(granted, default=0) >= ROOMY else 0.0
+        self._pause = pause(min(granted, default=0))
         for item, size in zip(self._sockets, granted, strict=True):
             item.setblocking(False)
             sockets.count_overflows(item)

@@ -45,6 +45,14 @@ def _tshark(path: Path, *fields: str) -> list[list[str]]:
     return [line.split("\t") for line in done.stdout.splitlines()]
 
 
+def test_a_small_batch_waits_as_long_as_the_buffer_has_room() -> None:
+    """Not at all with a small receive buffer, in proportion to a larger one, and never so long that times are off."""
+    assert netflow.pause(netflow.ROOMY - 1) == 0
+    assert netflow.pause(netflow.ROOMY) == netflow.GATHER
+    assert netflow.pause(2 * netflow.ROOMY) == 2 * netflow.GATHER
+    assert netflow.pause(1 << 30) == netflow.MOST < 0.01
+
+
 def test_nothing_is_lost_and_the_stop_empties_the_socket(
     receiver: Callable[..., Receiver], tmp_path: Path, read_blocks: Callable[[bytes], list[bytes]]
 ) -> None:
