@@ -17,7 +17,6 @@ from csirt.cli.decode_arrow import Streamed
 from csirt.errors import Usage
 from csirt.model import ecs, ndjson
 from csirt.model.batch import Batch
-from csirt.model.ndjson_columns import logical
 from csirt.safety import csv_line
 
 WAIT_ROWS = 2_000_000  # rows kept back for records that wait for their template, so that lines come in frame order
@@ -140,8 +139,7 @@ class Lines(Output):
         order = np.lexsort((ordinals, files))
         if (order[1:] > order[:-1]).all():
             for batch in batches:
-                for block in ndjson.blocks(batch):
-                    self.write(block)
+                ndjson.write(batch, self.handle.write)
             return
         lines = [line for batch in batches for line in ndjson.render(batch)]
         self.write(b"".join(lines[i] + b"\n" for i in order.tolist()))
@@ -230,7 +228,7 @@ class Csv(_Gathered):
             return
         name = self.dataset or next(name for name, rows in self.records.items() if rows)
         batch = Batch(name, table.combine_chunks())
-        columns = logical(batch)
+        columns = ndjson.texts(batch)
         names = sorted(columns)
         self.handle.write((",".join(f'"{key}"' for key in names) + "\n").encode())
         cells = [_cells(columns[key], batch.rows) for key in names]

@@ -1,23 +1,24 @@
 """A batch as text: nested ECS NDJSON, keys sorted, UTF-8, null left out, with the columns that are computed on read.
 
-Work is done by column and once per distinct value; a line is the join of fragments, constants among them. A comma is
-constant too, except after members that some rows lack.
+The nesting is the same in every row: it becomes a program of labels and values that one compiled pass writes, row by
+row. A comma is constant, except after members that some rows lack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from csirt.model import ndjson_program
 from csirt.model.batch import Batch
-from csirt.model.ndjson_columns import Texts, logical
+from csirt.model.ndjson_columns import Value, logical
+from csirt.model.ndjson_program import Program
 
-ROWS = 20_000  # rows per slice: bounds the memory of the joined text
+ROWS = 20_000  # rows per slice: bounds the memory of the tables
 
-Part: TypeAlias = Any  # an Arrow string array, or a string that is the same in every row
 Tree = dict[str, Any]
 
 
@@ -28,84 +29,86 @@ def render(batch: Batch) -> Iterator[bytes]:
 
 
 def blocks(batch: Batch) -> Iterator[bytes]:
-    """The batch as NDJSON text with line ends, in pieces of at most ROWS rows: what is fastest to write."""
+    """The batch as NDJSON text with line ends, in pieces of whole lines."""
+    for piece in _pieces(batch):
+        yield bytes(piece)
+
+
+def write(batch: Batch, to: Callable[[memoryview], object]) -> None:
+    """Give the blocks to a file's `write`, which must not keep them."""
+    for piece in _pieces(batch):
+        to(piece)
+
+
+def _pieces(batch: Batch) -> Iterator[memoryview]:
     for start in range(0, batch.rows, ROWS):
-        yield _block(Batch(batch.dataset, batch.table.slice(start, ROWS)))
+        yield from _program(Batch(batch.dataset, batch.table.slice(start, ROWS))).run()
 
 
-def _block(batch: Batch) -> bytes:
+def texts(batch: Batch) -> dict[str, pa.Array | str]:
+    """Every logical column as JSON text: the same in every row, or per row and null where absent."""
+    columns, pool = logical(batch)
+    return {
+        name: value if isinstance(value, str) else ndjson_program.texts(pool, value, batch.rows)
+        for name, value in columns.items()
+    }
+
+
+def _program(batch: Batch) -> Program:
+    columns, pool = logical(batch)
     tree: Tree = {}
-    for name, value in logical(batch).items():
+    for name, value in columns.items():
+        if isinstance(value, tuple):
+            value = tuple(column for column in value if column.valid is None or column.valid.any())
         *outer, last = name.split(".")
         node = tree
         for key in outer:
             node = node.setdefault(key, {})
         node[last] = value
-    parts: list[Part] = ["{"]
-    _object(tree, parts, Texts())
-    parts.append("}\n")
-    joined = pc.binary_join_element_wise(*_merged(parts), "", null_handling="replace", null_replacement="")
-    if isinstance(joined, pa.Scalar):
-        return b""
-    first, last = joined.offset, joined.offset + len(joined)
-    offsets = memoryview(joined.buffers()[1]).cast("i")
-    raw = memoryview(joined.buffers()[2])[offsets[first] : offsets[last]]
-    return bytes(raw)
+    program = Program(pool, batch.rows)
+    program.constant("{")
+    _members(program, tree)
+    program.constant("}\n")
+    return program
 
 
-def _object(node: Tree, parts: list[Part], texts: Texts) -> pa.Array | bool:
-    """Append the members of an object; return which rows have any: True for all, False for none, else an array."""
-    before: pa.Array | bool = False
+def _members(program: Program, node: Tree) -> None:
+    """The members of an object, by name."""
+    before: bool | None = False  # whether rows have a member already; None: some
     for key in sorted(node):
         value = node[key]
-        label = f"{texts.quote(key)}:"
-        there: pa.Array | bool = True
-        if isinstance(value, dict):
-            inner: list[Part] = []
-            there = _object(value, inner, texts)
-            if there is False:
-                continue
-            if there is True:
-                parts += [*_labels(before, label + "{"), *inner, "}"]
-            else:
-                parts += [*_masked(there, before, label + "{"), *inner, *_masked(there, False, "}")]
-        elif isinstance(value, str) or not value.null_count:
-            parts += [*_labels(before, label), value]
-        elif value.null_count < len(value):
-            there = value.is_valid()
-            labels = _labels(before, label)
-            parts.append(pc.binary_join_element_wise(*labels, value, ""))
-        else:
+        there = _there(value)
+        if there is False:
             continue
-        before = _either(before, there)
-    return before
+        label = f"{orjson.dumps(key).decode()}:"
+        label = label if before is False else "," + label
+        _member(program, value, label, comma=before is None, there=there)
+        before = True if before or there else None
 
 
-def _either(a: pa.Array | bool, b: pa.Array | bool) -> pa.Array | bool:
-    if a is True or b is True:
+def _member(program: Program, value: Value | Tree, label: str, *, comma: bool, there: bool | None) -> None:
+    if isinstance(value, str):
+        program.literal(label + value, comma=comma)
+    elif isinstance(value, tuple):
+        for column in value:
+            program.member(column, label, comma=comma)
+    elif there:
+        program.literal(label + "{", comma=comma)
+        _members(program, value)
+        program.constant("}")
+    else:
+        program.open(label + "{", comma=comma)
+        _members(program, value)
+        program.close()
+
+
+def _there(value: Value | Tree) -> bool | None:
+    """Whether rows have that member: all, none, or some (None)."""
+    if isinstance(value, str):
         return True
-    return b if a is False else a if b is False else pc.or_(a, b)
-
-
-def _labels(before: pa.Array | bool, label: str) -> list[Part]:
-    """A member's label, after a comma in the rows that have a member before it."""
-    if isinstance(before, bool):
-        return ["," + label if before else label]
-    return [pc.if_else(before, "," + label, label)]
-
-
-def _masked(there: pa.Array, before: pa.Array | bool, label: str) -> list[Part]:
-    """As `_labels`, in some rows only."""
-    text = _labels(before, label)[0]
-    return [pc.if_else(there, text, pa.scalar(None, pa.string()))]
-
-
-def _merged(parts: list[Part]) -> list[Part]:
-    """Neighbouring constants as one."""
-    merged: list[Part] = []
-    for part in parts:
-        if isinstance(part, str) and merged and isinstance(merged[-1], str):
-            merged[-1] += part
-        else:
-            merged.append(part)
-    return merged
+    if isinstance(value, dict):
+        found = {_there(item) for item in value.values()}
+        return True if True in found else None if None in found else False
+    if any(column.valid is None for column in value):
+        return True
+    return None if value else False
