@@ -19,6 +19,7 @@ from csirt.model.ndjson_program import ADDRESS, IDENTITY, INT, RELATED, TEXT, TI
 Value: TypeAlias = str | tuple[Column, ...]
 _INTERNAL = {ecs.DUE, "csirt.segment", "csirt.ordinal", "netflow.elements", "netflow.exporter.boot"}
 MODULE = "csirt"
+LONGEST = (2**63 - 1) // 1000  # microseconds whose nanoseconds are a number of 64 bits
 
 
 def quote(text: str) -> str:
@@ -191,7 +192,8 @@ def _flow(read: _Read) -> None:
     if "event.start" in read:
         end, start = read.array("@timestamp"), read.array("event.start")
         length = raw(end, "i8") - raw(start, "i8")
-        duration = Column(INT, (length * 1000,), length >= 0)
+        sound = (raw(end, "i8") >= raw(start, "i8")) & (length >= 0) & (length <= LONGEST)
+        duration = Column(INT, (length * 1000,), sound)
         columns["event.duration"] = (duration.where(known(end)).where(known(start)),)
     for ours, theirs in (("source", "network"), ("destination", "csirt.flow.reverse")):
         for unit in ("bytes", "packets"):

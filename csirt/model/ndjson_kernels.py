@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from csirt.model.batch import Array
-from csirt.model.jit import kernel
+from csirt.model.jit import leaf
 from csirt.model.ndjson_program import (
     ADDRESS,
     CLOSE,
@@ -26,7 +26,7 @@ from csirt.model.ndjson_text import Number, address, copy, decimal, hexadecimal,
 COMMA, BRACE, CLOSED, QUOTE = 44, 123, 125, 34
 
 
-@kernel
+@leaf
 def _related(out: Array, p: Number, numbers: Array, one: Number, two: Number, row: Number) -> Number:
     """One address or both, once where they are the same."""
     out[p] = 91
@@ -47,7 +47,7 @@ def _related(out: Array, p: Number, numbers: Array, one: Number, two: Number, ro
     return p + 1
 
 
-@kernel
+@leaf
 def _value(out: Array, p: Number, kind: Number, numbers: Array, at: Number, other: Number, row: Number) -> Number:
     """A value of bounded length."""
     number = numbers[at, row]
@@ -65,7 +65,7 @@ def _value(out: Array, p: Number, kind: Number, numbers: Array, at: Number, othe
     return decimal(out, p, np.uint64(number))
 
 
-@kernel
+@leaf
 def write(
     program: Array,
     fragments: Array,
@@ -78,12 +78,12 @@ def write(
     rows: Number,
     out: Array,
     ends: Array,
+    opened: Array,
 ) -> tuple[Number, Number]:
     """Write rows from `row` on while they fit; the next row, and how many octets were written. `bound`: the most that
-    a row needs besides its texts. `ends`: filled with the end of each row, unless it is empty."""
+    a row needs besides its texts. `ends`: filled with the end of each row, unless it is empty. `opened`: room for a number per step."""
     p = 0
     size = len(out)
-    opened = np.empty(len(program) + 1, np.int64)
     while row < rows:
         start, depth = p, 0
         if p + bound > size:

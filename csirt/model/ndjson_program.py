@@ -171,9 +171,10 @@ class Program:
         tables = (steps, fragments, numbers, valid, *self.pool.tables(), bound)
         out, row, done = np.empty(SIZE, np.uint8), 0, 0
         places = np.empty(0, np.int64) if ends is None else ends
+        opened = np.empty(len(steps), np.int64)
         while row < self.rows:
             begin = row
-            row, size = write(*tables, begin, self.rows, out, places)
+            row, size = write(*tables, begin, self.rows, out, places, opened)
             if row == begin:
                 out = np.empty(2 * len(out), np.uint8)
                 continue

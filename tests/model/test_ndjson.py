@@ -145,7 +145,9 @@ def _row(batch: Batch, row: dict[str, Any]) -> dict[str, Any]:
 def _flow(flat: dict[str, Any], row: dict[str, Any]) -> None:
     flat["event.end"] = flat["@timestamp"]
     if row.get("event.start") is not None and row["event.start"] <= row["@timestamp"]:
-        flat["event.duration"] = (row["@timestamp"] - row["event.start"]) // timedelta(microseconds=1) * 1000
+        length = (row["@timestamp"] - row["event.start"]) // timedelta(microseconds=1) * 1000
+        if length < 2**63:  # 292 years
+            flat["event.duration"] = length
     for ours, theirs in (("source", "network"), ("destination", "csirt.flow.reverse")):
         for unit in ("bytes", "packets"):
             if flat.get(f"{theirs}.{unit}") is not None:
