@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from csirt.model.batch import Array
-from csirt.model.jit import kernel
+from csirt.model.jit import inlined, kernel
 
 Number = Any  # inside compiled code: whatever width numba infers
 
@@ -23,12 +23,12 @@ WORD = np.uint64(0xFFFFFFFF)
 FULL = np.uint64(32)
 
 
-@kernel
+@inlined
 def _turned(value: Number, by: Number) -> Number:
     return (value << np.uint64(by) | value >> (FULL - np.uint64(by))) & WORD
 
 
-@kernel
+@inlined
 def _digest(block: Array, words: Array, digest: Array) -> None:
     """SHA-1 of the one padded block."""
     for n in range(16):
@@ -51,7 +51,7 @@ def _digest(block: Array, words: Array, digest: Array) -> None:
     digest[3], digest[4] = (d + BEGIN[3]) & WORD, (e + BEGIN[4]) & WORD
 
 
-@kernel
+@inlined
 def _big(block: Array, at: Number, value: Number, size: Number) -> Number:
     """The low octets of a number, big-endian."""
     for n in range(size):
@@ -59,14 +59,14 @@ def _big(block: Array, at: Number, value: Number, size: Number) -> Number:
     return at + size
 
 
-@kernel
+@inlined
 def _address(block: Array, at: Number, family: Number, high: Number, low: Number) -> Number:
     if family == 4:
         return _big(block, at, low, 4)
     return _big(block, _big(block, at, high, 8), low, 8)
 
 
-@kernel
+@inlined
 def _text(digest: Array, text: Array) -> None:
     """`1:` and 20 octets in base64."""
     text[0], text[1] = 49, 58

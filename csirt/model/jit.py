@@ -18,10 +18,10 @@ def kernel(function: F) -> F:
         return cast(F, numba.njit(nogil=True)(function))
 
 
-def leaf(function: F) -> F:
-    """As `kernel`, for what allocates nothing: its arrays are not counted on the way in and out, which costs more than
-    a short function does."""
+def inlined(function: F) -> F:
+    """As `kernel`, and made part of each kernel that calls it: a call that hands over arrays costs more than a short
+    function does."""
     try:
-        return cast(F, numba.njit(cache=True, nogil=True, _nrt=False)(function))
+        return cast(F, numba.njit(cache=True, nogil=True, forceinline=True)(function))
     except RuntimeError:
-        return cast(F, numba.njit(nogil=True, _nrt=False)(function))
+        return cast(F, numba.njit(nogil=True, forceinline=True)(function))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from csirt.model.batch import Array
-from csirt.model.jit import leaf
+from csirt.model.jit import inlined, kernel
 from csirt.model.ndjson_program import (
     ADDRESS,
     CLOSE,
@@ -26,7 +26,7 @@ from csirt.model.ndjson_text import Number, address, copy, decimal, hexadecimal,
 COMMA, BRACE, CLOSED, QUOTE = 44, 123, 125, 34
 
 
-@leaf
+@inlined
 def _related(out: Array, p: Number, numbers: Array, one: Number, two: Number, row: Number) -> Number:
     """One address or both, once where they are the same."""
     out[p] = 91
@@ -47,7 +47,7 @@ def _related(out: Array, p: Number, numbers: Array, one: Number, two: Number, ro
     return p + 1
 
 
-@leaf
+@inlined
 def _value(out: Array, p: Number, kind: Number, numbers: Array, at: Number, other: Number, row: Number) -> Number:
     """A value of bounded length."""
     number = numbers[at, row]
@@ -65,7 +65,7 @@ def _value(out: Array, p: Number, kind: Number, numbers: Array, at: Number, othe
     return decimal(out, p, np.uint64(number))
 
 
-@leaf
+@kernel
 def write(
     program: Array,
     fragments: Array,
@@ -81,7 +81,8 @@ def write(
     opened: Array,
 ) -> tuple[Number, Number]:
     """Write rows from `row` on while they fit; the next row, and how many octets were written. `bound`: the most that
-    a row needs besides its texts. `ends`: filled with the end of each row, unless it is empty. `opened`: room for a number per step."""
+    a row needs besides its texts. `ends`: filled with the end of each row, unless it is empty.
+    `opened`: room for a number per step."""
     p = 0
     size = len(out)
     while row < rows:

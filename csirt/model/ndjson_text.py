@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 
 from csirt.model.batch import Array
-from csirt.model.jit import leaf
+from csirt.model.jit import inlined, kernel
 
 Number = Any  # inside compiled code: whatever width numba infers
 
@@ -76,7 +76,7 @@ _moved: Any = intrinsic(_move)
 _put: Any = intrinsic(_word)
 
 
-@leaf
+@inlined
 def copy(out: Array, p: Number, source: Array, start: Number, size: Number) -> Number:
     """`size` octets of another buffer; up to 15 behind them are touched too."""
     end = p + size
@@ -87,7 +87,7 @@ def copy(out: Array, p: Number, source: Array, start: Number, size: Number) -> N
     return end
 
 
-@leaf
+@inlined
 def _digits(value: Number) -> Number:
     """The eight digits of a number below 10^8 as octets, the first one lowest: halves, quarters and digits side by side
     in one word."""
@@ -99,7 +99,7 @@ def _digits(value: Number) -> Number:
     return (tens | (word - tens * TEN) << EIGHT) + np.uint64(0x3030_3030_3030_3030)
 
 
-@leaf
+@inlined
 def _short(out: Array, p: Number, value: Number) -> Number:
     """A number below 10^8."""
     size = 1
@@ -109,7 +109,7 @@ def _short(out: Array, p: Number, value: Number) -> Number:
     return p + size
 
 
-@leaf
+@inlined
 def decimal(out: Array, p: Number, value: Number) -> Number:
     """An unsigned number."""
     if value < EIGHTH:
@@ -126,7 +126,7 @@ def decimal(out: Array, p: Number, value: Number) -> Number:
     return p + 8
 
 
-@leaf
+@inlined
 def hexadecimal(out: Array, p: Number, value: Number) -> Number:
     """Sixteen digits."""
     for digit in range(15, -1, -1):
@@ -135,13 +135,13 @@ def hexadecimal(out: Array, p: Number, value: Number) -> Number:
     return p + 16
 
 
-@leaf
+@inlined
 def _two(out: Array, p: Number, value: Number) -> Number:
     out[p], out[p + 1] = PAIRS[2 * value], PAIRS[2 * value + 1]
     return p + 2
 
 
-@leaf
+@inlined
 def _date(out: Array, p: Number, days: Number) -> Number:
     """A day since 1970 in the Gregorian calendar; a year is at least four characters, with its sign."""
     # From a March 1st of a year that 400 divides: leap days end the years. Unsigned, for that divides faster.
@@ -169,7 +169,7 @@ def _date(out: Array, p: Number, days: Number) -> Number:
     return _two(out, p + 1, day)
 
 
-@leaf
+@inlined
 def iso(out: Array, p: Number, value: Number) -> Number:
     """Microseconds since 1970 as quoted ISO 8601 UTC with `Z`; the fraction only where it is not zero."""
     seconds = value // 1_000_000
@@ -193,7 +193,7 @@ def iso(out: Array, p: Number, value: Number) -> Number:
     return p + 2
 
 
-@leaf
+@inlined
 def _dotted(out: Array, p: Number, value: Number) -> Number:
     """An IPv4 address."""
     for shift in (24, 16, 8, 0):
@@ -205,14 +205,14 @@ def _dotted(out: Array, p: Number, value: Number) -> Number:
     return p - 1
 
 
-@leaf
+@inlined
 def _group(high: Number, low: Number, number: Number) -> Number:
     """One of the eight 16-bit groups of an IPv6 address."""
     value = high if number < 4 else low
     return np.int64(value >> np.uint64(48 - 16 * (number & 3)) & LOW)
 
 
-@leaf
+@inlined
 def _colons(out: Array, p: Number, high: Number, low: Number) -> Number:
     """An IPv6 address as RFC 5952 has it: the first of the longest runs of zero groups, two at least, is left out."""
     begin, longest, run = -1, 1, 0
@@ -242,7 +242,7 @@ def _colons(out: Array, p: Number, high: Number, low: Number) -> Number:
     return p
 
 
-@leaf
+@inlined
 def address(out: Array, p: Number, family: Number, high: Number, low: Number) -> Number:
     """A quoted address."""
     out[p] = QUOTE
@@ -259,7 +259,7 @@ def address(out: Array, p: Number, family: Number, high: Number, low: Number) ->
     return p + 1
 
 
-@leaf
+@kernel
 def escaped_size(raw: Array, start: Number, end: Number) -> Number:
     """How much longer escapes make the octets [start, end)."""
     more = 0
@@ -270,7 +270,7 @@ def escaped_size(raw: Array, start: Number, end: Number) -> Number:
     return more
 
 
-@leaf
+@kernel
 def quoted(raw: Array, ends: Array, out: Array, base: Number, offsets: Array) -> None:
     """Strings as JSON strings; `offsets` are theirs in the buffer that `out` begins at `base` of."""
     p = 0
