@@ -29,6 +29,8 @@ def decide(rows: Rows, decided: int, before: Open, limits: Limits) -> tuple[Mark
     pairs = kernel.number(key, len(before.key), rows.key, _SEED, slots, pair)
     behind = np.empty(rows.count, np.int32)
     kernel.chain(pair, pairs, behind)
+    # Pairs are numbered as they come: those of rows that are only looked at are the last, and need no flows.
+    pairs = max(len(before.key), int(pair[:decided].max(initial=-1)) + 1)
     flows = np.zeros((2 * pairs, FLOW), np.int64)
     flows[:, LAST] = NEVER
     flows[: len(before.flows)] = before.flows

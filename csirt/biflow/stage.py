@@ -55,6 +55,7 @@ class Pairing:
         rows = Rows(*(np.concatenate([getattr(item, part.name) for item, _ in found]) for part in fields(Rows)))
         rows.rank = self._points.ranks(rows.point)
         usable = np.concatenate([which for _, which in found])
+        usable &= rows.due <= until + self.limits.ahead  # nobody looks further
         if since is not None:
             usable &= rows.due > since
         which = _in_order(rows, np.flatnonzero(usable))
