@@ -130,6 +130,7 @@ class Settler:
                 counts["biflow.late"] += int((_times(rows) <= self._mark).sum())
         if not change.batches:
             return False
+        del tables, columns, table, rows, marks  # what was only looked at makes room
         begin = self._spend("biflow", begin)
         for batch in change.batches:
             hits = self.match(batch)
