@@ -198,9 +198,11 @@ class App:
     def pipeline(self, feeds: list[Feed], *, deliver: bool = True) -> Pipeline:
         """The whole way from these feeds to the store. `deliver` false: notifications are recorded, never sent."""
         from csirt.analysis import Analyst
+        from csirt.heap import keep_freed
         from csirt.pipeline import Pipeline
         from csirt.watermark import Watermark
 
+        keep_freed()
         detect = self.config.detect
         offsets = [duration(exporter.clock_offset) for exporter in self.config.decode.exporters]
         watermark = Watermark(
