@@ -26,6 +26,7 @@ _PLAYBOOKS = {
     "PB-SUPPLIER": "supplier",
     "PB-POLICY": "policy",
     "PB-ROUTE": "policy",
+    "PB-SELF": "policy",
     "PB-EXPOSE": "policy",
     "PB-C2": "c2",
     "PB-RELAY": "relay",

@@ -62,15 +62,3 @@ def test_what_is_beyond_the_limits_is_counted_and_the_rest_is_kept() -> None:
     result = NetflowDecoder("edge").decode(chunk([known, data]))
     assert sum(batch.rows for batch in result.batches) == 128
     assert sum(row["malformed"] for row in result.exporters) == 172
-
-
-def test_a_template_that_is_refused_takes_the_old_one_with_it() -> None:
-    """Data is never read with a definition its exporter has replaced, also where the new one has no room."""
-    decoder = NetflowDecoder("edge")
-    flood = [template(256 + n, (1, 4)) for n in range(513)]
-    first = decoder.decode(chunk([ipfix(block(2, b"".join(flood)))]))
-    assert first.exporters[0]["malformed"] == 1 and decoder.templates == 512
-    decoder._state.template_fields = 2_000_000
-    data = ipfix(block(2, template(256, (2, 2), (1, 2))), block(256, word(7)))
-    result = decoder.decode(chunk([data], first=1))
-    assert not result.batches and result.held == 1 and result.exporters[0]["malformed"] == 1

@@ -95,7 +95,7 @@ def test_waits_for_the_group_then_sends_once(server: SmtpServer) -> None:
     assert got["Subject"] == "[C-2026-0412] P2 SMB spreads from 10.1.2.3"
     assert room.states() == [(0, "sent")]
     assert room.store.actions() == ["notify.sent"]
-    assert room.metrics.stages()[7] == {"name": "notify", "in": 1, "out": 1, "dropped": {}}
+    assert room.metrics.stages()[8] == {"name": "notify", "in": 1, "out": 1, "dropped": {}}
 
 
 def test_an_unanswered_p1_goes_to_the_next_contact(server: SmtpServer) -> None:
@@ -151,7 +151,7 @@ def test_acknowledged_before_it_was_sent(server: SmtpServer) -> None:
     room.run(HOUR)
     assert server.mails == []
     assert room.states() == [(0, "suppressed")]
-    assert room.metrics.stages()[7]["dropped"] == {"suppressed": 1}
+    assert room.metrics.stages()[8]["dropped"] == {"suppressed": 1}
 
 
 def test_new_evidence_after_an_acknowledgement_is_told(server: SmtpServer) -> None:
@@ -289,7 +289,7 @@ def test_a_silence_hides_counts_and_tells_at_its_end(server: SmtpServer) -> None
     assert server.mails == [] and room.states() == [(0, "silenced")]
     (held,) = silences.load(room.store)  # type: ignore[arg-type]
     assert (held["hidden"], held["cases"]) == (1, ["ca5e"])
-    assert room.metrics.stages()[7]["dropped"] == {"silenced": 1}
+    assert room.metrics.stages()[8]["dropped"] == {"silenced": 1}
     room.run(HOUR)
     assert recipients(server) == ["first"]
     assert b"their scanner" in server.mails[0]["raw"]
@@ -349,7 +349,7 @@ def test_a_route_that_is_gone(server: SmtpServer) -> None:
     gone.restart()
     gone.run(MINUTE)
     assert gone.states() == [(0, "failed")]
-    assert gone.metrics.stages()[7]["dropped"] == {"failed": 1}
+    assert gone.metrics.stages()[8]["dropped"] == {"failed": 1}
 
 
 def test_on_the_embedded_store(server: SmtpServer, tmp_path: Path) -> None:
