@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import json
 import threading
 import time
 from pathlib import Path
@@ -263,7 +264,9 @@ def test_lanes_are_read_as_one_source(inputs: Inputs, tmp_path: Path) -> None:
     finally:
         pipeline.close()
         app.close()
-    assert found == [line for line in dumps[0] if b'"kind":"event"' in line]
+    # The second lane's rows came when the first one's were settled: they are all there, but nothing is said of pairs.
+    events = [line for line in dumps[0] if b'"kind":"event"' in line]
+    assert [json.loads(line)["id"] for line in found] == [json.loads(line)["id"] for line in events]
 
 
 def _edge(inputs: Inputs, folder: Path) -> Path:
