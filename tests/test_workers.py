@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
-import json
 import threading
 import time
 from pathlib import Path
