@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from csirt.biflow.jit import kernel
 from csirt.biflow.layout import ANSWERS, DESTINATION, ENGAGED, KNOWABLE, LONGEST, OPENS, OWN, SOURCE, TIMED
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 ICMP, TCP, ICMP6 = 1, 6, 58
 SYN, RST, ACK = 2, 4, 16

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from csirt.biflow.jit import kernel
 from csirt.biflow.layout import (
     ANSWERS,
     AUTHORITY,
@@ -54,6 +53,7 @@ from csirt.biflow.layout import (
     UNSURE,
 )
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 
 @kernel

@@ -3,11 +3,9 @@ by UDP, so that everything behind the spool is one path. What the messages say i
 
 from __future__ import annotations
 
-import selectors
 import socket
 import ssl
 import struct
-import threading
 from typing import Any
 
 import numpy as np
@@ -15,14 +13,13 @@ import numpy as np
 from csirt.clock import Clock
 from csirt.collect import mmsg
 from csirt.collect.framing import Array, Slots
+from csirt.collect.loop import StreamLoop
 from csirt.collect.segments import SegmentWriter
 from csirt.collect.stats import Stats
-from csirt.collect.streams import Stream, Streams
+from csirt.collect.streams import Stream
 
 VERSION, HEADER = 10, 16
 BATCH = 256
-WAIT = 0.25
-DRAIN = 2.0  # seconds for taking what has arrived at the end
 
 
 class Messages:
@@ -60,7 +57,7 @@ class Messages:
         return []
 
 
-class IpfixLoop:
+class IpfixLoop(StreamLoop):
     """Takes connections on TCP sockets until stopped; `run` is the body of one thread."""
 
     def __init__(
@@ -71,10 +68,7 @@ class IpfixLoop:
         clock: Clock,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self._sockets, self._writer, self._stats, self._clock = opened, writer, stats, clock
-        self._stop = threading.Event()
-        self._selector = selectors.DefaultSelector()
-        self._streams = Streams(self._selector, stats, clock, Messages, self._keep, self._stop, context)
+        super().__init__(opened, writer, stats, clock, Messages, context)
         self._slots = Slots(BATCH)
         self._lengths: Array = np.zeros(BATCH, np.int64)
         self._names: Array = np.zeros((BATCH, mmsg.NAME), np.uint8)
@@ -84,42 +78,12 @@ class IpfixLoop:
     def prepare(self, buffer: int, *, kept: bool = False) -> None:
         """TCP's receive buffers grow by themselves; make every socket non-blocking."""
         self._stats.sockets = {}
-        for item in self._sockets:
-            item.setblocking(False)
-            self._selector.register(item, selectors.EVENT_READ)
-
-    def run(self) -> None:
-        """Receive until `stop`, then take what has already arrived. Raises SpoolFailed."""
-        while not self._stop.is_set():
-            self._turn(WAIT)
-        deadline = self._clock.monotonic() + DRAIN
-        while self._turn(0.0) and self._clock.monotonic() < deadline:
-            pass
-        self._streams.close()
-        self._flush()
-        self._selector.close()
-
-    def stop(self) -> None:
-        """Ask `run` to finish."""
-        self._stop.set()
+        self._watch()
 
     def count_kernel(self) -> None:
         """A full buffer holds the sender up; the kernel drops nothing."""
 
-    def _turn(self, wait: float) -> bool:
-        """One round over the connections that have something; whether anything was received."""
-        before = self._stats.bytes
-        for key, _ in self._selector.select(wait):
-            if isinstance(key.data, Stream):
-                self._streams.ready(key.data)
-            elif isinstance(key.fileobj, socket.socket):
-                self._streams.accept(key.fileobj)
-        self._streams.sweep()
-        self._flush()
-        self._writer.tick()
-        return self._stats.bytes != before
-
-    def _keep(self, stream: Stream, messages: list[Any]) -> None:
+    def _messages(self, stream: Stream, messages: list[Any]) -> None:
         assert isinstance(stream.framer, Messages)
         self._stats.partial += stream.framer.partial
         if not messages:

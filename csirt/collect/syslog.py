@@ -4,25 +4,22 @@ looked at."""
 from __future__ import annotations
 
 import logging
-import selectors
 import socket
 import ssl
-import threading
 import zlib
 from typing import Any
 
 from csirt.clock import Clock
 from csirt.collect import sockets
+from csirt.collect.loop import StreamLoop
 from csirt.collect.octets import Framer, Message
 from csirt.collect.segments import SegmentWriter
 from csirt.collect.stats import Stats
-from csirt.collect.streams import Stream, Streams
+from csirt.collect.streams import Stream
 from csirt.model import spool as form
 
 LOG = logging.getLogger("csirt.collect")
 DATAGRAMS = 1024  # taken per turn, so that streams get theirs
-WAIT = 0.25
-DRAIN = 2.0  # seconds for taking what has arrived at the end
 
 
 def record(message: Message, time: int, address: bytes, family: int, transport: int) -> bytes:
@@ -32,7 +29,7 @@ def record(message: Message, time: int, address: bytes, family: int, transport: 
     return head + zlib.crc32(message.data, zlib.crc32(head)).to_bytes(4, "little") + message.data
 
 
-class SyslogLoop:
+class SyslogLoop(StreamLoop):
     """Receives on UDP and TCP sockets until stopped; `run` is the body of one thread."""
 
     def __init__(
@@ -43,13 +40,7 @@ class SyslogLoop:
         clock: Clock,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self._sockets = opened
-        self._writer = writer
-        self._stats = stats
-        self._clock = clock
-        self._stop = threading.Event()
-        self._selector = selectors.DefaultSelector()
-        self._streams = Streams(self._selector, stats, clock, Framer, self._messages, self._stop, context)
+        super().__init__(opened, writer, stats, clock, Framer, context)
         self._batch: list[bytes] = []
 
     def prepare(self, buffer: int, *, kept: bool = False) -> None:
@@ -62,24 +53,7 @@ class SyslogLoop:
             for item, size in zip(datagram, granted, strict=True)
         }
         self._stats.receive_buffer = {"asked": buffer if datagram else 0, "granted": min(granted, default=0)}
-        for item in self._sockets:
-            item.setblocking(False)
-            self._selector.register(item, selectors.EVENT_READ)
-
-    def run(self) -> None:
-        """Receive until `stop`, then take what has already arrived. Raises SpoolFailed."""
-        while not self._stop.is_set():
-            self._turn(WAIT)
-        deadline = self._clock.monotonic() + DRAIN
-        while self._turn(0.0) and self._clock.monotonic() < deadline:
-            pass
-        self._streams.close()
-        self._flush()
-        self._selector.close()
-
-    def stop(self) -> None:
-        """Ask `run` to finish."""
-        self._stop.set()
+        self._watch()
 
     def count_kernel(self) -> None:
         """Read the drops of the UDP sockets from the kernel's table."""
@@ -93,22 +67,11 @@ class SyslogLoop:
                 self._stats.table += sockets.grown(table, before["table"])
                 before["table"] = table
 
-    def _turn(self, wait: float) -> bool:
-        """One round over the sockets that have something; whether anything was received."""
-        before = self._stats.bytes
-        for key, _ in self._selector.select(wait):
-            opened = key.fileobj
-            assert isinstance(opened, socket.socket)
-            if isinstance(key.data, Stream):
-                self._streams.ready(key.data)
-            elif opened.type == socket.SOCK_DGRAM:
-                self._datagrams(opened)
-            else:
-                self._streams.accept(opened)
-        self._streams.sweep()
-        self._flush()
-        self._writer.tick()
-        return self._stats.bytes != before
+    def _ready(self, opened: socket.socket) -> None:
+        if opened.type == socket.SOCK_DGRAM:
+            self._datagrams(opened)
+        else:
+            super()._ready(opened)
 
     def _datagrams(self, opened: socket.socket) -> None:
         time = self._clock.now()

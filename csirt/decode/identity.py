@@ -60,5 +60,7 @@ def find(text: str) -> list[tuple[int, int]]:
 def remove(text: str) -> tuple[str, int]:
     """The text with every identity number replaced by `[id removed]`, and how many there were."""
     spans = find(text)
+    if not spans:
+        return text, 0
     starts, ends = [0, *(end for _, end in spans)], [*(start for start, _ in spans), len(text)]
     return REMOVED.join(text[start:end] for start, end in zip(starts, ends, strict=True)), len(spans)

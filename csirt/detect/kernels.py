@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
-
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile, with the on-disk cache where there is a place for it (a read-only install without one has none)."""
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return numba.njit(nogil=True)(function)
-
-
-@_compiled
+@kernel
 def _four(data: Array, start: int, end: int) -> int:
     """An IPv4 address in four decimal parts without leading zeros, or -1."""
     number, part, digits, dots = 0, 0, 0, 0
@@ -40,7 +28,7 @@ def _four(data: Array, start: int, end: int) -> int:
     return number * 256 + part if dots == 3 and digits else -1
 
 
-@_compiled
+@kernel
 def _six(data: Array, start: int, end: int, groups: Array) -> bool:
     """The eight groups of an IPv6 address, as inet_pton takes it, or False."""
     count, gap, number, digits, token = 0, -1, 0, 0, start
@@ -99,7 +87,7 @@ def _six(data: Array, start: int, end: int, groups: Array) -> bool:
     return True
 
 
-@_compiled
+@kernel
 def addresses(data: Array, offsets: Array, groups: Array, family: Array, high: Array, low: Array) -> None:
     """Family (0: not an address), high and low half of every text; `groups` is scratch of eight."""
     for row in range(family.size):

@@ -43,7 +43,8 @@ class Agreements:
         if len(self._entries):
             when = _numbers(table.column("destination.port")), _protocol(table), times(table)
             ends = source, destination, self._member
-            kernels.agreements(*ends, *map(kernels.fixed, when), self._begins, self._entries, found)
+            port, protocol, time = map(kernels.fixed, when)
+            kernels.agreements(*ends, port, protocol, time, self._begins, self._entries, found)
         return dictionary(found, self._ids)
 
 

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
 from csirt.model.batch import Array
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile, with the on-disk cache where there is a place for it (a read-only install without one has none)."""
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return numba.njit(nogil=True)(function)
+from csirt.model.jit import kernel
 
 
 def fixed(array: Array) -> Array:
@@ -27,7 +16,7 @@ def fixed(array: Array) -> Array:
     return view
 
 
-@_compiled
+@kernel
 def lookup(
     family: Array, high: Array, low: Array, trie: Array, high6: Array, low6: Array, values6: Array, out: Array
 ) -> None:
@@ -62,7 +51,7 @@ def lookup(
             out[i] = 0
 
 
-@_compiled
+@kernel
 def overlay(
     space: Array,
     family: Array,
@@ -107,7 +96,7 @@ def overlay(
             out[i] = value
 
 
-@_compiled
+@kernel
 def present(classes: Array, total: int) -> Array:
     """Which classes occur, ascending (int64)."""
     seen = np.zeros(total, np.uint8)
@@ -116,7 +105,7 @@ def present(classes: Array, total: int) -> Array:
     return np.flatnonzero(seen)
 
 
-@_compiled
+@kernel
 def compact(codes: Array, here: Array, names: int, table: Array) -> Array:
     """Renumber the codes of the classes in `here` without gaps, into `table` (-1 stays); gives the codes in use."""
     seen = np.zeros(names, np.int32)
@@ -131,7 +120,7 @@ def compact(codes: Array, here: Array, names: int, table: Array) -> Array:
     return used
 
 
-@_compiled
+@kernel
 def fill(classes: Array, table: Array, out: Array, bits: Array) -> None:
     """Dictionary indices of several columns at once. Row i of column k gets `table[k, classes[i]]`; -1 means null.
 
@@ -152,7 +141,7 @@ def fill(classes: Array, table: Array, out: Array, bits: Array) -> None:
             bits[k, byte] = mask
 
 
-@_compiled
+@kernel
 def truth(values: Array, data: Array, valid: Array) -> None:
     """int8 values -1 (null), 0, 1 as Arrow's two bitmaps."""
     rows = values.size
@@ -170,7 +159,7 @@ def truth(values: Array, data: Array, valid: Array) -> None:
         valid[byte] = known
 
 
-@_compiled
+@kernel
 def cross(source: Array, destination: Array, member: Array, out: Array) -> None:
     """1 when both ends are known and different members, 0 when not, -1 when an end has no address (class 0)."""
     for i in range(source.size):
@@ -182,7 +171,7 @@ def cross(source: Array, destination: Array, member: Array, out: Array) -> None:
             out[i] = member[a] >= 0 and member[b] >= 0 and member[a] != member[b]
 
 
-@_compiled
+@kernel
 def agreements(
     source: Array,
     destination: Array,

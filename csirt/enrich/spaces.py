@@ -65,7 +65,8 @@ class Spaces:
             space = self._spaces(names, observer, _filled(table.column(column), -1))
             joined4 = self._begins4, self._starts4, self._values4
             joined6 = self._begins6, self._high6, self._low6, self._values6
-            kernels.overlay(space, *map(kernels.fixed, parts), *joined4, *joined6, found)
+            family, high, low = map(kernels.fixed, parts)
+            kernels.overlay(space, family, high, low, *joined4, *joined6, found)
         return found
 
     def _told(self, column: Any, bases: list[str], observer: Array) -> tuple[list[str], Array]:

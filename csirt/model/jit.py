@@ -11,7 +11,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel(function: F) -> F:
-    """Compile on first use; runs without the interpreter lock."""
+    """Compile on first use, without the interpreter lock.
+
+    The compiled code is cached in NUMBA_CACHE_DIR, beside the source, or in the user's cache folder, whichever can be
+    written; numba raises RuntimeError when none can, and then every process compiles for itself.
+    """
     try:
         return cast(F, numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:

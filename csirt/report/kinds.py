@@ -16,6 +16,7 @@ KINDS = (
     "edi_fix",
     "edi_int",
     "edi_out",
+    "sight",
     "other",
 )
 
@@ -26,7 +27,7 @@ _PLAYBOOKS = {
     "PB-SUPPLIER": "supplier",
     "PB-POLICY": "policy",
     "PB-ROUTE": "policy",
-    "PB-SELF": "policy",
+    "PB-SELF": "sight",
     "PB-EXPOSE": "policy",
     "PB-C2": "c2",
     "PB-RELAY": "relay",

@@ -10,8 +10,8 @@ import numpy as np
 from csirt.model import spool as form
 from csirt.model.batch import Array
 from csirt.model.chunk import Chunk, Lines
+from csirt.model.jit import kernel
 from csirt.sources.base import FileInput
-from csirt.sources.jit import kernel
 from csirt.sources.pcap import read_window
 
 WINDOW = 8 << 20

@@ -8,7 +8,7 @@ import numpy as np
 
 from csirt.model.batch import Array
 from csirt.model.chunk import Datagrams
-from csirt.sources.jit import kernel
+from csirt.model.jit import kernel
 from csirt.sources.pcap import Found
 from csirt.sources.walk import u16, u32
 

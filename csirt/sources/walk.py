@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from csirt.sources.jit import kernel
+from csirt.model.jit import kernel
 
 # Why a walk stopped.
 END, LIMIT, MORE, SKIP, DAMAGED = range(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from csirt.clock import SYSTEM
+from csirt.decode.netflow import keeping
 from csirt.decode.netflow.decoder import NetflowDecoder
 from tests.decode.netflow.datagrams import block, chunk, ipfix, template, v5, v5_record, word
 from tests.fuzz.cost import budget
@@ -62,3 +63,15 @@ def test_what_is_beyond_the_limits_is_counted_and_the_rest_is_kept() -> None:
     result = NetflowDecoder("edge").decode(chunk([known, data]))
     assert sum(batch.rows for batch in result.batches) == 128
     assert sum(row["malformed"] for row in result.exporters) == 172
+
+
+def test_a_template_that_is_refused_takes_the_old_one_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data is never read with a definition its exporter has replaced, also where the new one has no room."""
+    decoder = NetflowDecoder("edge")
+    flood = [template(256 + n, (1, 4)) for n in range(513)]
+    first = decoder.decode(chunk([ipfix(block(2, b"".join(flood)))]))
+    assert first.exporters[0]["malformed"] == 1 and decoder.templates == 512
+    monkeypatch.setattr(keeping, "MAX_FIELDS", 1)
+    data = ipfix(block(2, template(256, (2, 2), (1, 2))), block(256, word(7)))
+    result = decoder.decode(chunk([data], first=1))
+    assert not result.batches and result.held == 1 and result.exporters[0]["malformed"] == 1

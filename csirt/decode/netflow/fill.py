@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from csirt.decode.netflow.jit import kernel
 from csirt.decode.netflow.scan import be16, be32
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 Number = Any  # inside compiled code: whatever width numba infers
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from csirt.decode.netflow.jit import kernel
 from csirt.decode.netflow.scan import MASK32, Number
 from csirt.decode.netflow.state import Exporter, Sequence
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 GAPS = 16  # stretches of missing numbers an exporter is remembered to have
 AHEAD = 1 << 24  # a jump further than this is no loss but another count

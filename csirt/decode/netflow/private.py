@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from csirt.decode import identity
-from csirt.decode.netflow.jit import kernel
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 _MAILBOX = r"[^\s@/:;,<>\"]+(?:@|%40)[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
 _MAILBOX_RE = re.compile(_MAILBOX)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from csirt.decode.netflow.elements import Roles
-from csirt.decode.netflow.jit import kernel
 from csirt.decode.netflow.rows import Rows
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 ORIGINS: list[str | None] = [None, "config", "record", "options", "header"]
 UNKNOWN, CONFIG, RECORD, OPTIONS, HEADER = range(5)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from csirt.decode.netflow.jit import kernel
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 Number = Any  # inside compiled code: whatever width numba infers
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from csirt.decode.netflow.jit import kernel
 from csirt.decode.netflow.scan import be32
 from csirt.decode.sflow.layout import C_ETHERNET, C_GENERIC, ETHERNET_COUNTERS, GENERIC_WIDTHS
 from csirt.decode.sflow.records import READ, SHORT, UNREAD, be64, put
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 Number = Any  # inside compiled code: whatever width numba infers
 

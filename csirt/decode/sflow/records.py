@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from csirt.decode.netflow.jit import kernel
 from csirt.decode.netflow.scan import be16, be32
 from csirt.decode.packets import headers as h
 from csirt.decode.sflow.layout import (
@@ -59,6 +58,7 @@ from csirt.decode.sflow.layout import (
     VNI_OUT,
 )
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 Number = Any  # inside compiled code: whatever width numba infers
 

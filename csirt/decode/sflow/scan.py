@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from csirt.decode.netflow.jit import kernel
 from csirt.decode.netflow.scan import be32
 from csirt.decode.packets.headers import SLOTS
 from csirt.decode.sflow.counters import counter_record
@@ -55,6 +54,7 @@ from csirt.decode.sflow.layout import (
 )
 from csirt.decode.sflow.records import READ, SHORT, be64, flow_record, put, settle
 from csirt.model.batch import Array
+from csirt.model.jit import kernel
 
 Number = Any  # inside compiled code: whatever width numba infers
 

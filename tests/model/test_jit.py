@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import csirt
-from csirt.decode.netflow import jit
+from csirt.model import jit
 
 PACKAGE = Path(csirt.__file__).parent
 PROGRAM = (
