@@ -56,7 +56,7 @@ def play(
                 handle.flush()
             if not captured and now >= scenario.capture_at:
                 captured = True
-                sent["packets"] = _capture(scenario, watched)
+                sent["packets"] = capture(scenario, watched)
             progress(min(passed, 1.0))
             if passed >= 1:
                 break
@@ -70,7 +70,7 @@ def play(
     return sent
 
 
-def _capture(scenario: Scenario, watched: Path) -> int:
+def capture(scenario: Scenario, watched: Path) -> int:
     """Have scapy make the capture file in a process of its own; how many packets it holds."""
     order = json.dumps({**scenario.capture, "path": str(watched / "gp-office.pcap")})
     done = subprocess.run(

@@ -18,13 +18,14 @@ from csirt.clock import Clock
 from csirt.control.client import SocketClient
 from csirt.demo.network import lay_out
 from csirt.demo.play import play, scenario_start
+from csirt.demo.prepare import compile_kernels
 from csirt.demo.scenario import PATIENT_ZERO, build
 from csirt.demo.terminal import on_terminal
 from csirt.errors import CsirtError, Unreachable
 from csirt.messages import text
 
 START_LIMIT = 60.0
-SETTLE_LIMIT = 120.0  # the first run of an install compiles its kernels meanwhile
+SETTLE_LIMIT = 30.0
 
 
 class DemoFailed(CsirtError):
@@ -36,6 +37,7 @@ def run(folder: Path, *, clock: Clock, say: Callable[[str], None], seconds: floa
     with _pager() as (webhook, pages):
         netflow, health = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
         config = lay_out(folder, netflow=netflow, health=health, webhook=webhook)
+        compile_kernels(folder, config, scenario_start(clock.now()))
         client = SocketClient(str(folder / "csirt.sock"), lang=lang)
         with _daemon(config, folder / "daemon.log") as process:
             _wait(lambda: _answers(client), START_LIMIT, clock, process, "the daemon did not start")
