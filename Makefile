@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
+# Compiled modules are kept, whatever the caller's shell says: every start of a process would compile them again.
+export PYTHONDONTWRITEBYTECODE :=
 SYSTEM := tshark softflowd fprobe pmacct nfdump strace systemd
 
 .PHONY: help setup system demo test lint types bench bench-live soak fuzz chaos docs format clean
@@ -21,7 +23,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml uv.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
-	VIRTUAL_ENV=$(abspath $(VENV)) UV_PROJECT_ENVIRONMENT=$(abspath $(VENV)) $(BIN)/uv sync --locked --inexact --quiet
+	VIRTUAL_ENV=$(abspath $(VENV)) UV_PROJECT_ENVIRONMENT=$(abspath $(VENV)) $(BIN)/uv sync --locked --inexact --quiet --compile-bytecode
 	touch $(STAMP)
 
 # tshark asks a question when it is installed; the answer is no: nobody needs to capture here.

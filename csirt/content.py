@@ -26,6 +26,10 @@ class BadContent(CsirtError):
         self.problem = problem
 
 
+class BadSyntax(BadContent):
+    """A content file that is no YAML at all."""
+
+
 def folder(name: str) -> Path:
     """The shipped folder of that name (`rules`, `parsers`, `playbooks`), in a wheel or an editable install."""
     package = Path(__file__).resolve().parent
@@ -86,17 +90,17 @@ def parse_yaml(raw: bytes, name: str, *, max_nodes: int = MAX_NODES) -> list[Doc
     """All documents of YAML text, safely. Raises BadContent with line and column.
 
     libyaml's event parser is used where it is installed: it is iterative, so a deep nest cannot crash it, and many
-    times as fast. Only its composer recurses; it is not used. What is wrong with a small text is said by PyYAML's own
-    parser, whose sentences are better.
+    times as fast. Only its composer recurses; it is not used. What is wrong with the syntax of a small text is said by
+    PyYAML's own parser, whose sentences are better.
     """
     import yaml
 
     fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    if max_nodes > MAX_NODES:
-        return _parse(raw, name, fast, max_nodes)
     try:
         return _parse(raw, name, fast, max_nodes)
-    except BadContent:
+    except BadSyntax:
+        if len(raw) > MAX_BYTES:
+            raise
         return _parse(raw, name, yaml.SafeLoader, max_nodes)
 
 
@@ -115,9 +119,9 @@ def _parse(raw: bytes, name: str, loader: Any, max_nodes: int) -> list[Document]
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         message = error.problem or error.context or "not valid YAML"
-        raise BadContent(Problem(name, line, message, column=column, advice="correct the YAML")) from error
+        raise BadSyntax(Problem(name, line, message, column=column, advice="correct the YAML")) from error
     except yaml.YAMLError as error:
-        raise BadContent(Problem(name, 1, f"not valid YAML: {error}", advice="correct the YAML")) from error
+        raise BadSyntax(Problem(name, 1, f"not valid YAML: {error}", advice="correct the YAML")) from error
     except RecursionError as error:
         raise BadContent(Problem(name, 1, "nested too deeply", advice="flatten the document")) from error
 
