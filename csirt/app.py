@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from csirt import cachefolder
 from csirt.clock import SYSTEM, Clock
 from csirt.config import Config, duration, load, taken_over
 from csirt.content import folder
@@ -313,7 +314,7 @@ class App:
 
     def _rule_options(self) -> dict[str, Any]:
         detect = self.config.detect
-        return {"placeholders": detect.placeholders, "disabled": detect.disabled}
+        return {"placeholders": detect.placeholders, "disabled": detect.disabled, "cache": cachefolder.below("rules")}
 
     def _make_store(self) -> Any:
         from csirt.stores.embedded import open_embedded

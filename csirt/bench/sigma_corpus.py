@@ -29,7 +29,7 @@ def rule_sets(seed: int, folders: Sequence[Path]) -> dict[str, list[Rule]]:
     real: list[Rule] = []
     if folders:
         loaded = Ruleset.load(list(folders), mapped=False)
-        known = [loaded.documents[rule.id].value for rule in loaded.rules]
+        known = [loaded.document(rule.id).value for rule in loaded.rules]
         real = [{key: rule[key] for key in KEPT if key in rule} for rule in known if rule.get("id")]
     everything = list(real)
     chance.shuffle(real)

@@ -46,6 +46,8 @@ CSIRT_DEBUG      any value: an internal error shows its whole traceback
 NO_COLOR         no colour, whatever the terminal
 TERM=dumb        the same
 XDG_STATE_HOME   where @last is remembered (default ~/.local/state)
+XDG_CACHE_HOME   where compiled rules are kept (default ~/.cache)
+CACHE_DIRECTORY  the same, before it; systemd sets it for units
 NUMBA_CACHE_DIR  where compiled kernels are kept; a read-only install needs it
 
 An option beats the environment, the environment the configuration file, which

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) -> tuple[Ruleset, list[Path]]:
     """The rules of these paths (default: the shipped and configured folders), and their files. `mapped`: SigmaHQ's
     field names become the schema's."""
+    from csirt import cachefolder
     from csirt.config import load
     from csirt.content import folder
     from csirt.detect.load import Ruleset, rule_files
@@ -25,7 +26,13 @@ def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) ->
     if not folders:
         folders = ([folder("rules")] if config.shipped else []) + [Path(name) for name in config.rules]
     disabled = [] if paths else config.disabled
-    loaded = Ruleset.load(folders, placeholders=config.placeholders, disabled=disabled, mapped=mapped)
+    loaded = Ruleset.load(
+        folders,
+        placeholders=config.placeholders,
+        disabled=disabled,
+        mapped=mapped,
+        cache=cachefolder.below("rules"),
+    )
     return loaded, [path for item in folders for path in rule_files(item) if path.is_file()]
 
 

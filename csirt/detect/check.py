@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
-from csirt.detect import chain, examples, mapping
+from csirt.content import folder, read_yaml
+from csirt.detect import chain, examples
 from csirt.detect.atoms import leaves, plans, simplify
+from csirt.detect.files import PIPELINES
 from csirt.detect.frame import fields
 from csirt.detect.load import Ruleset
 from csirt.detect.rule import Correlation, Rule
@@ -37,13 +40,13 @@ def _at(
     name: str,
     level: str = "warning",
 ) -> Problem:
-    problem = loaded.documents[rule.id].problem(path, message, advice, name)
+    problem = loaded.document(rule.id).problem(path, message, advice, name)
     problem.level = level
     return problem
 
 
 def _rule(loaded: Ruleset, rule: Rule) -> Iterator[Problem]:
-    raw = loaded.documents[rule.id].value
+    raw = loaded.document(rule.id).value
     if not raw.get("id"):
         yield _at(loaded, rule, (), "no id", "add `id:` with a random UUID", "id")
     if not raw.get("level"):
@@ -69,7 +72,7 @@ def _fields(
 ) -> Iterator[Problem]:
     """Names that no source fills in any dataset of the rule."""
     known = frozenset().union(*(fields(dataset) for dataset in rule.datasets))
-    document = loaded.documents[rule.id]
+    document = loaded.document(rule.id)
     for name in names:
         if name in known or name.startswith("netflow."):
             continue
@@ -85,12 +88,19 @@ def _fields(
 
 def _in_part(loaded: Ruleset, rule: Rule) -> Iterator[Problem]:
     """Fields of SigmaHQ's of which the schema has a part only."""
-    product = (loaded.documents[rule.id].value.get("logsource") or {}).get("product")
-    for mark in loaded.documents[rule.id].marks if loaded.mapped and product != "csirt" else ():
-        said = mapping.in_part().get(str(mark[-1]).split("|")[0]) if mark[:1] == ("detection",) else None
+    product = (loaded.document(rule.id).value.get("logsource") or {}).get("product")
+    for mark in loaded.document(rule.id).marks if loaded.mapped and product != "csirt" else ():
+        said = _part_fields().get(str(mark[-1]).split("|")[0]) if mark[:1] == ("detection",) else None
         if said is not None:
             name = str(mark[-1]).split("|")[0]
             yield _at(loaded, rule, mark, f"{name!r} is {said}", "what lies outside cannot match", "mapping")
+
+
+@cache
+def _part_fields() -> Mapping[str, str]:
+    """Fields of SigmaHQ's that the schema has a part of: which, in words (`vars` of the pipeline of fields)."""
+    found: Mapping[str, str] = read_yaml(folder("rules") / PIPELINES / "csirt.yaml")[0].value["vars"]["csirt_in_part"]
+    return found
 
 
 def _names(mark: tuple[str | int, ...], name: str) -> bool:

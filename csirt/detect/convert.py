@@ -90,7 +90,7 @@ def _parts(loaded: Ruleset, item: Rule | Correlation) -> Iterable[Rule | Correla
 def _parsed(loaded: Ruleset, item: Rule | Correlation) -> Any:
     if isinstance(item, Rule):
         return loaded.parsed(item)
-    found = reader.correlation(loaded.documents[item.id], [])
+    found = reader.correlation(loaded.document(item.id), [])
     if found is None:
         raise Refused(f"pySigma does not read the correlation type {item.type!r} as it is written here")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 
 from sigma.processing.pipeline import ProcessingPipeline
@@ -10,14 +9,14 @@ from sigma.rule import SigmaRule
 
 from csirt.content import folder
 from csirt.detect import routing
+from csirt.detect.files import PIPELINES
 
-FOLDER = "pipelines"
 FIELDS, DATASETS = "csirt.yaml", "datasets.yaml"
 
 
 def pipeline(name: str) -> ProcessingPipeline:
     """A shipped pipeline, fresh: applying one changes it."""
-    return ProcessingPipeline.from_yaml((folder("rules") / FOLDER / name).read_text("utf-8"))
+    return ProcessingPipeline.from_yaml((folder("rules") / PIPELINES / name).read_text("utf-8"))
 
 
 @cache
@@ -30,9 +29,3 @@ def apply(rule: SigmaRule) -> None:
     source = rule.logsource
     if source.product != "csirt" and routing.route(source.product, source.category, source.service).datasets:
         _fields().apply(rule)
-
-
-def in_part() -> Mapping[str, str]:
-    """Fields of SigmaHQ's that the schema has a part of: which, in words."""
-    found: Mapping[str, str] = _fields().vars["csirt_in_part"]
-    return found
