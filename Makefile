@@ -1,5 +1,6 @@
 # Needs only python3 (3.11 or newer) with venv, make and a package index.
-# What comes from the system (tshark, softflowd, fprobe, pmacct, nfdump, strace, systemd) is installed where that is
+# What comes from the system (tshark, softflowd, fprobe, pmacct, nfdump, strace, systemd, and maven and a JDK for the
+# tests' Elasticsearch) is installed where that is
 # allowed, and named where it is not.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 # Compiled modules are kept, whatever the caller's shell says: every start of a process would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
-SYSTEM := tshark softflowd fprobe pmacct nfdump strace systemd
+SYSTEM := tshark softflowd fprobe pmacct nfdump strace systemd maven openjdk-17-jdk-headless
 
 .PHONY: help setup system demo test lint types bench bench-live soak fuzz chaos docs format clean
 
@@ -28,7 +29,7 @@ $(STAMP): pyproject.toml uv.lock
 
 # tshark asks a question when it is installed; the answer is no: nobody needs to capture here.
 system:
-	@missing=""; for tool in tshark softflowd fprobe pmacctd nfcapd strace systemd-analyze; do \
+	@missing=""; for tool in tshark softflowd fprobe pmacctd nfcapd strace systemd-analyze mvn javac; do \
 	  command -v $$tool >/dev/null 2>&1 || [ -x /usr/sbin/$$tool ] || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \

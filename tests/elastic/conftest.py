@@ -1,0 +1,31 @@
+"""The server that these tests share, and a corner of their own in it for each."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.elastic import cluster
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real server, one for all workers."""
+    lack = cluster.missing()
+    if lack and "CI" in os.environ:
+        pytest.fail(f"CI must have it: {lack}")
+    if lack:
+        pytest.skip(lack)
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "elasticsearch"
+    with cluster.shared(place) as url:
+        yield url
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A name of indices that no other test uses."""
+    return f"test-{uuid.uuid4().hex[:10]}"
