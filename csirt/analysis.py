@@ -96,7 +96,7 @@ class Analyst:
         }
 
     def _current(self, store: Store) -> Windows:
-        rules = self._ruleset()
+        rules = self._ruleset().running
         if self._windows is None or rules is not self._rules:
             self._windows = Windows(rules, store.state)
             self._rules = rules
@@ -105,7 +105,9 @@ class Analyst:
     def _commit(self, store: Store, changes: list[AlertChange], at: int) -> Commit:
         change = Commit()
         latest: dict[str, Alert] = {item.alert.id: item.alert for item in changes}
-        incidents = correlate(changes, _candidates(store), window_us=self._window, names=self._names())
+        _in_shadow(store, [item.alert for item in changes if item.alert.shadow])
+        told = [item for item in changes if not item.alert.shadow]
+        incidents = correlate(told, _candidates(store), window_us=self._window, names=self._names())
         for incident in incidents:
             for alert in incident.alerts:
                 if alert in latest:
@@ -165,6 +167,13 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+def _in_shadow(store: Store, alerts: list[Alert]) -> None:
+    """Alerts of rules on trial are recorded; one that was part of an incident before its rule went there stays so."""
+    known = _stored(store, "alert", [alert.id for alert in alerts])
+    for alert in alerts:
+        alert.incident = known[alert.id]["incident"] if alert.id in known else ""
 
 
 def _candidates(store: Store) -> Callable[[list[tuple[str, str]], int, int], list[Incident]]:

@@ -102,6 +102,7 @@ class App:
     def check(self) -> list[Problem]:
         """Build all content and say everything that is wrong with it."""
         from csirt.decode.parser import load_parsers
+        from csirt.detect import deploy
         from csirt.detect.load import Ruleset
         from csirt.respond.playbook import load_playbooks
 
@@ -110,7 +111,7 @@ class App:
             problems += self._read_register()[1]
         problems += load_parsers(folder("parsers"))[1]
         ruleset = Ruleset.load(self.rule_folders(), **self._rule_options())
-        problems += ruleset.problems
+        problems += ruleset.problems + deploy.ended(ruleset.deployment, self.clock.now())
         problems += load_playbooks(self.playbook_folders())[1]
         for source in self.config.sources:
             problems += self._check_source(source)
@@ -269,10 +270,10 @@ class App:
         """The detector of the calling thread: every worker has its own."""
         from csirt.detect.match import Detector
 
-        ruleset = self.part("ruleset")
+        ruleset = self.part("ruleset").running
         if getattr(self._mine, "ruleset", None) is not ruleset:
             budget = duration(self.config.detect.regex_budget) / 1e6
-            detector_ = Detector(ruleset, budget=budget, overrun=self._overrun)
+            detector_ = Detector(ruleset, budget=budget, overrun=self._overrun, exempted=self._exempted)
             self._mine.ruleset, self._mine.detector = ruleset, detector_
         detector: Detector = self._mine.detector
         return detector
@@ -289,6 +290,9 @@ class App:
             meta.line,
             budget,
         )
+
+    def _exempted(self, rule: str, rows: int) -> None:
+        self.metrics.count("csirt_exempted_total", rows, rule=rule)
 
     def _check_source(self, source: Any) -> list[Problem]:
         from csirt.decode.build import check_source
@@ -314,7 +318,12 @@ class App:
 
     def _rule_options(self) -> dict[str, Any]:
         detect = self.config.detect
-        return {"placeholders": detect.placeholders, "disabled": detect.disabled, "cache": cachefolder.below("rules")}
+        return {
+            "placeholders": detect.placeholders,
+            "disabled": detect.disabled,
+            "cache": cachefolder.below("rules"),
+            "deployed": self.config.path("deploy.yml"),
+        }
 
     def _make_store(self) -> Any:
         from csirt.stores.embedded import open_embedded

@@ -13,6 +13,7 @@ from csirt import analysis
 from csirt.analysis import Analyst
 from csirt.clock import SYSTEM
 from csirt.config import Config
+from csirt.detect.deploy import Deployed
 from csirt.detect.load import Ruleset
 from csirt.model.hits import HITS
 from csirt.notify.router import Router
@@ -154,3 +155,39 @@ def test_hits_after_the_watermark_wait(stores: Any) -> None:
     analyst().advance(store, 25 * MINUTE, 1)
     times = [time for blob in store.pending(1 << 62) for time in blob.hits.column("time").to_pylist()]
     assert sorted(times) == [number * MINUTE for number in range(26, HITS_IN_ALL)]
+
+
+def on_trial(state: str) -> Analyst:
+    """An analyst with the rule deployed so."""
+    made = analyst()
+    ruleset = Ruleset.parse(RULE)
+    ruleset.deployment.rules[NAME] = Deployed(state)  # type: ignore[arg-type]
+    made._ruleset = lambda: ruleset
+    return made
+
+
+def test_a_rule_in_shadow_tells_nobody(stores: Any) -> None:
+    """Its alerts are recorded as such; no incident, case, plan or notification comes of them. Off, nothing does."""
+    store = stores("shadow", whole(1))
+    on_trial("shadow").advance(store, HITS_IN_ALL * MINUTE, 1)
+    alerts = store.find("alert")
+    assert len(alerts) == 7 and all(alert["shadow"] and not alert["incident"] for alert in alerts)
+    assert sum(alert["count"] for alert in alerts) == HITS_IN_ALL
+    assert [store.count(kind) for kind in ("incident", "case", "run", "receipt", "notification")] == [0] * 5
+    nothing = stores("off", whole(1))
+    on_trial("off").advance(nothing, HITS_IN_ALL * MINUTE, 1)
+    assert nothing.count("alert") == 0
+
+
+def test_promoted_while_an_alert_is_open(stores: Any) -> None:
+    """What still grows is told from then on, and what was told stays part of its incident when its rule goes back to
+    shadow; every hit is counted once."""
+    store = stores("promoted", [list(range(20)), list(range(20, 40)), list(range(40, 60))])
+    for step, state in enumerate(("shadow", "on", "shadow"), 1):
+        on_trial(state).advance(store, (20 * step - 1) * MINUTE, step)
+        alerts = store.find("alert")
+        assert [alert["shadow"] for alert in alerts] == [state == "shadow"] * 7
+        assert all(bool(alert["incident"]) == (step > 1) for alert in alerts)
+        assert sum(alert["count"] for alert in alerts) == 20 * step
+    incidents = store.find("incident")
+    assert sum(len(item["alerts"]) for item in incidents if not item["merged_into"]) == 7

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,3 +111,88 @@ def test_every_changed_key_is_taken_over_or_named(tmp_path: Path) -> None:
     merged, waiting = config.taken_over(old, new)
     assert merged.language == "nb" and waiting == ["timezone", "state", "health.listen"]
     assert config.taken_over(old, old) == (old, [])
+
+
+LINE = (
+    "Nov 24 16:{:02d}:{:02d} relay postfix/smtp[1]: A{:08d}: to=<post@x.example>, relay=mx[10.1.1.{}]:25, delay=1, "
+    "delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)"
+)
+LINES = 200
+
+
+def mail_app(folder: Path) -> App:
+    """An app that reads a relay's log and has a rule that matches every line."""
+    (folder / "rules").mkdir(parents=True)
+    (folder / "rules" / "a.yml").write_text(RULE.format(number=1, status="sent"))
+    (folder / "register.yml").write_text(register())
+    text = "\n".join(LINE.format(n // 60, n % 60, n, n % 9) for n in range(LINES)) + "\n"
+    (folder.parent / "relay.log").write_text(text)
+    path = write(folder)
+    source = f'[[sources]]\nid = "relay"\ntype = "log"\npath = "{folder.parent}/relay.log"\nparser = "postfix"\n'
+    path.write_text(path.read_text() + source + '[stores]\ngather = "0s"\n')
+    return App(config.load(path), config_file=str(path))
+
+
+def drained(app: App, between: Callable[[], None]) -> list[bytes]:
+    """The canonical dump after everything was read in small pieces, `between` after each of them."""
+    pipeline = app.pipeline(app.feeds(), deliver=False)
+    (feed,) = pipeline.feeds
+    while True:
+        feed.limit = 7
+        between()
+        if not pipeline.turn():
+            break
+        pipeline.advance(pipeline.until())
+    pipeline.drain()
+    found = list(app.store.dump(["event", "alert", "incident", "position"]))
+    counts = app.store.counts()
+    assert counts["events.mail"] == counts["detect.rows"] == LINES
+    app.close()
+    return found
+
+
+def test_a_reload_loses_no_batch(tmp_path: Path) -> None:
+    """Reloads from another thread, all the time, with rules that come, go and are broken, and with one that is deployed
+    anew: every line is stored and matched once, and what a rule that stays finds is what it finds without a reload."""
+    expected = drained(mail_app(tmp_path / "still"), lambda: None)
+    app = mail_app(tmp_path / "moving")
+    app.part("ruleset")
+    stop, reloads = threading.Event(), Counter[bool]()
+
+    def keep_reloading() -> None:
+        for number in itertools.count():
+            extra = tmp_path / "moving" / "rules" / "b.yml"
+            extra.write_text(["title: [", RULE.format(number=2, status="bounced"), ""][number % 3])
+            (tmp_path / "moving" / "state").mkdir(exist_ok=True)
+            state, second = ("on", "shadow")[number % 2], "11111111-1111-4111-8111-000000000002"
+            (tmp_path / "moving" / "state" / "deploy.yml").write_text(f"rules: {{{second}: {state}}}\n")
+            reloads[bool(app.reload())] += 1
+            if stop.wait(0.02):
+                return
+
+    thread = threading.Thread(target=keep_reloading)
+    thread.start()
+    seen: set[int] = set()
+    try:
+        found = drained(app, lambda: seen.add(id(app.part("ruleset"))))
+    finally:
+        stop.set()
+        thread.join()
+    assert found == expected
+    assert min(reloads.values()) > 3 and len(reloads) == 2 and len(seen) > 3
+
+
+def test_what_is_deployed_takes_effect_at_a_reload(app: App, tmp_path: Path) -> None:
+    """The detector and the analysis see the same rules, and go on with the old ones when deploy.yml has an error."""
+    rule = app.part("ruleset").rules[0].id
+    deployed = tmp_path / "state" / "deploy.yml"
+    deployed.write_text(f"rules: {{{rule}: shadow}}\n")
+    assert app.reload() == []
+    (running,) = app.part("ruleset").running.rules
+    assert running.meta.shadow and running.alerts
+    deployed.write_text(f"rules: {{{rule}: of}}\n")
+    assert any("deploy.yml:1" in note for note in app.reload())
+    assert app.part("ruleset").running.rules == [running]
+    deployed.write_text(f"rules: {{{rule}: off}}\n")
+    assert app.reload() == [] and app.part("ruleset").running.rules == []
+    assert app.part("ruleset").rules

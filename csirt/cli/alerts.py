@@ -13,7 +13,7 @@ from csirt.cli.common import Settings, listing, shared, write, write_json, write
 
 COLUMNS = ("id", "severity", "last", "count", "rule_name", "group", "members")
 SCREEN = ("id", "severity", "last", "count", "rule_name")
-MORE = ("first", "rsit", "techniques", "dataset", "incident", "rule_id", "rule_author", "rule_license")
+MORE = ("first", "rsit", "techniques", "dataset", "shadow", "incident", "rule_id", "rule_author", "rule_license")
 
 
 @group()

@@ -1,4 +1,4 @@
-"""`csirt rules`: what a rule author works with. Needs no daemon and no store."""
+"""`csirt rules`: what a rule author works with. Most of it needs no daemon and no store."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from csirt.cli.common import Settings, listing, say, shared, write, write_json, 
 from csirt.cli.rulebacktest import backtest
 from csirt.cli.ruleconvert import convert
 from csirt.cli.rulecoverage import coverage
+from csirt.cli.ruledeploy import deploy
 from csirt.cli.ruleexplain import explain
 from csirt.cli.ruleset import load, tell_problems, text
 from csirt.errors import EXIT_CODES, CsirtError
@@ -24,7 +25,7 @@ assert EXIT_CODES[PARTLY] == "partly done"
 
 @group()
 def rules() -> None:
-    """Sigma rules: list, check, test, run, explain, convert, coverage, backtest.
+    """Sigma rules: list, check, test, run, explain, convert, coverage, backtest, deploy.
 
     \b
     Examples:
@@ -38,7 +39,7 @@ def rules() -> None:
 @listing
 @shared
 def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
-    """The rules that are loaded: id, level, datasets, title.
+    """The rules that are loaded: id, level, how they are deployed, datasets, title.
 
     \b
     Examples:
@@ -51,7 +52,7 @@ def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
     loaded, _ = load(settings, paths)
     rows = items(loaded)
     document = {"schema": "csirt.rules/1", "count": len(rows), "refused": loaded.refused, "items": rows}
-    columns = ("id", "level", "kind", "datasets", "title")
+    columns = ("id", "level", "kind", "state", "datasets", "title")
     cells = {"id": lambda value: value[:8]}
     write_list(settings, document, columns, noun="rules", cells=cells, empty="rules.none")
     tell_problems(loaded)
@@ -70,10 +71,11 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
       csirt rules check
       csirt rules check my-rules/ --no-tests
     """
+    from csirt.clock import SYSTEM
     from csirt.detect.check import ruleset
 
     loaded, files = load(settings, paths)
-    problems = ruleset(loaded, files, tested=not no_tests)
+    problems = ruleset(loaded, files, now=SYSTEM.now(), tested=not no_tests)
     errors = sum(problem.level == "error" for problem in problems)
     numbers = {"rules": len(loaded.rules), "correlations": len(loaded.correlations), "refused": loaded.refused}
     if settings.as_json:
@@ -172,3 +174,4 @@ rules.add_command(explain)
 rules.add_command(convert)
 rules.add_command(coverage)
 rules.add_command(backtest)
+rules.add_command(deploy)

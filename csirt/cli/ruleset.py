@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csirt.cli.common import Settings, say
-from csirt.errors import NotFound, Usage
+from csirt.errors import Usage
 
 if TYPE_CHECKING:
     from csirt.detect.load import Ruleset
@@ -21,7 +21,8 @@ def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) ->
     from csirt.content import folder
     from csirt.detect.load import Ruleset, rule_files
 
-    config = load(settings.config_file()).detect
+    whole = load(settings.config_file())
+    config = whole.detect
     folders = list(paths)
     if not folders:
         folders = ([folder("rules")] if config.shipped else []) + [Path(name) for name in config.rules]
@@ -32,6 +33,7 @@ def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) ->
         disabled=disabled,
         mapped=mapped,
         cache=cachefolder.below("rules"),
+        deployed=None if paths else whole.path("deploy.yml"),
     )
     return loaded, [path for item in folders for path in rule_files(item) if path.is_file()]
 
@@ -52,25 +54,10 @@ def chosen(settings: Settings, name: str, *, mapped: bool = True) -> tuple[Rules
             wrong = [str(problem) for problem in loaded.problems if problem.level == "error"]
             raise Usage("\n".join([f"{name}: no rule could be loaded", *wrong]))
         return loaded, loaded.everything()
+    from csirt.detect.describe import pick
+
     loaded, _ = load(settings, (), mapped=mapped)
-    wanted = name.lower()
-    found = [
-        item
-        for item in loaded.everything()
-        if wanted in (item.id.lower(), item.meta.name.lower(), item.meta.title.lower(), _code(item.meta.title))
-    ] or [item for item in loaded.everything() if len(wanted) >= 4 and item.id.lower().startswith(wanted)]
-    if not found:
-        raise NotFound(f"no file and no loaded rule is called {name!r}; csirt rules list")
-    if len(found) > 1:
-        shown = ", ".join(f"{item.id[:8]} {item.meta.title}" for item in found)
-        raise Usage(f"{name!r} may be any of: {shown}", candidates=[item.id for item in found])
-    return loaded, found
-
-
-def _code(title: str) -> str:
-    """`net-01` of a title that begins with such a code."""
-    word = title.partition(" ")[0].lower()
-    return word if "-" in word and word[-1:].isdigit() else title.lower()
+    return loaded, [pick(loaded, name)]
 
 
 def text(settings: Settings, key: str, **fields: Any) -> str:

@@ -35,7 +35,7 @@ def status(settings: Settings, monitor: bool, exporter: str) -> int:
         _Screen(settings, document).write()
     else:
         _records(document)
-    return 1 if monitor and document["warnings"] else 0
+    return 1 if monitor and any(item["kind"] != "due" for item in document["warnings"]) else 0
 
 
 def _exporter(settings: Settings, address: str) -> int:

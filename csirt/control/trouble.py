@@ -1,4 +1,5 @@
-"""What is wrong now, worst first: stopped, deaf, behind, dropping (`csirt status`, `status --check`).
+"""What is wrong now, worst first: stopped, deaf, behind, dropping (`csirt status`, `status --check`); then what is due:
+work for people, no failure.
 
 Each is `{kind, what, subject, count, recent, reason, seconds}`; the sentence is the reader's language's
 (`status.<what>`). `recent` is how much was lost in the last quarter of an hour; without a daemon, which alone knows
@@ -14,7 +15,7 @@ from csirt.clock import HOUR, MINUTE, SECOND, Clock
 from csirt.config import Config, duration
 from csirt.sources.lanes import lanes_of
 
-KINDS = ("stopped", "deaf", "behind", "dropping")
+KINDS = ("stopped", "deaf", "behind", "dropping", "due")
 HARMLESS = {"ignored"}  # lines a parser knows and does not want
 SILENT = 6 * HOUR  # since a source's last event
 STALE = 30 * SECOND  # since a receiver of another process last wrote its counters
@@ -78,6 +79,17 @@ def pipeline(daemon: Any, config: Config, clock: Clock) -> list[dict[str, Any]]:
     found += [
         _trouble("deaf", "left_out", name, count=len(problems), reason=str(problems[0]))
         for name, problems in daemon.app.left_out().items()
+    ]
+    deployment = daemon.app.part("ruleset").deployment
+    found += [
+        _trouble(
+            "due",
+            "exemption",
+            item.rule,
+            reason=f"{item.file}:{item.line}",
+            seconds=(clock.now() - item.until) / SECOND,
+        )
+        for item in deployment.expired(clock.now())
     ]
     slowest = daemon.pipeline.watermark.slowest(clock.monotonic()) if daemon.pipeline else None
     if slowest is not None:

@@ -118,6 +118,7 @@ class Growing:
             facts={name: sorted(known) for name, known in sorted(self.facts.items())},
             clinical=custom.clinical,
             playbook=custom.playbook,
+            shadow=meta.shadow,
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from csirt.content import folder, read_yaml
-from csirt.detect import chain, examples
+from csirt.detect import chain, deploy, examples
 from csirt.detect.atoms import leaves, plans, simplify
 from csirt.detect.files import PIPELINES
 from csirt.detect.frame import fields
@@ -17,18 +17,33 @@ from csirt.detect.rule import Correlation, Rule
 from csirt.errors import Problem
 
 
-def ruleset(loaded: Ruleset, files: Sequence[Path], *, tested: bool = True) -> list[Problem]:
-    """All problems of the rules: those of loading, then every check. `tested`: want examples of both kinds."""
+def ruleset(loaded: Ruleset, files: Sequence[Path], *, now: int, tested: bool = True) -> list[Problem]:
+    """All problems of the rules: those of loading, then every check. `now`: whether exemptions have ended. `tested`:
+    want examples of both kinds."""
     problems = list(loaded.problems)
     for rule in loaded.rules:
         problems += _rule(loaded, rule)
     for item in loaded.correlations:
         problems += _correlation(loaded, item)
+    problems += [*_exemptions(loaded), *deploy.ended(loaded.deployment, now)]
     if tested:
         outcomes, unreadable = examples.run(loaded, files)
         problems += unreadable
         problems += _examples(loaded, files, outcomes)
     return sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column, problem.message))
+
+
+def _exemptions(loaded: Ruleset) -> Iterator[Problem]:
+    """Exemptions over fields that no event of their rule has: they exempt nothing."""
+    datasets = {rule.id: rule.datasets for rule in loaded.rules}
+    for item in loaded.deployment.exemptions:
+        for base, node in item.conditions:
+            known = frozenset().union(*(fields(dataset) for dataset in datasets[base]))
+            for name in sorted({atom.field for atom in leaves(node) if atom.field} - known):
+                near = difflib.get_close_matches(name, sorted(known), 1)
+                advice = f"did you mean {near[0]!r}?" if near else "docs/rule-authors.md names the fields"
+                message = f"no event of the rule has the field {name!r}"
+                yield Problem(item.file, item.line, message, advice=advice, check="exemption")
 
 
 def _at(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csirt.content import BadContent, read_bytes
+from csirt.detect import deploy
 from csirt.errors import Problem
 
 # The largest public rule, a list of vulnerable drivers, is 300 kB.
@@ -17,23 +18,36 @@ PIPELINES = "pipelines"  # a folder of these holds no rules
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A rule file's bytes, or why there are none."""
+    """A rule file's bytes, or why there are none. `deploy`: it is no rules, but says how rules are deployed."""
 
     name: str
     raw: bytes | None
     problem: Problem | None = None
+    deploy: bool = False
 
 
 def rule_files(folder: Path) -> list[Path]:
     """The rule files below a folder, sorted by their path; a file is itself."""
     if not folder.is_dir():
         return [folder]
-    return [path for path in sorted(folder.rglob("*.yml")) if not path.name.endswith(TEST_SUFFIXES)]
+    own = folder / deploy.NAME
+    return [path for path in sorted(folder.rglob("*.yml")) if path != own and not path.name.endswith(TEST_SUFFIXES)]
 
 
-def read(folders: Sequence[Path]) -> list[File]:
-    """The rule files below the folders, in order, with what cannot be read and what is not read."""
-    return [file for folder in folders for file in _folder(folder)]
+def read(folders: Sequence[Path], deployed: Path | None = None) -> list[File]:
+    """The rule files below the folders, in order, with what cannot be read and what is not read, then each folder's
+    `deploy.yml` and `deployed`, those that are there."""
+    found = [file for folder in folders for file in _folder(folder)]
+    places: list[tuple[Path, Path | None]] = [(folder / deploy.NAME, folder) for folder in folders if folder.is_dir()]
+    places += [(deployed, None)] if deployed is not None else []
+    return found + [_file(path, root, deploy=True) for path, root in places if path.exists()]
+
+
+def _file(path: Path, root: Path | None, *, deploy: bool = False) -> File:
+    try:
+        return File(str(path), read_bytes(path, root=root, max_bytes=MAX_BYTES), deploy=deploy)
+    except BadContent as error:
+        return File(str(path), None, error.problem, deploy)
 
 
 def _folder(folder: Path) -> Iterator[File]:
@@ -43,10 +57,7 @@ def _folder(folder: Path) -> Iterator[File]:
         return
     root = folder if folder.is_dir() else None
     for path in rule_files(folder):
-        try:
-            yield File(str(path), read_bytes(path, root=root, max_bytes=MAX_BYTES))
-        except BadContent as error:
-            yield File(str(path), None, error.problem)
+        yield _file(path, root)
     if root is not None:
         for path in sorted(root.rglob("*.yaml")):
             if not path.name.endswith(TEST_SUFFIXES) and path.parent.name != PIPELINES:

@@ -4,13 +4,15 @@ only for what is new."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from csirt.cachefolder import CacheFolder
 from csirt.content import Document, parse_yaml
-from csirt.detect import pack
+from csirt.detect import chain, pack
+from csirt.detect.deploy import Deployment
 from csirt.detect.files import MAX_BYTES, TEST_SUFFIXES, File, read, rule_files
 from csirt.detect.rule import Correlation, Meta, Rule
 from csirt.errors import Problem
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BYTES", "TEST_SUFFIXES", "Ruleset", "rule_files"]
 # Where a document is: its file, and the how manieth in it.
 Place = tuple[str, int]
+Part = TypeVar("Part", Rule, Correlation)
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Ruleset:
     texts: dict[str, bytes] = field(default_factory=dict, repr=False)
     placeholders: Mapping[str, Sequence[str]] = field(default_factory=dict)
     mapped: bool = True
+    deployment: Deployment = field(default_factory=Deployment)
     opened: dict[str, list[Document]] = field(default_factory=dict, repr=False)  # files that were looked into
 
     def document(self, rule_id: str) -> Document:
@@ -78,15 +82,21 @@ class Ruleset:
         disabled: Sequence[str] = (),
         mapped: bool = True,
         cache: CacheFolder | None = None,
+        deployed: Path | None = None,
     ) -> Ruleset:
         """Every `.yml` below the folders (or the files named), in sorted order, test files left out.
 
         `placeholders`: values of `%name%` for the modifier `expand`. `disabled`: ids that are not loaded. Nothing is
         raised for bad content: see `problems`. `mapped`: rules with SigmaHQ's field names get the schema's. `cache`:
-        where what was compiled before is kept.
+        where what was compiled before is kept. `deployed`: the `deploy.yml` that `csirt rules deploy` writes.
         """
-        options = {"placeholders": dict(placeholders or {}), "disabled": sorted(set(disabled)), "mapped": mapped}
-        files = read(folders)
+        options = {
+            "placeholders": dict(placeholders or {}),
+            "disabled": sorted(set(disabled)),
+            "mapped": mapped,
+            "own": str(deployed or ""),
+        }
+        files = read(folders, deployed)
         if cache is None:
             return _compiled(files, options)
         key = pack.key(files, options)
@@ -106,12 +116,32 @@ class Ruleset:
             "placeholders": dict(options.get("placeholders") or {}),
             "disabled": options.get("disabled") or (),
             "mapped": options.get("mapped", True),
+            "own": "",
         }
         return _compiled([File(name, text.encode("utf-8", "surrogatepass"))], found)
 
     def meta(self, rule_id: str) -> Meta | None:
         """The rule or correlation of that id, what both share."""
         return next((item.meta for item in self.everything() if item.id == rule_id), None)
+
+    @cached_property
+    def running(self) -> Ruleset:
+        """What really runs, as it is deployed: rules that are off only where a correlation that is not needs them."""
+        states = {item.id: self.deployment.of(item.meta).state for item in self.everything()}
+        needed = {item.id for item in self.everything() if item.alerts and states[item.id] != "off"}
+        for item in reversed(chain.in_order(self.correlations)):
+            needed.update(item.rules if item.id in needed else ())
+
+        def deployed(item: Part) -> Part:
+            state = states[item.id]
+            meta = replace(item.meta, shadow=state == "shadow")
+            return replace(item, meta=meta, alerts=item.alerts and state != "off")
+
+        return replace(
+            self,
+            rules=[deployed(rule) for rule in self.rules if rule.id in needed],
+            correlations=[deployed(item) for item in self.correlations if item.id in needed],
+        )
 
     def everything(self) -> list[Rule | Correlation]:
         """Rules, then correlations."""
@@ -121,7 +151,7 @@ class Ruleset:
 def _compiled(files: Sequence[File], options: Mapping[str, Any]) -> Ruleset:
     from csirt.detect.loader import Loader
 
-    loader = Loader(_empty(files, options), options["disabled"])
+    loader = Loader(_empty(files, options), options["disabled"], options["own"])
     for file in files:
         loader.file(file)
     return loader.finish()

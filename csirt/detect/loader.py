@@ -4,8 +4,9 @@ no other."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sigma.filters import SigmaFilter
@@ -14,8 +15,9 @@ from sigma.rule import SigmaRule
 from csirt import ids
 from csirt.content import BadContent, Document, parse_yaml
 from csirt.detect import compile as compiler
-from csirt.detect import correlations, custom, mapping, routing
+from csirt.detect import correlations, custom, deploy, mapping, routing
 from csirt.detect import sigma as reader
+from csirt.detect.atoms import Node, leaves
 from csirt.detect.files import File
 from csirt.detect.load import Ruleset
 from csirt.detect.rule import Correlation, Meta, Rule, attack
@@ -23,10 +25,11 @@ from csirt.errors import Problem
 
 
 class Loader:
-    """Fills a ruleset: `file` for each file, then `finish`. `disabled`: ids that are not loaded."""
+    """Fills a ruleset: `file` for each file, then `finish`. `disabled`: ids that are not loaded. `own`: the name of the
+    `deploy.yml` that csirt writes."""
 
-    def __init__(self, result: Ruleset, disabled: Iterable[str]) -> None:
-        self._result = result
+    def __init__(self, result: Ruleset, disabled: Iterable[str], own: str = "") -> None:
+        self._result, self._own = result, own
         self._disabled = frozenset(disabled)
         self._taken: dict[str, str] = {}
         self._sigma: list[tuple[Document, SigmaRule, Meta]] = []
@@ -34,17 +37,22 @@ class Loader:
         self._filters: list[SigmaFilter] = []
         self._skipped: set[str] = set()
         self._resolved: list[correlations.Draft] = []
+        self._deployments: list[Document] = []
 
     def file(self, file: File) -> None:
         """The documents of one file."""
+        say = self._result.problems.append if file.deploy else self._problem
         if file.problem is not None:
-            self._problem(file.problem)
+            say(file.problem)
         if file.raw is None:
             return
         try:
             documents = parse_yaml(file.raw, file.name)
         except BadContent as error:
-            self._problem(error.problem)
+            say(error.problem)
+            return
+        if file.deploy:
+            self._deployments += documents
             return
         self._result.opened[file.name] = documents
         for index, document in enumerate(documents):
@@ -139,7 +147,19 @@ class Loader:
         }
         result.correlations = [replace(item, alerts=item.id not in quiet) for item in result.correlations]
         result.rules = [replace(rule, alerts=rule.id not in quiet) for rule in rules.values()]
+        self._deploy()
         return result
+
+    def _deploy(self) -> None:
+        """How the rules are deployed; those that are disabled or broken are known there too."""
+        result = self._result
+        if self._deployments:
+            known = {item.id: item for item in result.everything()}
+            sources = {meta.id: document.value["logsource"] for document, _, meta in self._sigma}
+            compile_ = partial(_exempted, sources, result)
+            result.deployment = deploy.read(
+                self._deployments, known, compile_, result.problems, own=self._own, others=self._taken
+            )
 
     def _resolve(self, rules: dict[str, Rule]) -> None:
         """The correlations whose rules are there, those they are built on before them."""
@@ -194,6 +214,46 @@ class Loader:
         self._problem(problem)
         self._result.places.pop(meta.id, None)
         return None
+
+
+def _exempted(
+    sources: Mapping[str, Any],
+    result: Ruleset,
+    document: Document,
+    path: tuple[str | int, ...],
+    when: Any,
+    rule: str,
+    problems: list[Problem],
+) -> Node | None:
+    """The condition of what an exemption names, as if it were a selection of that rule."""
+    whole = {"title": "exemption", "logsource": sources[rule], "detection": {"when": when, "condition": "when"}}
+    marks = {
+        ("detection", "when", *mark[len(path) :]): at
+        for mark, at in document.marks.items()
+        if mark[: len(path)] == path
+    }
+    marks |= dict.fromkeys([(), ("detection",), ("detection", "condition")], document.mark(path))
+    inner = Document(document.file, whole, marks)
+    parsed = reader.rule(inner, problems)
+    if parsed is None:
+        return None
+    try:
+        if result.mapped:
+            mapping.apply(parsed)
+        trees = [condition.parsed for condition in parsed.detection.parsed_condition]
+        node = compiler.condition(trees, result.placeholders)
+    except compiler.Refused as error:
+        problems.append(inner.problem(("detection", "when"), str(error), error.advice, "exemption"))
+        return None
+    except Exception as error:  # as for rules: pySigma's errors are of many kinds
+        message = " ".join(str(error).split()) or type(error).__name__
+        problems.append(inner.problem(("detection", "when"), message, "", "exemption"))
+        return None
+    if any(atom.kind == "re" or atom.field is None for atom in leaves(node)):
+        message = "an exemption with a regular expression or a keyword"
+        problems.append(inner.problem(("detection", "when"), message, "name fields and plain values", "exemption"))
+        return None
+    return node
 
 
 def _content_id(document: Document) -> str:

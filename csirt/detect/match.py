@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect.atoms import leaves
+from csirt.detect.atoms import Node, leaves
 from csirt.detect.condense import picked
 from csirt.detect.engine import Frame, Program
 from csirt.detect.frame import BatchFrame
@@ -49,6 +49,22 @@ class Stream:
     numeric: bool = False
     baseline: Correlation | None = None
 
+    @property
+    def owner(self) -> str:
+        """The id of the rule or correlation whose alerts come of it."""
+        return self.name.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Exempt:
+    """Rows of the plain rule `base` that the rule or correlation `rule` leaves alone until `until`: where the condition
+    of that `index` holds."""
+
+    rule: str
+    base: str
+    until: int
+    index: int
+
 
 def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> list[Stream]:
     """Who consumes the matches of a rule in a dataset: its own alerts, and every correlation it feeds."""
@@ -80,7 +96,8 @@ class Detector:
     """A ruleset ready for batches. Compiles each dataset's program when its first batch comes; not thread-safe.
 
     `budget`: CPU seconds that an expression of a rule may take of one batch; `overrun` is told of each rule that took
-    more, once: it never matches again until rules are loaded anew. All other rules go on.
+    more, once: it never matches again until rules are loaded anew. All other rules go on. `exempted` is told of each
+    rule or correlation how many matches an exemption took away.
     """
 
     def __init__(
@@ -90,53 +107,94 @@ class Detector:
         engine: str = "auto",
         budget: float | None = None,
         overrun: Callable[[Meta], None] | None = None,
+        exempted: Callable[[str, int], None] | None = None,
     ) -> None:
         self._ruleset = ruleset
         self._engine = engine
         self._budget = budget
         self._overrun = overrun
+        self._exempted = exempted
         self._off: set[str] = set()
-        self._programs: dict[str, tuple[list[Rule], Program]] = {}
+        self._programs: dict[str, tuple[list[Rule], Program, list[Exempt]]] = {}
         self._streams: dict[tuple[str, str], list[Stream]] = {}
 
     def match(self, batch: Batch) -> pa.Table:
         """The hits of a batch (`model.hits.HITS`), by rule, then in the batch's row order."""
         if not batch.rows:
             return none()
-        rules, program = self._program(batch.dataset)
+        rules, program, exempts = self._program(batch.dataset)
         frame = BatchFrame(batch)
         twice = duplicates(batch.table)
         tables: list[pa.Table] = []
         matched = program.run(frame)
         self._tell(rules, program)
         for index, found in sorted(matched.items()):
+            if index >= len(rules):
+                break
             rule = rules[index]
             # A flow that several routers saw happened once.
             rows = found if twice is None or names_duplicates(rule) else found[~twice[found]]
             consumers = self._consumers(rule, batch.dataset)
-            plain = [item for item in consumers if item.baseline is None]
-            if plain and len(rows):
-                tables.append(hits(frame, batch.dataset, plain, rows, frame.times(rows), frame.event_ids(rows)))
-            tables += [_condensed(frame, item, rows) for item in consumers if item.baseline is not None and len(rows)]
+            for share, left in self._left(rule, consumers, rows, frame, exempts, matched):
+                plain = [item for item in share if item.baseline is None]
+                if plain and len(left):
+                    tables.append(hits(frame, batch.dataset, plain, left, frame.times(left), frame.event_ids(left)))
+                tables += [_condensed(frame, item, left) for item in share if item.baseline is not None and len(left)]
         return pa.concat_tables(tables) if tables else none()
+
+    def _left(
+        self,
+        rule: Rule,
+        consumers: list[Stream],
+        rows: Array,
+        frame: BatchFrame,
+        exempts: Sequence[Exempt],
+        matched: Mapping[int, Array],
+    ) -> list[tuple[list[Stream], Array]]:
+        """The rows of a rule without those that are exempt, for the consumers each exemption is of."""
+        mine = [item for item in exempts if item.base == rule.id and item.index in matched]
+        if not mine or not len(rows):
+            return [(consumers, rows)]
+        gone: dict[str, Array] = {}
+        for item in mine:
+            found = np.intersect1d(rows, matched[item.index], assume_unique=True)
+            found = found[frame.times(found) < item.until]
+            gone[item.rule] = np.union1d(gone[item.rule], found) if item.rule in gone else found
+        if self._exempted is not None:
+            for name, lost in gone.items():
+                self._exempted(name, len(lost))
+        everywhere = gone.pop(rule.id, rows[:0])
+        shares: list[tuple[list[Stream], Array]] = []
+        for name in [rule.id, *gone]:
+            share = [item for item in consumers if (item.owner if item.owner in gone else rule.id) == name]
+            lost = np.union1d(everywhere, gone[name]) if name in gone else everywhere
+            shares.append((share, np.setdiff1d(rows, lost, assume_unique=True)))
+        return shares
 
     def rows(self, batch: Batch) -> dict[str, Array]:
         """Rule id -> rows that match, duplicates among them, without hits; for tests and hunting."""
-        rules, program = self._program(batch.dataset)
-        return {rules[index].id: rows for index, rows in program.run(BatchFrame(batch)).items()}
+        rules, program, _ = self._program(batch.dataset)
+        found = program.run(BatchFrame(batch)).items()
+        return {rules[index].id: rows for index, rows in found if index < len(rules)}
 
-    def _program(self, dataset: str) -> tuple[list[Rule], Program]:
+    def _program(self, dataset: str) -> tuple[list[Rule], Program, list[Exempt]]:
+        """The rules of a dataset, then what is exempt from them, as conditions of one program."""
         if dataset not in self._programs:
             rules = [rule for rule in self._ruleset.rules if dataset in rule.datasets]
-            self._programs[dataset] = rules, self._compiled(rules)
+            here = {rule.id for rule in rules}
+            nodes: list[Node] = [rule.condition for rule in rules]
+            exempts: list[Exempt] = []
+            for item in self._ruleset.deployment.exemptions:
+                for base, node in item.conditions:
+                    if base in here:
+                        exempts.append(Exempt(item.rule, base, item.until, len(nodes)))
+                        nodes.append(node)
+            self._programs[dataset] = rules, Program(nodes, engine=self._engine, budget=self._budget), exempts
         return self._programs[dataset]
-
-    def _compiled(self, rules: Sequence[Rule]) -> Program:
-        return Program([rule.condition for rule in rules], engine=self._engine, budget=self._budget)
 
     def _tell(self, rules: Sequence[Rule], program: Program) -> None:
         for index in sorted(program.overrun):
-            if rules[index].id not in self._off:
+            if index < len(rules) and rules[index].id not in self._off:
                 self._off.add(rules[index].id)
                 if self._overrun is not None:
                     self._overrun(rules[index].meta)

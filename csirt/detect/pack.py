@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from csirt import __version__
 from csirt.content import folder
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not, Or
+from csirt.detect.deploy import Deployed, Deployment, Exemption
 from csirt.detect.files import File
 from csirt.detect.rule import Correlation, Custom, History, Limit, Meta, Rule
 from csirt.errors import Problem
@@ -70,12 +71,15 @@ def encode(ruleset: Ruleset) -> bytes | None:
     document = {
         "rules": [_rule(rule, atoms) for rule in ruleset.rules],
         "correlations": [_plain(item) for item in ruleset.correlations],
-        "atoms": [[atom.field, atom.kind, atom.argument, atom.cased] for atom in atoms],
         "problems": [problem.as_dict() for problem in ruleset.problems],
         "refused": ruleset.refused,
         "places": ruleset.places,
         "filters": ruleset.filters,
+        "deployed": {name: _plain(item) for name, item in ruleset.deployment.rules.items()},
+        "defaults": {name: _plain(item) for name, item in ruleset.deployment.defaults.items()},
+        "exemptions": [_exemption(item, atoms) for item in ruleset.deployment.exemptions],
     }
+    document["atoms"] = [[atom.field, atom.kind, atom.argument, atom.cased] for atom in atoms]
     try:
         raw = json.dumps(document, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError):
@@ -86,7 +90,8 @@ def encode(ruleset: Ruleset) -> bytes | None:
 
 def _parts(ruleset: Ruleset) -> list[Any]:
     problems = [problem.as_dict() for problem in ruleset.problems]
-    return [ruleset.rules, ruleset.correlations, problems, ruleset.refused, ruleset.places, ruleset.filters]
+    parts = [ruleset.rules, ruleset.correlations, ruleset.refused, ruleset.places, ruleset.filters]
+    return [*parts, problems, ruleset.deployment]
 
 
 def decode(raw: bytes, ruleset: Ruleset) -> bool:
@@ -100,6 +105,11 @@ def decode(raw: bytes, ruleset: Ruleset) -> bool:
         ruleset.refused = document["refused"]
         ruleset.places = {name: (file, index) for name, (file, index) in document["places"].items()}
         ruleset.filters = [(file, index) for file, index in document["filters"]]
+        ruleset.deployment = Deployment(
+            {name: Deployed(*item) for name, item in document["deployed"].items()},
+            {name: Deployed(*item) for name, item in document["defaults"].items()},
+            [_read_exemption(item, atoms) for item in document["exemptions"]],
+        )
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
         return False
     return True
@@ -107,7 +117,7 @@ def decode(raw: bytes, ruleset: Ruleset) -> bool:
 
 def _plain(value: Any) -> Any:
     """A dataclass as the list of its values, all the way down."""
-    if isinstance(value, Meta | Custom | Correlation | History | Limit):
+    if isinstance(value, Meta | Custom | Correlation | History | Limit | Deployed):
         return [_plain(getattr(value, item.name)) for item in fields(value)]
     return value
 
@@ -145,9 +155,19 @@ def _read_rule(raw: list[Any], atoms: Sequence[Leaf]) -> Rule:
     return Rule(_read_meta(meta), _read_node(node, atoms), frozenset(datasets), unrouted, alerts)
 
 
+def _exemption(item: Exemption, atoms: dict[Atom, int]) -> list[Any]:
+    conditions = [[rule, _node(node, atoms)] for rule, node in item.conditions]
+    return [item.rule, conditions, item.until, item.owner, item.reason, item.file, item.line]
+
+
+def _read_exemption(raw: list[Any], atoms: Sequence[Leaf]) -> Exemption:
+    rule, conditions, *values = raw
+    return Exemption(rule, tuple((base, _read_node(node, atoms)) for base, node in conditions), *values)
+
+
 def _read_meta(raw: list[Any]) -> Meta:
-    *values, custom = map(_frozen, raw)
-    return Meta(*[*values, Custom(*custom)])
+    *values, custom, shadow = map(_frozen, raw)
+    return Meta(*[*values, Custom(*custom), shadow])
 
 
 def _read_correlation(raw: list[Any]) -> Correlation:

@@ -46,7 +46,8 @@ class Custom:
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What rules and correlations share, for alerts and for people."""
+    """What rules and correlations share, for alerts and for people. `shadow`: it is deployed so that its alerts are
+    recorded and nobody is told."""
 
     id: str
     title: str
@@ -63,6 +64,7 @@ class Meta:
     tactics: tuple[str, ...] = ()
     techniques: tuple[str, ...] = ()
     custom: Custom = field(default_factory=Custom)
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,8 @@ class Entity(Record):
 
 
 class Alert(Record):
-    """A rule matched: one per rule and group; more matches within the timespan extend it and never repeat it."""
+    """A rule matched: one per rule and group; more matches within the timespan extend it and never repeat it.
+    `shadow`: its rule is on trial: part of no incident, nobody is told."""
 
     id: str
     rule_id: str
@@ -61,6 +62,7 @@ class Alert(Record):
     facts: dict[str, list[str]] = Field(default_factory=dict)
     clinical: bool = False
     playbook: str = ""
+    shadow: bool = False
     incident: str = ""
     created: int = 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from csirt.clock import DAY
 from csirt.content import folder
 from csirt.detect.load import Ruleset
 from csirt.model.principal import Principal
@@ -114,3 +115,81 @@ def test_backtest_says_what_is_wrong(room: Room, tmp_path: Path) -> None:
     assert room.run("rules", "backtest", str(tmp_path / "r.yml"), "--since", "soon").code == 2
     none = room.run("rules", "backtest", str(tmp_path / "r.yml"), "--since", "2099-01-01", "--json").json
     assert none["rules"][0]["hits"] == 0 and none["rules"][0]["alerts"] == 0
+
+
+class Shelf(Desk):
+    """A desk whose ruleset is read again each time, with the deploy.yml of its state folder."""
+
+    def part(self, name: str) -> Any:
+        """As in a daemon that reads it at once."""
+        if name == "ruleset":
+            return Ruleset.load([folder("rules")], deployed=self.config.path("deploy.yml"))
+        return None if name == "daemon" else super().part(name)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """An analyst who ships rules, at a store with flows."""
+    shelf = Shelf(tmp_path, who=Principal("anna", 1000, "analyst"))
+    shelf.config.state = str(tmp_path / "state")
+    shelf.store = open_embedded(tmp_path / "store", clock=shelf.clock)
+    shelf.store.commit(Commit(batches=[build.flows(300)], counts={"events.flow": 300}))
+    yield shelf
+    shelf.store.close()
+
+
+def test_a_rule_goes_to_work_on_evidence(shelf: Any) -> None:
+    """From shadow after 14 days; before that it is refused off a terminal with the reason, unless --yes; every change
+    is audited with the evidence, and says how to undo it."""
+    answer = shelf.run("rules", "deploy", "net-01", "--to", "shadow", "-m", "new")
+    assert answer.code == 0 and "on -> shadow" in answer.err and "--to on" in answer.err
+    answer = shelf.run("rules", "deploy", "net-01", "--to", "on", "-m", "soon", "--json")
+    document = answer.json
+    check(document)
+    assert answer.code == 1 and not document["changed"] and document["lacks"] == ["in shadow for 0.0 days, of 14"]
+    rule = document["rule"]
+    shelf.clock.time += 15 * DAY
+    alerts = [build.alert(f"{n}", rule_id=rule, shadow=True, first=shelf.clock.now() - DAY) for n in range(3)]
+    shelf.store.commit(Commit(alerts=alerts))
+    document = shelf.run("rules", "deploy", "net-01", "--to", "on", "-m", "3 hits", "--dry-run", "--json").json
+    assert document["lacks"] == [] and not document["changed"]
+    assert (document["evidence"]["days"], document["evidence"]["alerts"]) == (15.0, 3)
+    assert shelf.run("rules", "deploy", "net-01", "--to", "on", "-m", "3 hits").code == 0
+    assert shelf.run("rules", "deploy", "net-01", "--to", "on", "-m", "3 hits").code == 0  # it is already
+    entries = [item for item in shelf.store.audit() if item.action == "rules.deploy"]
+    assert [(item.actor, item.subject, item.detail["after"]) for item in entries] == [
+        ("anna", rule, "shadow"),
+        ("anna", rule, "on"),
+    ]
+    assert entries[1].detail["reason"] == "3 hits" and entries[1].detail["evidence"]["alerts"] == 3
+    (item,) = [item for item in shelf.run("rules", "list", "--json").json["items"] if item["id"] == rule]
+    assert (item["state"], item["scope"]) == ("on", "node")
+
+
+def test_noise_false_verdicts_and_deaf_rules_speak_against(shelf: Any) -> None:
+    """Each said by its number; --yes does it all the same."""
+    for name in ("net-01", "smtp-05"):
+        shelf.run("rules", "deploy", name, "--to", "shadow", "-m", "new")
+    shelf.clock.time += 15 * DAY
+    rule = shelf.part("ruleset")
+    (noisy,) = [item.id for item in rule.everything() if item.meta.title.startswith("NET-01")]
+    alerts, cases, incidents, events = [], [], [], []
+    for number in range(4):
+        case, opened = build.opened(f"{number}", verdict="false" if number else "true")
+        cases.append(case)
+        events += opened
+        incidents.append(build.incident(f"i{number}", case=case.id))
+        inside = incidents[-1].id
+        alerts.append(build.alert(f"a{number}", rule_id=noisy, incident=inside, first=shelf.clock.now() - DAY))
+    alerts += [build.alert(f"b{number}", rule_id=noisy, first=shelf.clock.now() - DAY) for number in range(400)]
+    shelf.store.commit(Commit(alerts=alerts, incidents=incidents, cases=cases, case_events=events))
+    document = shelf.run("rules", "deploy", "net-01", "--to", "on", "-m", "x", "--json").json
+    assert document["lacks"] == ["27 alerts a day, more than 20", "3 of 4 verdicts call it false"]
+    deaf = shelf.run("rules", "deploy", "smtp-05", "--to", "on", "-m", "x")
+    assert deaf.code == 1 and "the store has none of mail" in deaf.err and "--yes" in deaf.err
+    assert shelf.run("rules", "deploy", "smtp-05", "--to", "on", "-m", "x", "--yes").code == 0
+    assert shelf.run("rules", "deploy", "smtp-05", "--to", "on", "-m", " ").code == 2
+    assert shelf.run("rules", "deploy", "no-such", "--to", "on", "-m", "x").code == 3
+    reader = Shelf(shelf.folder, who=Principal("rolf", 1001, "reader"))
+    reader.store, reader.config = shelf.store, shelf.config
+    assert reader.run("rules", "deploy", "net-01", "--to", "off", "-m", "x").code == 4

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from csirt.control.verbs import Context, verb
 from csirt.errors import Usage
+from csirt.model.audit import AuditEntry
 
 if TYPE_CHECKING:
     from csirt.detect.load import Ruleset
@@ -31,6 +32,59 @@ def coverage(context: Context) -> dict[str, Any]:
 
     seen = {item["dataset"]: item["rows"] for item in info(as_embedded(context.store))["datasets"]}
     return covered(context.part("ruleset"), seen)
+
+
+@verb("rules.deploy", right="rules")
+def deploy(
+    context: Context, rule: str, state: str, reason: str, yes: bool = False, dry_run: bool = False
+) -> dict[str, Any]:
+    """`csirt.rules-deploy/1`: put a rule in shadow, to work or off, unless `lacks` says what speaks against it."""
+    from csirt.control.evidence import evidence, lacks
+    from csirt.detect import deployfile
+    from csirt.detect.deploy import STATES, Deployed
+    from csirt.detect.describe import pick
+
+    if state not in STATES or not reason.strip():
+        raise Usage(f"a rule is deployed to one of {', '.join(STATES)}, with a reason: -m REASON")
+    ruleset: Ruleset = context.part("ruleset")
+    item, now, who = pick(ruleset, rule), context.clock.now(), context.principal
+    before = ruleset.deployment.of(item.meta)
+    found = evidence(context.store, ruleset, item, now)
+    missing = lacks(found, before, state) if state != before.state else []
+    changed = state != before.state and not dry_run and (yes or not missing)
+    document = {
+        "schema": "csirt.rules-deploy/1",
+        "rule": item.id,
+        "title": item.meta.title,
+        "before": before.state,
+        "after": state,
+        "changed": changed,
+        "evidence": found,
+        "lacks": missing,
+        "problems": [],
+    }
+    if not changed:
+        return document
+    after = Deployed(cast(Any, state), now, before.scope, who.name, reason.strip())
+    deployfile.write(context.config.path("deploy.yml"), item.id, item.meta.title, after)
+    detail = {"before": before.state, "after": state, "reason": after.reason, "evidence": found, "lacks": missing}
+    context.store.append_audit(
+        [
+            AuditEntry(
+                time=now,
+                actor=who.name,
+                uid=who.uid,
+                on_behalf=who.delegate,
+                category="operation",
+                action="rules.deploy",
+                subject=item.id,
+                detail=detail,
+            )
+        ]
+    )
+    daemon = context.part("daemon")
+    document["problems"] = daemon.reload() if daemon else []
+    return document
 
 
 @verb("rules.backtest", right="read", access=True)
