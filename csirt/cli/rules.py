@@ -52,7 +52,7 @@ def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
     loaded, _ = load(settings, paths)
     rows = items(loaded)
     document = {"schema": "csirt.rules/1", "count": len(rows), "refused": loaded.refused, "items": rows}
-    columns = ("id", "level", "kind", "state", "datasets", "title")
+    columns = ("id", "level", "kind", "datasets", "title", "state")
     cells = {"id": lambda value: value[:8]}
     write_list(settings, document, columns, noun="rules", cells=cells, empty="rules.none")
     tell_problems(loaded)

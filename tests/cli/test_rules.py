@@ -138,7 +138,7 @@ def test_configured_placeholders_folders_and_disabled_rules_count(
         '[detect.placeholders]\nports = ["445"]\n'
     )
     code, out, _ = call(capsys, "rules", "list")
-    assert (code, out) == (0, "00000000-0000-4000-8000-00000000000a\tlow\trule\tflow\tOne\n")
+    assert (code, out) == (0, "00000000-0000-4000-8000-00000000000a\tlow\trule\tflow\tOne\ton\n")
 
 
 def test_plain_sigma_tools_find_no_fault() -> None:
