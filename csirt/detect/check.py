@@ -17,7 +17,7 @@ from csirt.detect.rule import Correlation, Rule
 from csirt.errors import Problem
 
 
-def ruleset(loaded: Ruleset, files: Sequence[Path], *, now: int, tested: bool = True) -> list[Problem]:
+def ruleset(loaded: Ruleset, files: Sequence[Path], *, now: int = 0, tested: bool = True) -> list[Problem]:
     """All problems of the rules: those of loading, then every check. `now`: whether exemptions have ended. `tested`:
     want examples of both kinds."""
     problems = list(loaded.problems)
