@@ -93,6 +93,7 @@ CHANGES: list[tuple[str, int]] = [
     ("notify ack {other}", 0),
     ("notify silence member:m020 --until 2h -m planned", 0),
     ("report build {case} --member m020", 0),
+    ("rules deploy net-01 --to shadow -m trial", 0),
     ("members import register.yml -m same --dry-run", 0),
     ("store backup backup", 0),
     ("store retention", 0),
