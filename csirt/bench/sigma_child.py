@@ -98,12 +98,8 @@ def _warm(program: Program, path: Path) -> None:
     frame = next(iter(read(path)), None)
     if frame is None:
         return
-    size = program.together
-    for together in (size, 0):
-        program.together = together
-        for make in _first(path):
-            program.run(make())
-    program.together = size
+    for make in _first(path):
+        program.run(make())
 
 
 def _first(path: Path) -> Iterator[Callable[[], RawFrame]]:

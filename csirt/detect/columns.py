@@ -8,7 +8,6 @@ directly, and becomes distinct text only when a rule asks for text.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,16 +22,66 @@ from csirt.model.batch import Array
 TEXT, NUMBER, TRUTH, OTHER = 0, 1, 2, 3
 
 
-@dataclass(slots=True)
 class Distinct:
     """Distinct values of a column. `texts`: their text, no nulls. `codes`: per member, -1 for none. `parents`: the row
     of each member of a list column, None when rows are members. `kinds`: per distinct value TEXT, NUMBER, TRUTH or
-    OTHER (an object, which no value test matches)."""
+    OTHER (an object, which no value test matches).
 
-    texts: pa.StringArray
-    codes: Array
-    parents: Array | None = None
-    kinds: Array | None = None
+    `sparse`: codes that mean nothing where a bitmap (from an offset on) has no one; most columns of a mixed batch are
+    mostly empty, and their codes are not asked for row by row."""
+
+    __slots__ = ("_codes", "_members", "_sparse", "kinds", "parents", "texts")
+
+    def __init__(
+        self,
+        texts: pa.StringArray,
+        codes: Array | None,
+        parents: Array | None = None,
+        kinds: Array | None = None,
+        sparse: tuple[Array, Array, int] | None = None,
+    ) -> None:
+        self.texts = texts
+        self._codes = codes
+        self.parents = parents
+        self.kinds = kinds
+        self._sparse = sparse
+        self._members: tuple[Array, Array] | None = None
+
+    @property
+    def codes(self) -> Array:
+        """The code of every member."""
+        if self._codes is None:
+            assert self._sparse is not None
+            codes, bitmap, offset = self._sparse
+            self._codes = np.where(_bits(bitmap, offset, len(codes)), codes, -1)
+        return self._codes
+
+    def at(self, rows: Array) -> Array:
+        """The codes of some members."""
+        if self._codes is not None or self._sparse is None:
+            return self.codes[rows]
+        codes, bitmap, offset = self._sparse
+        places = rows + offset
+        there = (bitmap[places >> 3] >> (places & 7).astype(np.uint8)) & 1
+        return np.where(there.astype(bool), codes[rows], -1)
+
+    def physical(self) -> tuple[Array, Array | None, int]:
+        """(32-bit codes, bitmap of what is there or None: all that is no -1, offset of the bitmap)."""
+        if self._codes is None and self._sparse is not None:
+            return self._sparse
+        return np.ascontiguousarray(self.codes, np.int32), None, 0
+
+    def members(self) -> tuple[Array, Array]:
+        """(members that have a value, their codes)."""
+        if self._members is None:
+            if self._codes is not None or self._sparse is None:
+                places = np.flatnonzero(self.codes >= 0)
+                self._members = places, self.codes[places]
+            else:
+                codes, bitmap, offset = self._sparse
+                places = _ones(bitmap, offset, len(codes))
+                self._members = places, codes[places]
+        return self._members
 
 
 class Column:
@@ -92,7 +141,7 @@ class Column:
         """The text of these rows, lists as their sorted members joined by commas, null where there is none."""
         found = self.distinct()
         if found.parents is None:
-            codes = found.codes[rows]
+            codes = found.at(rows)
             return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=codes < 0), found.texts)
         lists = self.lists(rows)
         joined = [",".join(sorted(set(item))) if item else None for item in lists]
@@ -103,7 +152,7 @@ class Column:
         found = self.distinct()
         texts = found.texts
         if found.parents is None:
-            return [[] if code < 0 else [texts[code].as_py()] for code in found.codes[rows].tolist()]
+            return [[] if code < 0 else [texts[code].as_py()] for code in found.at(rows).tolist()]
         left = np.searchsorted(found.parents, rows)
         right = np.searchsorted(found.parents, rows, side="right")
         return [
@@ -179,10 +228,13 @@ class NumberColumn(Column):
         return "whole" if self.numbers.dtype.kind in "iu" else "number"
 
     def _make_distinct(self) -> Distinct:
-        found = pa.array(self.numbers).dictionary_encode()
-        codes = np.array(found.indices.to_numpy())
-        if self.valid is not None:
-            codes[~self.valid] = -1
+        rows = None if self.valid is None else np.flatnonzero(self.valid)
+        found = pa.array(self.numbers if rows is None else self.numbers[rows]).dictionary_encode()
+        codes = np.asarray(found.indices.to_numpy())
+        if rows is not None:
+            every = np.full(self.rows, -1, np.int32)
+            every[rows] = codes
+            codes = every
         return Distinct(_number_texts(found.dictionary), codes, None, np.full(len(found.dictionary), NUMBER, np.uint8))
 
     def direct(self, atom: Atom, rows: Array | None) -> Array | None:
@@ -332,7 +384,7 @@ def testable(kind: pa.DataType) -> bool:
 
 def from_arrow(column: Any) -> Column | None:
     """A column from Arrow data of any plain type; None for a type no test is defined on (structs, maps)."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) and column.num_chunks == 1 else column
+    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks == 1 else column
     if isinstance(array, pa.ChunkedArray):
         array = _one_array(array)
     kind = array.type
@@ -373,6 +425,20 @@ def _bits(buffer: Any, offset: int, count: int) -> Array:
     return np.unpackbits(raw, bitorder="little")[offset - first * 8 :][:count].view(bool)
 
 
+def _ones(bitmap: Array, offset: int, count: int) -> Array:
+    """Where a packed bitmap has ones."""
+    if count < FEW_BITS:
+        return np.flatnonzero(_bits(bitmap, offset, count))
+    from csirt.detect import kernels
+
+    found = np.empty(count, np.int64)
+    return found[: kernels.ones(bitmap, offset, count, found)]
+
+
+# Of fewer the compiled loop is not worth its loading.
+FEW_BITS = 4096
+
+
 def _valid(array: Any) -> Array:
     """Which entries are not null."""
     return _bits(array.buffers()[0], array.offset, len(array))
@@ -409,11 +475,16 @@ def _as_text(array: Any) -> pa.DictionaryArray | None:
 
 
 def _of_dictionary(array: pa.DictionaryArray) -> Distinct:
-    if array.null_count == len(array):
+    nulls = array.null_count
+    if nulls == len(array):
         return Distinct(pa.array([], pa.string()), np.full(len(array), -1, np.int32))
-    indices = array.indices if pa.types.is_int32(array.indices.type) else array.indices.cast(pa.int32())
-    numbers = _numbers(indices.fill_null(-1) if indices.null_count else indices)
-    texts = array.dictionary
+    indices, texts = array.indices, array.dictionary
+    if indices.type != pa.int32():
+        indices = indices.cast(pa.int32())
+    if nulls and not texts.null_count:
+        bitmap = np.frombuffer(indices.buffers()[0], np.uint8)
+        return Distinct(texts, None, sparse=(_numbers(indices), bitmap, indices.offset))
+    numbers = _numbers(indices.fill_null(-1) if nulls else indices)
     if texts.null_count:
         missing = np.asarray(pc.is_null(texts).to_numpy(zero_copy_only=False))
         numbers = np.where(np.append(missing, True)[numbers], -1, numbers)

@@ -19,13 +19,12 @@ from csirt.model.batch import Array
 class Tests:
     """The tests of one column's distinct values, each made once per batch."""
 
-    def __init__(self, field: str, column: Column, scanner: Scanner | None, intervals: Intervals | None) -> None:
+    def __init__(self, field: str, column: Column, scanner: Scanner, intervals: Intervals | None) -> None:
         self.field = field
         self.column = column
         self._scanner = scanner
         self._intervals = intervals
         self._texts: dict[Atom, Array] | None = None
-        self._source: Scanner | None = None
         self._looked: dict[Atom, Array | None] = {}
         self._ranges: dict[Atom, Array] | None = None
         self._numbers: dict[frozenset[int], Numbers] = {}
@@ -52,8 +51,7 @@ class Tests:
         if atom not in self.alone:
             return known
         if atom not in self._looked:
-            assert self._source is not None
-            found = self._source.look(atom, self.found.texts)
+            found = self._scanner.look(atom, self.found.texts)
             kinds = self.found.kinds
             if kinds is not None:
                 found = found[kinds[found] != OTHER]
@@ -64,32 +62,27 @@ class Tests:
     @property
     def alone(self) -> Mapping[Atom, None]:
         """The atoms that `strings` leaves out: they are looked for when they are asked for."""
-        self.strings()
-        assert self._source is not None
-        return self._source.alone(self.field) if self.field else {}
+        return self._scanner.alone(self.field) if self.field else {}
 
     def strings(self) -> dict[Atom, Array]:
         """Every string atom of the column that a scan finds somewhere, with the positions of its distinct values."""
         if self._texts is None:
-            assert self._scanner is not None
-            self.take(self._scanner.scan([(self.field, self.found.texts)], scanned=True)[0], self._scanner)
+            found = self._scanner.scan([(self.field, self.found.texts)], scanned=True)[0]
+            self.take({atom: hits for atom, hits in found.items() if atom.field is not None})
         assert self._texts is not None
         return self._texts
 
-    def take(self, found: dict[Atom, Array], scanner: Scanner) -> None:
+    def take(self, found: dict[Atom, Array]) -> None:
         """What a scan over several columns found in this one."""
-        self._source = scanner
         kinds = self.found.kinds
-        self._texts = found if kinds is None else self._typed(found, kinds, scanner)
+        self._texts = found if kinds is None else self._typed(found, kinds)
 
-    def _typed(self, found: dict[Atom, Array], kinds: Array, scanner: Scanner) -> dict[Atom, Array]:
+    def _typed(self, found: dict[Atom, Array], kinds: Array) -> dict[Atom, Array]:
         """Without objects, which are no text, and with the numbers that a text in a rule writes."""
         objects = bool((kinds == OTHER).any())
         typed = {atom: hits[kinds[hits] != OTHER] for atom, hits in found.items()} if objects else dict(found)
         if (kinds == NUMBER).any():
-            for atom, operator, number in scanner.numeric:
-                if atom.field is not None and atom.field != self.field:
-                    continue
+            for atom, operator, number in self._scanner.numeric.get(self.field, ()):
                 more = np.flatnonzero(self._numeric(frozenset({NUMBER}), operator, number))
                 if len(more):
                     typed[atom] = np.union1d(typed[atom], more) if atom in typed else more

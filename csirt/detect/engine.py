@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from csirt.detect.atoms import STRING_KINDS, Atom, Node, Plan, leaves, plans, simplify
+from csirt.detect.branches import Jumps
 from csirt.detect.budget import Budget
 from csirt.detect.columns import Column, could_be_written
 from csirt.detect.evaluate import Run, Witnesses
@@ -36,8 +37,6 @@ class Frame(Protocol):
 HEAVY_ROWS = 500
 HEAVY_SHARE = 100
 LEARN_EVERY = 512
-# A frame of at most so many rows has all its text columns read in one pass.
-TOGETHER_ROWS = 20_000
 
 
 class Program:
@@ -50,40 +49,28 @@ class Program:
     def __init__(self, conditions: Sequence[Node], *, engine: str = "auto", budget: float | None = None) -> None:
         self._choices: list[list[Plan]] = [plans(simplify(condition)) for condition in conditions]
         self._budget = Budget(budget)
-        self._engine = engine
-        self._texts: dict[str, list[Atom]] = {}
-        self._all: Scanner | None = None
         self._keyword_kinds: dict[str, bool] = {}
         self._in_writings: dict[Atom, bool] = {}
         self._frames = 0
-        self.together = TOGETHER_ROWS
         self._tried: dict[int, int] = {}
         self.overrun: set[int] = set()
-        self._choose([choice[0] for choice in self._choices])
         by_field: dict[str | None, dict[Atom, None]] = defaultdict(dict)
         for atom in self._atoms():
             by_field[atom.field][atom] = None
         self.keywords = [atom for atom in by_field.pop(None, {}) if atom.kind in STRING_KINDS]
-        self.scanners: dict[str, Scanner] = {}
+        self.texts: dict[str, list[Atom]] = {}
         self.intervals: dict[str, Intervals] = {}
         for field, group in by_field.items():
             texts = [atom for atom in group if atom.kind in STRING_KINDS]
             ranges = [atom for atom in group if address_bounds(atom) is not None]
             if field is not None and texts:
-                self._texts[field] = texts
-                self.scanners[field] = self._scanner({field: texts})
+                self.texts[field] = texts
             if field is not None and ranges:
                 self.intervals[field] = Intervals(ranges)
-        self.keyword_scanner = self._scanner({"": self.keywords}) if self.keywords else None
-
-    def _scanner(self, atoms: Mapping[str, Sequence[Atom]]) -> Scanner:
-        return Scanner(atoms, engine=self._engine, budget=self._budget)
-
-    def all_scanner(self) -> Scanner:
-        """One scanner for the texts of every field; made when the first small frame comes."""
-        if self._all is None:
-            self._all = self._scanner(self._texts)
-        return self._all
+        self.scanner = Scanner({**self.texts, "": self.keywords}, engine=engine, budget=self._budget)
+        self.alone = frozenset(atom for field in self.texts for atom in self.scanner.alone(field))
+        self.jumps = Jumps()
+        self._choose([choice[0] for choice in self._choices])
 
     def keywords_of(self, column: Column) -> bool:
         """Whether any keyword can hold in a column of that kind."""
@@ -107,6 +94,7 @@ class Program:
     def _choose(self, chosen: list[Plan]) -> None:
         """Evaluate by these plans from now on."""
         self.plans = chosen
+        self.jumps.take(chosen, self.alone)
         self.wakes: dict[Atom, list[int]] = defaultdict(list)
         self.dense = [index for index, item in enumerate(chosen) if not item.witnesses and index not in self.overrun]
         for index, item in enumerate(chosen):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from csirt.detect import distinct, rows
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not
@@ -23,6 +24,10 @@ from csirt.model.batch import Array
 if TYPE_CHECKING:
     from csirt.detect.engine import Frame, Program
 
+# A frame of fewer rows is done before the compiled loops were loaded.
+FEW_ROWS = 256
+# An atom that no scan finds is looked for in the values of a few rows, not in all, where they are so much fewer.
+FEW_SHARE = 4
 # With fewer ranges than this an address column is compared range by range.
 FEW_RANGES = 4
 
@@ -47,7 +52,7 @@ class Run:
         self._ranges: dict[str, dict[Atom, Array]] = {}
         self._accept: dict[Atom, Array | None] = {}
         self._masks: dict[Atom, Array] = {}
-        self._keywords: dict[Atom, Array] | None = None
+        self._keywords: dict[Atom, Array] = {}
         self._written: dict[Atom, Array] | None = None
 
     def results(self) -> dict[int, Array]:
@@ -55,18 +60,48 @@ class Run:
         found: dict[int, Array] = {}
         if not self.rows:
             return found
-        self._scan_together()
-        awake: dict[int, list[Array]] = defaultdict(list)
-        for atom, where in self.witness_rows(self.program.witnesses).items():
+        self._scan()
+        where = self.witness_rows(self.program.witnesses)
+        awake: dict[int, list[Atom]] = defaultdict(list)
+        for atom in where:
             for index in self.program.wakes[atom]:
-                awake[index].append(where)
-        for index in sorted(awake):
-            self._match(index, self._union(awake[index]), found)
+                awake[index].append(atom)
+        if self.rows < FEW_ROWS:
+            for index in sorted(awake):
+                self._match(index, self._union([where[atom] for atom in awake[index]]), found)
+        elif awake:
+            self._decide(awake, where, found)
         if self.program.dense:
             everything = np.arange(self.rows)
             for index in self.program.dense:
                 self._match(index, everything, found)
         return found
+
+    def _decide(self, awake: Mapping[int, list[Atom]], where: Mapping[Atom, Array], found: dict[int, Array]) -> None:
+        """All conditions that are awake, each on its candidates, in compiled loops."""
+        from csirt.detect import walk
+        from csirt.detect.verdicts import Verdicts
+
+        program = self.program
+        order = sorted(awake)
+        numbers = {atom: number for number, atom in enumerate(where)}
+        atoms = np.array([numbers[atom] for index in order for atom in awake[index]], np.int64)
+        edges = np.cumsum([0, *(len(awake[index]) for index in order)])
+        lengths = np.array([len(rows) for rows in where.values()], np.int64)
+        starts = np.append(0, np.cumsum(lengths))
+        out, ends = np.empty(int(lengths[atoms].sum()), np.int64), np.empty(len(order), np.int64)
+        seen = np.full(self.rows, -1, np.int64)
+        walk.candidates(atoms, edges, np.concatenate(list(where.values())), starts, seen, out, ends)
+        out = out[: ends[-1]]
+        begins = ends - np.diff(ends, prepend=0)
+        self.candidates.update(zip(order, np.diff(ends, prepend=0).tolist(), strict=True))
+        verdicts = Verdicts(program.jumps, self.frame.column, self._of, self._test)
+        matched = verdicts.decide([program.plans[index] for index in order], ends, out)
+        cuts = np.append(0, np.cumsum(np.add.reduceat(matched, begins, dtype=np.int64))).tolist()
+        rows = out[matched]
+        for index, left, right in zip(order, cuts, cuts[1:], strict=False):
+            if right > left:
+                found[index] = rows[left:right]
 
     def _match(self, index: int, candidates: Array, found: dict[int, Array]) -> None:
         self.candidates[index] = len(candidates)
@@ -142,23 +177,25 @@ class Run:
     def _of(self, field: str, column: Column) -> Tests:
         if field not in self._tests:
             program = self.program
-            self._tests[field] = Tests(field, column, program.scanners.get(field), program.intervals.get(field))
+            self._tests[field] = Tests(field, column, program.scanner, program.intervals.get(field))
         return self._tests[field]
 
-    def _scan_together(self) -> None:
-        """In a small frame all text columns are read in one pass: what a pass costs before it reads outweighs what it
-        costs to find a column's literals in the others too."""
-        if self.rows > self.program.together:
-            return
-        columns = [(field, self.frame.column(field)) for field in self.program.scanners]
-        texts = [(field, column) for field, column in columns if column is not None and column.plain]
-        scanner = self.program.all_scanner()
-        for (field, column), found in zip(
-            texts,
-            scanner.scan([(field, column.distinct().texts) for field, column in texts], scanned=True),
-            strict=True,
-        ):
-            self._of(field, column).take(found, scanner)
+    def _scan(self) -> None:
+        """One pass over all text columns that witnesses are looked for in; with keywords, over all there are."""
+        program = self.program
+        searched = dict.fromkeys(self.frame.names() if program.keywords else ())
+        fields = dict.fromkeys(field for field, atoms in program.witnesses.items() if field and atoms.strings)
+        columns = [(name, self.frame.column(name)) for name in {**fields, **searched}]
+        texts = [(name, column) for name, column in columns if column is not None and column.plain]
+        known = [(name, column.distinct().texts) for name, column in texts]
+        pieces: dict[Atom, list[Array]] = defaultdict(list)
+        for (name, column), found in zip(texts, program.scanner.scan(known, scanned=True), strict=True):
+            keywords = {atom: hits for atom, hits in found.items() if atom.field is None}
+            if name in program.texts:
+                self._of(name, column).take({atom: hits for atom, hits in found.items() if atom.field is not None})
+            if keywords and name in searched:
+                self._search(column, keywords, pieces)
+        self._keywords = {atom: self._union(parts) for atom, parts in pieces.items()}
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
@@ -193,13 +230,29 @@ class Run:
         direct = column.direct(atom, where)
         if direct is not None:
             return direct
+        found = column.distinct()
+        if atom in self.program.alone and atom not in self._accept and len(where) * FEW_SHARE < len(found.texts):
+            some = self._looked(atom, column, where)
+            if some is not None:
+                return some
         accept = self._accepts(atom, column)
         if accept is None:
             return np.zeros(len(where), bool)
-        found = column.distinct()
         if found.parents is None:
-            return accept[found.codes[where]]
+            return accept[found.at(where)]
         return self._mask(atom, column)[where]
+
+    def _looked(self, atom: Atom, column: Column, where: Array) -> Array | None:
+        """An atom that no scan finds, on the values of a few rows alone; None where that is not all there is to it."""
+        found = column.distinct()
+        if found.parents is not None or found.kinds is not None:
+            return None
+        codes, places = np.unique(found.at(where), return_inverse=True)
+        there = codes >= 0
+        verdict = np.zeros(len(codes), bool)
+        hits = self.program.scanner.look(atom, found.texts.take(pa.array(codes[there])))
+        verdict[hits + int(len(codes) - there.sum())] = True
+        return verdict[places.reshape(-1)]
 
     def _accepts(self, atom: Atom, column: Column) -> Array | None:
         """Per distinct value of the column whether the atom holds (one more entry, False, for code -1); None: none."""
@@ -242,32 +295,29 @@ class Run:
     def _keyword(self, atom: Atom) -> Array | None:
         """The rows where a keyword is found in any column. Numbers, addresses and times are made text only for a
         keyword that could be part of one."""
-        if self._keywords is None:
-            self._keywords = self._searched([column for column in self._columns() if column.plain])
         found = [self._keywords.get(atom)]
         if self.program.in_writings(atom):
             if self._written is None:
-                typed = [column for column in self._columns() if not column.plain]
-                self._written = self._searched([column for column in typed if self.program.keywords_of(column)])
+                self._written = self._searched_writings()
             found.append(self._written.get(atom))
         known = [where for where in found if where is not None]
         return self._union(known) if known else None
 
-    def _columns(self) -> list[Column]:
-        columns = [self.frame.column(name) for name in self.frame.names()]
-        return [column for column in columns if column is not None]
-
-    def _searched(self, columns: list[Column]) -> dict[Atom, Array]:
-        """The rows of every keyword that is found in these columns, which are read in one pass."""
-        scanner = self.program.keyword_scanner
-        assert scanner is not None
+    def _searched_writings(self) -> dict[Atom, Array]:
+        """The rows of every keyword that is found in a number, an address, a time or a truth value."""
+        every = [self.frame.column(name) for name in self.frame.names()]
+        columns = [item for item in every if item is not None and not item.plain and self.program.keywords_of(item)]
         pieces: dict[Atom, list[Array]] = defaultdict(list)
-        found = scanner.scan([("", column.distinct().texts) for column in columns])
+        found = self.program.scanner.scan([("", column.distinct().texts) for column in columns])
         for column, hits in zip(columns, found, strict=True):
-            tests = Tests("", column, scanner, None)
-            tests.take(hits, scanner)
-            here: dict[Atom, Array] = {}
-            rows.of_distinct(column.distinct(), tests.strings(), here)
-            for atom, where in here.items():
-                pieces[atom].append(where)
+            self._search(column, hits, pieces)
         return {atom: self._union(parts) for atom, parts in pieces.items()}
+
+    def _search(self, column: Column, hits: dict[Atom, Array], pieces: dict[Atom, list[Array]]) -> None:
+        """Add the rows of the keywords found in a column."""
+        tests = Tests("", column, self.program.scanner, None)
+        tests.take(hits)
+        here: dict[Atom, Array] = {}
+        rows.of_distinct(column.distinct(), tests.strings(), here)
+        for atom, where in here.items():
+            pieces[atom].append(where)

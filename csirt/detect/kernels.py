@@ -110,3 +110,42 @@ def addresses(data: Array, offsets: Array, groups: Array, family: Array, high: A
             for place in range(4):
                 high[row] = (high[row] << 16) | groups[place]
                 low[row] = (low[row] << 16) | groups[place + 4]
+
+
+@kernel
+def ones(bitmap: Array, offset: int, count: int, found: Array) -> int:
+    """Write where a packed bitmap has ones, `offset` being the first place; how many there are."""
+    total = 0
+    at = 0
+    while at < count:
+        place = at + offset
+        byte = bitmap[place >> 3]
+        if not place & 7 and not byte:
+            at += 8
+            continue
+        if byte >> (place & 7) & 1:
+            found[total] = at
+            total += 1
+        at += 1
+    return total
+
+
+@kernel
+def spread(codes: Array, heads: Array, owners: Array, counts: Array) -> None:
+    """How many members each owner has; the owners of code c are `owners[heads[c] : heads[c + 1]]`."""
+    for member in range(codes.size):
+        code = codes[member]
+        for entry in range(heads[code], heads[code + 1]):
+            counts[owners[entry]] += 1
+
+
+@kernel
+def gathered(members: Array, codes: Array, heads: Array, owners: Array, places: Array, found: Array) -> None:
+    """The members of each owner behind one another; `places`: where each owner's begin, and in the end where they
+    end."""
+    for member in range(codes.size):
+        code = codes[member]
+        for entry in range(heads[code], heads[code + 1]):
+            owner = owners[entry]
+            found[places[owner]] = members[member]
+            places[owner] += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 # Fewer bytes hit too often to help; more alternatives cost more than they save.
@@ -30,6 +31,19 @@ def literals(pattern: str) -> tuple[str, ...]:
     except (re.error, RecursionError, OverflowError, Warning, ValueError):
         return ()
     return found or ()
+
+
+@cache
+def least(pattern: str) -> int:
+    """Of how many bytes a text has to be for the expression to match in it; 0: not known."""
+    if any(mark in pattern for mark in _OTHERWISE):
+        return 0
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return int(re._parser.parse(pattern).getwidth()[0])  # type: ignore[attr-defined]
+    except (re.error, RecursionError, OverflowError, Warning, ValueError):
+        return 0
 
 
 def _sequence(parts: Iterable[tuple[Any, Any]], blind: bool) -> tuple[str, ...] | None:

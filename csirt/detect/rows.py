@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,40 +11,51 @@ from csirt.detect.atoms import Atom
 from csirt.detect.columns import Distinct, NumberColumn
 from csirt.model.batch import Array
 
-# An atom that holds for more distinct values than this is looked up row by row.
-MANY = 64
+# So many comparisons cost less than loading the compiled loops.
+FEW = 50_000
 
 
 def of_distinct(found: Distinct, hits: Mapping[Atom, Array], where: dict[Atom, Array]) -> None:
     """Add to `where` the sorted rows of each atom, of which `hits` has the distinct values it holds for."""
     if not hits:
         return
-    accept = np.zeros(len(found.texts) + 1, bool)
-    for indices in hits.values():
-        accept[indices] = True
-    members = np.flatnonzero(accept[found.codes])
-    codes = found.codes[members]
-    order = np.argsort(codes, kind="stable") if len(hits) > 1 else None
-    ranked = codes if order is None else codes[order]
-    for atom, indices in hits.items():
-        if order is None:
-            rows = members
-        elif len(indices) > MANY:
-            mine = np.zeros(len(accept), bool)
-            mine[indices] = True
-            rows = members[mine[codes]]
-        else:
-            left = np.searchsorted(ranked, indices)
-            right = np.searchsorted(ranked, indices, side="right")
-            if len(indices) == 1:
-                rows = members[order[left[0] : right[0]]]
-            else:
-                pieces = [order[a:b] for a, b in zip(left.tolist(), right.tolist(), strict=True)]
-                rows = members[np.sort(np.concatenate(pieces))]
+    members, codes = found.members()
+    pieces = _few(members, codes, hits, len(found.texts)) if len(codes) * len(hits) <= FEW else None
+    if pieces is None:
+        pieces = _many(members, codes, list(hits.values()), len(found.texts))
+    for atom, rows in zip(hits, pieces, strict=True):
         if found.parents is not None:
             rows = np.unique(found.parents[rows])
         if len(rows):
             where[atom] = rows
+
+
+def _few(members: Array, codes: Array, hits: Mapping[Atom, Array], count: int) -> Iterator[Array]:
+    for indices in hits.values():
+        if len(indices) == 1:
+            yield members[codes == indices[0]]
+        else:
+            accept = np.zeros(count, bool)
+            accept[indices] = True
+            yield members[accept[codes]]
+
+
+def _many(members: Array, codes: Array, hits: Sequence[Array], count: int) -> Iterator[Array]:
+    """All in two passes over the members: how many each atom has, and which."""
+    from csirt.detect import kernels
+
+    values_ = np.concatenate(hits)
+    order = np.argsort(values_, kind="stable")
+    owners = np.repeat(np.arange(len(hits), dtype=np.int32), [len(indices) for indices in hits])[order]
+    heads = np.zeros(count + 1, np.int32)
+    np.cumsum(np.bincount(values_, minlength=count), out=heads[1:])
+    counts = np.zeros(len(hits), np.int64)
+    kernels.spread(codes, heads, owners, counts)
+    ends = np.cumsum(counts)
+    found = np.empty(int(ends[-1]), np.int64)
+    kernels.gathered(members, codes, heads, owners, ends - counts, found)
+    for start, end in zip((ends - counts).tolist(), ends.tolist(), strict=True):
+        yield found[start:end]
 
 
 def of_numbers(column: NumberColumn, atoms: list[Atom], where: dict[Atom, Array]) -> list[Atom]:

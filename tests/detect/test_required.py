@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from csirt.detect.atoms import Atom
 from csirt.detect.required import literals
 from csirt.detect.text import Scanner, fold
+from tests.detect.loops import compiled
 
 
 @pytest.mark.parametrize(
@@ -54,14 +55,15 @@ PATTERNS = st.recursive(
 @given(
     st.lists(st.tuples(st.sampled_from(["", "(?i)", "(?s)"]), PATTERNS).map("".join), min_size=4, max_size=6),
     st.lists(st.text(alphabet="abcABCskKſKéÉx1\n", max_size=12), min_size=1, max_size=20),
-    st.sampled_from(["auto", "ahocorasick"]),
+    st.sampled_from(["auto", "compiled"]),
 )
 def test_scanning_first_finds_what_the_expression_finds(patterns: list[str], texts: list[str], engine: str) -> None:
     """Case without regard, letters with odd upper cases, alternatives: no match is lost to the scan."""
     values = pa.array(texts, pa.string())
     atoms = [Atom("f", "re", pattern) for pattern in patterns]
     extra = [Atom("f", "contains", fold(text)) for text in ("abcd", "abce", "abcf", "abcg")]
-    found = Scanner({"f": [*atoms, *extra]}, engine=engine).scan([("f", values)])[0]
+    with compiled(engine == "compiled"):
+        found = Scanner({"f": [*atoms, *extra]}).scan([("f", values)])[0]
     for atom in atoms:
         expected = pc.indices_nonzero(pc.match_substring_regex(values, atom.argument)).to_pylist()
         assert list(found.get(atom, [])) == expected

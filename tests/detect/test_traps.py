@@ -13,6 +13,7 @@ import yaml
 from csirt.detect.engine import Program
 from csirt.detect.load import Ruleset
 from csirt.detect.raw import from_events
+from tests.detect.loops import compiled
 
 HERE = Path(__file__).parent / "traps"
 CASES = [(path.stem, case) for path in sorted(HERE.glob("*.yml")) for case in yaml.safe_load(path.read_text("utf-8"))]
@@ -35,12 +36,13 @@ def test_there_are_enough_traps() -> None:
     assert all(len(case["match"]) > 0 for _, case in CASES)
 
 
-@pytest.mark.parametrize("engine", ["auto", "ahocorasick", "arrow"])
+@pytest.mark.parametrize("engine", ["auto", "compiled", "arrow"])
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{name}: {case['trap']}") for name, case in CASES])
 def test_trap(case: dict[str, Any], engine: str) -> None:
-    """The detection matches exactly the events named, whichever literal scanner runs."""
+    """The detection matches exactly the events named, in compiled loops, without them, and atom by atom."""
     events = orjson.loads(orjson.dumps(case["events"]))
-    found = Program([condition(case["detection"])], engine=engine).run(from_events(events))
+    with compiled(engine == "compiled"):
+        found = Program([condition(case["detection"])], engine=engine).run(from_events(events))
     assert found.get(0, []) == pytest.approx(case["match"]) if case["match"] else not found
 
 
@@ -50,4 +52,6 @@ def test_rules_share_atoms_and_do_not_disturb_each_other() -> None:
     program = Program(everything)
     for index, (_, case) in enumerate(CASES):
         events = orjson.loads(orjson.dumps(case["events"]))
-        assert program.run(from_events(events)).get(index, []) == pytest.approx(case["match"])
+        for always in (False, True):
+            with compiled(always):
+                assert program.run(from_events(events)).get(index, []) == pytest.approx(case["match"])

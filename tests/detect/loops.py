@@ -1,0 +1,19 @@
+"""The compiled loops even where a handful of values would be done without them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from unittest.mock import patch
+
+from csirt.detect import columns, evaluate, literals, rows
+
+
+@contextlib.contextmanager
+def compiled(always: bool = True) -> Iterator[None]:
+    """Within it no frame is too small for them."""
+    with contextlib.ExitStack() as stack:
+        if always:
+            for module, name in ((evaluate, "FEW_ROWS"), (literals, "FEW"), (rows, "FEW"), (columns, "FEW_BITS")):
+                stack.enter_context(patch.object(module, name, -1))
+        yield
