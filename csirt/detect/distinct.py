@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from csirt.detect import values
 from csirt.detect.atoms import STRING_KINDS, Atom
-from csirt.detect.columns import NUMBER, OTHER, TEXT, TRUTH, Column, Distinct
+from csirt.detect.coded import NUMBER, OTHER, TEXT, TRUTH, Distinct
+from csirt.detect.columns import Column
 from csirt.detect.intervals import Intervals
 from csirt.detect.text import Scanner
 from csirt.model.batch import Array

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from csirt.detect.coded import Distinct
 from csirt.detect.columns import (
     AddressColumn,
     Column,
-    Distinct,
     NumberColumn,
     TextColumn,
     TimeColumn,

@@ -17,14 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from csirt.detect import jsonlines, values
+from csirt.detect.coded import NUMBER, OTHER, TEXT, TRUTH, Distinct
 from csirt.detect.columns import (
-    NUMBER,
-    OTHER,
-    TEXT,
-    TRUTH,
     AddressColumn,
     Column,
-    Distinct,
     TextColumn,
     from_arrow,
     testable,

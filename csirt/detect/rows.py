@@ -8,7 +8,8 @@ import numpy as np
 
 from csirt.detect import values
 from csirt.detect.atoms import Atom
-from csirt.detect.columns import Distinct, NumberColumn
+from csirt.detect.coded import Distinct
+from csirt.detect.columns import NumberColumn
 from csirt.model.batch import Array
 
 # So many comparisons cost less than loading the compiled loops.

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from unittest.mock import patch
 
-from csirt.detect import columns, evaluate, literals, rows
+from csirt.detect import coded, evaluate, literals, rows
 
 
 @contextlib.contextmanager
@@ -14,6 +14,6 @@ def compiled(always: bool = True) -> Iterator[None]:
     """Within it no frame is too small for them."""
     with contextlib.ExitStack() as stack:
         if always:
-            for module, name in ((evaluate, "FEW_ROWS"), (literals, "FEW"), (rows, "FEW"), (columns, "FEW_BITS")):
+            for module, name in ((evaluate, "FEW_ROWS"), (literals, "FEW"), (rows, "FEW"), (coded, "FEW_BITS")):
                 stack.enter_context(patch.object(module, name, -1))
         yield

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.detect import jsonlines
-from csirt.detect.columns import OTHER, TEXT
+from csirt.detect.coded import OTHER, TEXT
 from csirt.detect.raw import RawFrame, from_events, from_table
 
 VALUES = st.recursive(
