@@ -5,6 +5,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line; the exit code follows `csirt.errors.EXIT_CODES`."""
+    from csirt.heap import prepare
+
+    prepare()
     from csirt.cli import run
 
     run()

@@ -6,19 +6,34 @@ on a virtual machine is dearer than what is then decoded into it.
 
 from __future__ import annotations
 
-import ctypes
+import gc
+import os
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # mallopt(3)
 _KEPT = 256 << 20
 _STEP = 16 << 20
+# Objects made, less those gone, between two looks for garbage among the youngest; looks between two at older ones.
+_YOUNG, _OLDER = 20_000, 20
 
 
 def keep_freed() -> None:
     """Let the C library keep what is freed, up to some hundred MiB, for what is asked next; where it is not glibc,
     nothing changes."""
+    import ctypes
+
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return
     for option, value in ((_MMAP_THRESHOLD, _KEPT), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _STEP)):
         mallopt(option, value)
+
+
+def prepare() -> None:
+    """To be called first thing, before Arrow is imported.
+
+    Garbage in cycles is looked for after some ten thousand new objects, not after some hundred: a start makes a million
+    that stay, and looking among them again and again is a tenth of its time. Arrow takes its memory from the C library,
+    where numpy has its own from: what one of them let go the other takes."""
+    gc.set_threshold(_YOUNG, _OLDER, _OLDER)
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

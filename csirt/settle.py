@@ -21,7 +21,7 @@ from csirt.model import ecs
 from csirt.model.batch import Array, Batch
 from csirt.stores.base import Commit, Settled, Store, Waiting
 
-STEP = 250_000  # rows settled at a time, or so
+STEP = 250_000  # rows settled at a time, or so: what a step holds in memory is bounded
 MARK, OPEN = "settled", "biflow"  # states: up to when rows were settled, and the flows open then
 
 
@@ -111,16 +111,13 @@ class Settler:
     def _commit(self, parts: list[Waiting], end: int) -> bool:
         """One step; whether there was anything to settle."""
         begin = self.clock.cpu()
-        tables = [self._load_part(part, end) for part in parts]
+        due, tables = self._load_parts(parts, end)
         columns, lost = self.pairing.mark(tables, end, self._mark)
         change = Commit(settled=Settled(end, {}))
         assert change.settled is not None
         found: list[pa.Table] = []
         counts = {"biflow.rows": 0, "biflow.duplicates": 0, "biflow.late": 0, "biflow.closed": lost}
-        for part, table, marks in zip(parts, tables, columns, strict=True):
-            rows = _due_by(table, end)
-            if not rows.num_rows:
-                continue
+        for part, rows, marks in zip(due, tables, columns, strict=False):  # behind these is what was only looked at
             change.settled.rows[part.id] = rows.num_rows
             change.batches.append(Batch(part.dataset, _marked(rows, marks)))
             counts["biflow.rows"] += rows.num_rows
@@ -130,7 +127,7 @@ class Settler:
                 counts["biflow.late"] += int((_times(rows) <= self._mark).sum())
         if not change.batches:
             return False
-        del tables, columns, table, rows, marks  # what was only looked at makes room
+        del tables, columns, rows, marks  # what was only looked at makes room
         begin = self._spend("biflow", begin)
         for batch in change.batches:
             hits = self.match(batch)
@@ -148,9 +145,21 @@ class Settler:
         self._count(counts, change.hits)
         return True
 
-    def _load_part(self, part: Waiting, end: int) -> pa.Table:
-        """A part's rows that this step settles or looks at; of one that it only looks at, what pairing needs."""
-        return part.load(None) if part.least <= end else part.load(self.pairing.columns())
+    def _load_parts(self, parts: list[Waiting], end: int) -> tuple[list[Waiting], list[pa.Table]]:
+        """The parts with rows that this step settles, and tables: those rows of each of them, then, with the columns
+        that pairing needs, what of all parts it only looks at."""
+        due: list[Waiting] = []
+        rows: list[pa.Table] = []
+        behind: list[pa.Table] = []
+        for part in parts:
+            table = part.load(None) if part.least <= end else part.load(self.pairing.columns())
+            times = _times(table)
+            if (times <= end).any():
+                due.append(part)
+                rows.append(_chosen(table, times <= end))
+            columns = [name for name in table.column_names if name in self.pairing.columns()]
+            behind.append(_chosen(table.select(columns), (times > end) & (times <= end + self.pairing.ahead)))
+        return due, rows + behind
 
     def _spend(self, stage: str, begin: float) -> float:
         now = self.clock.cpu()
@@ -172,13 +181,14 @@ class Settler:
 def _end(parts: list[Waiting], until: int, rows: int) -> int | None:
     """Where a step of about so many rows ends, at `until` at the latest; None when nothing is due by then."""
     due = [part for part in parts if part.least <= until]
-    if sum(part.rows for part in due) <= 2 * rows:
+    most = rows + rows // 4
+    if sum(part.rows for part in due) <= most:
         return until if due else None
     end = _estimate(due, until, rows)
     while True:
         times = [_dues(part, end) for part in due if part.least <= end]
         count = sum(map(len, times))
-        if count > 2 * rows:
+        if count > most:
             return int(np.partition(np.concatenate(times), rows)[rows])
         if count:
             return end
@@ -215,10 +225,8 @@ def _times(table: pa.Table) -> Array:
     return np.asarray(pc.cast(table.column(ecs.DUE), pa.int64()).to_numpy())
 
 
-def _due_by(table: pa.Table, end: int) -> pa.Table:
-    """The rows due at or before `end`."""
-    due = _times(table) <= end
-    return table if due.all() else table.filter(pa.array(due))
+def _chosen(table: pa.Table, which: Array) -> pa.Table:
+    return table if which.all() else table.filter(pa.array(which))
 
 
 def _marked(table: pa.Table, marks: Mapping[str, pa.Array]) -> pa.Table:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from csirt.heap import prepare
 
 TAKE = """
 import resource
@@ -32,3 +35,19 @@ def faults(*, keep: bool) -> int:
 def test_memory_taken_again_costs_no_page_faults() -> None:
     """What was freed is taken again without asking the kernel, for which it pays once."""
     assert faults(keep=True) < 100 < faults(keep=False)
+
+
+def test_garbage_is_looked_for_rarely_and_still_found() -> None:
+    """Far more objects than the interpreter waits for pass between two looks; what hangs together in cycles goes."""
+    before = gc.get_threshold()
+    try:
+        prepare()
+        assert gc.get_threshold()[0] >= 10_000
+        gc.collect()
+        turns = gc.get_stats()[0]["collections"]
+        for _ in range(100_000):
+            cycle: list[object] = []
+            cycle.append(cycle)
+        assert 1 <= gc.get_stats()[0]["collections"] - turns <= 10
+    finally:
+        gc.set_threshold(*before)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 def main() -> None:
     """Replay the files into the store and print {flows, alerts, rules, refused_rules, spent} as JSON."""
+    from csirt.heap import prepare
+
+    prepare()
     from csirt import replay
     from csirt.app import App
     from csirt.config import load

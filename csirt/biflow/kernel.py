@@ -28,6 +28,7 @@ from csirt.biflow.layout import (
     DESTINATION,
     ENGAGED,
     EVIDENCE,
+    FLOW,
     GRID,
     HIDDEN,
     KEY,
@@ -68,17 +69,18 @@ def _mixed(key: Array, row: int, seed: np.uint64) -> np.uint64:
 
 
 @kernel
-def number(known: Array, count: int, key: Array, seed: np.uint64, slots: Array, out: Array) -> int:
-    """Number the pairs of ends: `out[i]` is where `key[i]` is in `known` (the first `count` are there; room for all),
-    to which new ones are added. `slots` (int32, a power of two, all -1) is the hash table. Returns how many there are.
-    """
+def number(known: Array, count: int, key: Array, order: Array, seed: np.uint64, slots: Array, out: Array) -> int:
+    """Number the pairs of ends of the rows in `order`: `out[i]` is where `key[i]` is in `known` (the first `count` are
+    there; room for all), to which new ones are added. `slots` (int32, a power of two) is the hash table. Returns how
+    many there are."""
+    slots[:] = -1
     mask = np.uint64(len(slots) - 1)
     for row in range(count):
         place = _mixed(known, row, seed) & mask
         while slots[place] >= 0:
             place = (place + np.uint64(1)) & mask
         slots[place] = row
-    for row in range(len(key)):
+    for row in order:
         place = _mixed(key, row, seed) & mask
         while True:
             found = slots[place]
@@ -102,10 +104,11 @@ def number(known: Array, count: int, key: Array, seed: np.uint64, slots: Array, 
 
 
 @kernel
-def chain(pair: Array, pairs: int, out: Array) -> None:
-    """The next record of the same two ends behind each record, or -1."""
-    last = np.full(pairs, -1, np.int32)
-    for row in range(len(pair) - 1, -1, -1):
+def chain(pair: Array, order: Array, last: Array, out: Array) -> None:
+    """The next record of the same two ends behind each record, or -1. `last`: room for a number per pair of ends."""
+    last[:] = -1
+    for index in range(len(order) - 1, -1, -1):
+        row = order[index]
         out[row] = last[pair[row]]
         last[pair[row]] = row
 
@@ -231,8 +234,17 @@ def _who(
 
 
 @kernel
+def blank(flows: Array, known: int) -> None:
+    """No flows from the `known`-th on."""
+    for flow in range(known, len(flows)):
+        for word in range(FLOW):
+            flows[flow, word] = 0
+        flows[flow, LAST] = NEVER
+
+
+@kernel
 def decide(
-    decided: int,
+    order: Array,
     pair: Array,
     behind: Array,
     way: Array,
@@ -265,7 +277,7 @@ def decide(
     m_answered: Array,
     m_opener: Array,
 ) -> tuple[int, int]:
-    """Decide the first `decided` records; the others are only looked at. Returns the last tick and how many pairs of
+    """Decide the records in `order`; those behind them are only looked at. Returns the last tick and how many pairs of
     ends the bound cost. `place`: of each record's observation point in `sees`, its SHOWN and HIDDEN. `limits`: ahead,
     touch, gap, pairs."""
     ahead, touch, gap, most = limits[0], limits[1], limits[2], limits[3]
@@ -274,7 +286,7 @@ def decide(
     for number_ in range(pairs):
         if flows[2 * number_, LAST] != NEVER or flows[2 * number_ + 1, LAST] != NEVER:
             live += 1
-    for row in range(decided):
+    for row in order:
         now = due[row] // GRID
         if now != tick:
             tick = now

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.biflow import describe as one_pass
-from csirt.biflow.layout import KEY, NEVER, Rows
+from csirt.biflow.layout import NEVER, Rows
 from csirt.model import ecs
 from csirt.model.batch import Array, address_parts
 
@@ -61,34 +61,32 @@ class Points:
             self._known, self._names = {}, {}
 
 
-def rows(table: pa.Table, points: Points) -> tuple[Rows, Array]:
-    """The rows, in the table's order, not ranked yet, and which of them can be paired at all."""
-    count = table.num_rows
+def fill(found: Rows, table: pa.Table, points: Points) -> Array:
+    """Fill in the rows of a table, in its order, not ranked yet; which of them can be paired at all."""
     due, time = _times(table, ecs.DUE), _times(table, "@timestamp")
     version = _numbers(table, "netflow.exporter.version", np.uint8)
     source, destination = address_parts(table, "source.ip"), address_parts(table, "destination.ip")
-    packets = _numbers(table, "network.packets", np.uint64)
-    found = Rows(
-        key=np.empty((count, KEY), np.uint64), way=np.empty(count, np.uint8), due=due,
-        begin=np.empty(count, np.int64), slow=due - time, point=_points(table, version, points),
-        rank=np.zeros(count, np.int32), segment=_segments(table),
-        ordinal=_numbers(table, "csirt.ordinal", np.uint64), bytes=_numbers(table, "network.bytes", np.uint64),
-        packets=packets, bits=np.empty(count, np.uint8), fixed=np.empty(count, np.uint8),
-        ports=np.empty(count, np.int8),
-    )  # fmt: skip
+    found.due[:] = due
+    np.subtract(due, time, out=found.slow)
+    found.point[:] = _points(table, version, points)
+    found.segment[:] = _segments(table)
+    found.ordinal[:] = _numbers(table, "csirt.ordinal", np.uint64)
+    found.bytes[:] = _numbers(table, "network.bytes", np.uint64)
+    found.packets[:] = _numbers(table, "network.packets", np.uint64)
     given: Any = (
         *source, _numbers(table, "source.port", np.uint16), _members(table, "source", points),
         *destination, _numbers(table, "destination.port", np.uint16), _members(table, "destination", points),
         _numbers(table, "network.iana_number", np.uint8), _numbers(table, "flow.tcp_flags", np.int32, -1),
         _numbers(table, "icmp.type", np.int16, -1), _numbers(table, "csirt.flow.reverse.packets", np.int64, -1),
-        _numbers(table, "netflow.biflow_direction", np.uint8), packets,
+        _numbers(table, "netflow.biflow_direction", np.uint8), found.packets,
         _numbers(table, "csirt.flow.sampling_rate", np.uint32), version, time, _times(table, "event.start", time),
         due, one_pass.ANSWERING, one_pass.EXCHANGES, one_pass.EXCHANGES6,
     )  # fmt: skip
     made = found.key, found.way, found.begin, found.bits, found.fixed, found.ports
     arguments: Any = (*map(_fixed, given), *made)
     one_pass.describe(*arguments)
-    return found, (source[0] > 0) & (destination[0] > 0) & (version < SAMPLES) & (due != NEVER)
+    usable: Array = (source[0] > 0) & (destination[0] > 0) & (version < SAMPLES) & (due != NEVER)
+    return usable
 
 
 def _fixed(array: Array) -> Array:

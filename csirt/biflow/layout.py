@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from csirt.biflow.room import Room
 from csirt.clock import MINUTE, SECOND
 from csirt.model.batch import Array
 
@@ -74,7 +75,7 @@ UNSURE = 3 * SECOND // 2
 
 @dataclass(slots=True)
 class Rows:
-    """Records in the order (due, segment, ordinal), one entry of each array per record.
+    """Records, one entry of each array per record.
 
     `key` (n x KEY), `way`: 0 from the lower end to the higher, 1 back. `due`, `begin`. `slow`: how far the exporter's
     clock is behind. `point`: the observation point; `rank`: which point is preferred, least first. `segment`,
@@ -101,6 +102,25 @@ class Rows:
     def count(self) -> int:
         """How many records."""
         return len(self.due)
+
+    @staticmethod
+    def room(room: Room, count: int) -> Rows:
+        """Rows to be filled in."""
+
+        def words(name: str, kind: type) -> Array:
+            return room.array(name, count, kind)
+
+        return Rows(
+            key=room.array("key", (count, KEY), np.uint64), way=words("way", np.uint8), due=words("due", np.int64),
+            begin=words("begin", np.int64), slow=words("slow", np.int64), point=words("point", np.uint64),
+            rank=words("rank", np.int32), segment=words("segment", np.uint64), ordinal=words("ordinal", np.uint64),
+            bytes=words("bytes", np.uint64), packets=words("packets", np.uint64), bits=words("bits", np.uint8),
+            fixed=words("fixed", np.uint8), ports=words("ports", np.int8),
+        )  # fmt: skip
+
+    def part(self, start: int, end: int) -> Rows:
+        """Some of the rows: views of the same memory."""
+        return Rows(*(getattr(self, item.name)[start:end] for item in fields(Rows)))
 
 
 @dataclass(slots=True)
@@ -145,16 +165,20 @@ class Marks:
     opener: Array
 
     @staticmethod
-    def blank(rows: int) -> Marks:
+    def blank(room: Room, rows: int) -> Marks:
         """No marks."""
         return Marks(
-            np.zeros(rows, np.bool_),
-            np.zeros(rows, np.uint64),
-            np.zeros(rows, np.uint64),
-            np.full(rows, NEVER, np.int64),
-            np.zeros(rows, np.bool_),
-            np.zeros(rows, np.uint64),
-            np.zeros(rows, np.uint64),
-            np.full(rows, -1, np.int8),
-            np.zeros(rows, np.uint8),
+            room.filled("duplicate", rows, np.bool_, False),
+            room.filled("of_segment", rows, np.uint64, 0),
+            room.filled("of_ordinal", rows, np.uint64, 0),
+            room.filled("flow_begin", rows, np.int64, NEVER),
+            room.filled("paired", rows, np.bool_, False),
+            room.filled("other_bytes", rows, np.uint64, 0),
+            room.filled("other_packets", rows, np.uint64, 0),
+            room.filled("answered", rows, np.int8, -1),
+            room.filled("opener_of", rows, np.uint8, UNKNOWN),
         )
+
+    def taken(self, start: int, end: int, keep: Array) -> Marks:
+        """The marks of those of the rows from `start` to `end` that are to be kept."""
+        return Marks(*(getattr(self, item.name)[start:end][keep] for item in fields(Marks)))

@@ -8,48 +8,67 @@ import numpy as np
 import pyarrow as pa
 
 from csirt.biflow import kernel
-from csirt.biflow.layout import FLOW, KEY, LAST, NEVER, Limits, Marks, Open, Rows
+from csirt.biflow.layout import FLOW, KEY, Limits, Marks, Open, Rows
+from csirt.biflow.room import Room
 from csirt.errors import CsirtError
 from csirt.model.batch import Array
 
 VERSION = 1
+SLICE = 1 << 16  # records decided at a time: what is needed for them stays near the processor
 # Numbers of pairs of ends must not be made to collide by who chooses addresses and ports; results do not depend on it.
 _SEED = np.uint64(secrets.randbits(64))
 
 
-def decide(rows: Rows, decided: int, before: Open, limits: Limits) -> tuple[Marks, Open, int]:
-    """Marks of the first `decided` of the rows, which are in the order (due, segment, ordinal); what is open after
-    them; how many pairs of ends the bound closed. The other rows are only looked at."""
-    marks = Marks.blank(decided)
-    room = len(before.key) + rows.count
-    key = np.empty((room, KEY), np.uint64)
+def decide(rows: Rows, order: Array, decided: int, before: Open, limits: Limits, room: Room) -> tuple[Marks, Open, int]:
+    """Marks, at the rows' own places, of the first `decided` in `order`, which is by (due, segment, ordinal); what is
+    open after them; how many pairs of ends the bound closed. The other rows in `order` are only looked at. `room`:
+    where the marks, and what else is needed, are made."""
+    marks = Marks.blank(room, rows.count)
+    due, lost, start = rows.due[order], 0, 0
+    while start < decided:
+        end = min(start + SLICE, decided)
+        sight = int(np.searchsorted(due, due[end - 1] + limits.ahead, side="right"))
+        before, cost = _decide(rows, order[start:sight], end - start, before, limits, room, marks)
+        lost += cost
+        start = end
+    return marks, before, lost
+
+
+def _decide(
+    rows: Rows, order: Array, decided: int, before: Open, limits: Limits, room: Room, marks: Marks
+) -> tuple[Open, int]:
+    """Mark some rows; what is open after them, and what the bound cost."""
+    most = len(before.key) + len(order)
+    key = room.array("ends", (most, KEY), np.uint64)
     key[: len(before.key)] = before.key
-    slots = np.full(1 << max(4, (2 * room).bit_length()), -1, np.int32)
-    pair = np.empty(rows.count, np.int32)
-    pairs = kernel.number(key, len(before.key), rows.key, _SEED, slots, pair)
-    behind = np.empty(rows.count, np.int32)
-    kernel.chain(pair, pairs, behind)
+    slots = room.array("slots", 1 << max(4, (2 * most).bit_length()), np.int32)
+    pair = room.array("pair", rows.count, np.int32)
+    pairs = kernel.number(key, len(before.key), rows.key, order, _SEED, slots, pair)
+    behind = room.array("behind", rows.count, np.int32)
+    kernel.chain(pair, order, room.array("last", pairs, np.int32), behind)
     # Pairs are numbered as they come: those of rows that are only looked at are the last, and need no flows.
-    pairs = max(len(before.key), int(pair[:decided].max(initial=-1)) + 1)
-    flows = np.zeros((2 * pairs, FLOW), np.int64)
-    flows[:, LAST] = NEVER
+    pairs = max(len(before.key), int(pair[order[:decided]].max(initial=-1)) + 1)
+    flows = room.array("flows", (2 * pairs, FLOW), np.int64)
     flows[: len(before.flows)] = before.flows
-    opener = np.zeros(pairs, np.uint8)
+    kernel.blank(flows, len(before.flows))
+    opener = room.filled("opener", pairs, np.uint8, 0)
     opener[: len(before.opener)] = before.opener
-    points, place = _places(before.points, rows.point)
+    points, places = _places(before.points, rows.point[order])
+    place = room.array("place", rows.count, np.int32)
+    place[order] = places
     sees = np.zeros((len(points), 2), np.int64)
     sees[: len(before.sight)] = before.sight
     tick, lost = kernel.decide(
-        decided, pair, behind, rows.way, rows.due, rows.begin, rows.slow, rows.point, rows.rank, rows.segment,
+        order[:decided], pair, behind, rows.way, rows.due, rows.begin, rows.slow, rows.point, rows.rank, rows.segment,
         rows.ordinal, rows.bytes, rows.packets, rows.bits, rows.fixed, rows.ports, flows, opener, pairs, before.tick,
         place, sees,
         np.array([limits.ahead, limits.touch, limits.gap, limits.pairs], np.int64),
         marks.duplicate, marks.segment, marks.ordinal, marks.begin, marks.paired, marks.bytes, marks.packets,
         marks.answered, marks.opener,
     )  # fmt: skip
-    now = int(rows.due[decided - 1]) if decided else NEVER
+    now = int(rows.due[order[decided - 1]])
     key, opener, flows = _kept(key, opener, flows, pairs, now, limits)
-    return marks, Open(key, opener, flows, points, sees, int(tick)), lost
+    return Open(key, opener, flows, points, sees, int(tick)), lost
 
 
 def _places(known: Array, points: Array) -> tuple[Array, Array]:

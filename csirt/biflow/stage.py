@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from csirt.biflow import keys, marks
-from csirt.biflow.layout import Limits, Marks, Open, Rows
+from csirt.biflow.layout import Limits, Open, Rows
 from csirt.biflow.pairing import decide, from_bytes, to_bytes
+from csirt.biflow.room import Room
 from csirt.model.batch import Array
 
 
@@ -21,6 +22,7 @@ class Pairing:
         self.limits = limits or Limits()
         self._points = keys.Points(order)
         self._open = Open.none()
+        self._room = Room()
 
     def load(self, state: bytes | None) -> None:
         """Go on from a committed state."""
@@ -49,25 +51,23 @@ class Pairing:
         ends the bound closed. Rows due later are only looked at; those due at or before `since`, when that was settled
         already, get no marks."""
         self._points.tidy()
-        ends = np.cumsum([table.num_rows for table in tables])[:-1]
-        found = [keys.rows(table.select([name for name in table.column_names if name in keys.COLUMNS]), self._points)
-                 for table in tables]  # fmt: skip
-        rows = Rows(*(np.concatenate([getattr(item, part.name) for item, _ in found]) for part in fields(Rows)))
-        rows.rank = self._points.ranks(rows.point)
-        usable = np.concatenate([which for _, which in found])
+        ends = np.cumsum([0, *(table.num_rows for table in tables)]).tolist()
+        rows = Rows.room(self._room, ends[-1])
+        usable = self._room.array("usable", ends[-1], np.bool_)
+        for table, (start, end) in zip(tables, pairwise(ends), strict=True):
+            chosen = table.select([name for name in table.column_names if name in keys.COLUMNS])
+            usable[start:end] = keys.fill(rows.part(start, end), chosen, self._points)
+        rows.rank[:] = self._points.ranks(rows.point)
         usable &= rows.due <= until + self.limits.ahead  # nobody looks further
         if since is not None:
             usable &= rows.due > since
-        which = _in_order(rows, np.flatnonzero(usable))
-        decided = int(np.searchsorted(rows.due[which], until, side="right"))
-        made, self._open, lost = decide(_taken(rows, which), decided, self._open, self.limits)
-        whole = _spread(made, which[:decided], rows.count)
+        order = _in_order(rows, np.flatnonzero(usable))
+        decided = int(np.searchsorted(rows.due[order], until, side="right"))
+        made, self._open, lost = decide(rows, order, decided, self._open, self.limits, self._room)
         due = rows.due <= until
         return [
-            marks.columns(_cut(whole, part, keep), bits[keep])
-            for part, keep, bits in zip(
-                np.split(np.arange(rows.count), ends), np.split(due, ends), np.split(rows.bits, ends), strict=True
-            )
+            marks.columns(made.taken(start, end, due[start:end]), rows.bits[start:end][due[start:end]])
+            for start, end in pairwise(ends)
         ], lost
 
 
@@ -80,20 +80,3 @@ def _in_order(rows: Rows, which: Array) -> Array:
         mine = which[tied]
         which[tied] = mine[np.lexsort((rows.ordinal[mine], rows.segment[mine], rows.due[mine]))]
     return which
-
-
-def _taken(rows: Rows, which: Array) -> Rows:
-    return Rows(*(np.ascontiguousarray(getattr(rows, item.name)[which]) for item in fields(Rows)))
-
-
-def _spread(made: Marks, which: Array, count: int) -> Marks:
-    """The marks at the rows' own places; the others have none."""
-    whole = Marks.blank(count)
-    for item in fields(Marks):
-        getattr(whole, item.name)[which] = getattr(made, item.name)
-    return whole
-
-
-def _cut(whole: Marks, part: Array, keep: Array) -> Marks:
-    chosen = part[keep]
-    return Marks(*(getattr(whole, item.name)[chosen] for item in fields(Marks)))

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.biflow import layout as at
+from csirt.biflow import pairing
 from csirt.biflow.layout import KEY, Limits, Marks, Open, Rows
 from csirt.biflow.pairing import decide, from_bytes, to_bytes
+from csirt.biflow.room import Room
 from csirt.clock import SECOND
 from tests.biflow.plain import Mark, Record, marks
 
@@ -77,7 +79,9 @@ def stepped(found: list[Record], cuts: list[int], limits: Limits) -> tuple[dict[
         sight = [record for record in found if before < record.due <= until + limits.ahead]
         decided = [record for record in sight if record.due <= until]
         if decided:
-            made_of, state, cost = decide(arrays(sight), len(decided), from_bytes(to_bytes(state)), limits)
+            made_of, state, cost = decide(
+                arrays(sight), np.arange(len(sight)), len(decided), from_bytes(to_bytes(state)), limits, Room()
+            )
             lost += cost
             result |= {record.id: said(made_of, row) for row, record in enumerate(decided)}
         before = max(before, until)
@@ -99,3 +103,25 @@ def test_the_bound_does_not_depend_on_steps(drawn: list[tuple[int, ...]], cuts: 
     limits = Limits(pairs=pairs)
     found = made(drawn)
     assert stepped(found, cuts, limits) == marks(found, limits)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(records, max_size=30), st.integers(1, 4))
+def test_records_decided_a_few_at_a_time_get_the_same_marks(drawn: list[tuple[int, ...]], size: int) -> None:
+    """How many records of a step are decided at a time changes no mark, ties in time included."""
+    found = made(drawn)
+    before, pairing.SLICE = pairing.SLICE, size
+    try:
+        sliced = stepped(found, [], LIMITS)
+    finally:
+        pairing.SLICE = before
+    assert sliced == marks(found, LIMITS)
+
+
+def test_memory_of_a_step_is_taken_again_by_the_next() -> None:
+    """An array asked for again under its name lies where it lay, and one that became far too large is let go."""
+    room = Room()
+    first = room.array("x", 1_000_000, np.int64)
+    assert np.shares_memory(first, room.array("x", (1_000, 900), np.int64))
+    assert not np.shares_memory(first, room.array("x", 10, np.int64))
+    assert room.filled("y", (2, 3), np.int8, -1).tolist() == [[-1] * 3] * 2

@@ -16,6 +16,7 @@ from csirt.model import ecs
 from csirt.model.batch import event_ids
 from csirt.stores.embedded.lake.encode import from_ipc, optional
 from csirt.stores.embedded.lake.files import FRESH
+from csirt.stores.embedded.lake.narrow import widen
 from csirt.stores.embedded.lake.parts import Part, parse_id
 
 IDENTITY = ("@timestamp", "csirt.segment", "csirt.ordinal")
@@ -61,17 +62,17 @@ def everything(root: Path, part: Part, columns: set[str] | None = None) -> Itera
             names = [name for name in file.schema_arrow.names if columns is None or name in columns]
             for group in range(file.num_row_groups):
                 yield optional(file.read_row_group(group, columns=names, use_threads=False).select(names))
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise CsirtError(f"{path}: the event file cannot be read ({error}); run `csirt store fsck`") from error
 
 
 def _arrow(path: Path, columns: set[str] | None) -> pa.Table:
-    """The rows of an Arrow file, of which only the columns asked for are decompressed."""
+    """The rows of an Arrow file, of which only the columns asked for are read."""
     with pa.memory_map(str(path)) as source:
         names = ipc.open_file(source).schema.names
         chosen = [index for index, name in enumerate(names) if columns is None or name in columns]
         with ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=chosen)) as reader:
-            return reader.read_all()
+            return widen(reader.read_all(), columns)
 
 
 def row_count(root: Path, part: Part) -> int:
