@@ -9,26 +9,23 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt import ids
-from csirt.cases.open import for_incidents
-from csirt.correlate import correlate
+from csirt.answers import Answers
 from csirt.detect.load import Ruleset
 from csirt.detect.windows import Windows
 from csirt.model import hits as model_hits
 from csirt.model.hits import AlertChange
-from csirt.model.records import Alert, Case, Incident
 from csirt.notify.router import Router
-from csirt.respond.plan import Plan, Responder
+from csirt.respond.plan import Responder
 from csirt.stores.base import Commit, PendingHits, Store
+from csirt.watermark import TICK, tick
 
-# One step of the analysis takes this many hits, or this many of rules that alert by themselves, whichever is less:
-# what it holds in memory, and what a kill makes it do again, are bounded.
+# One commit of the analysis takes this many hits, or this many of rules that alert by themselves, whichever is less,
+# but at least one step of event time: what it holds in memory, and what a kill makes it do again, are bounded.
 SLICE = 250_000
 ALERTING = 20_000
 
@@ -57,12 +54,16 @@ class Analyst:
     def advance(self, store: Store, until: int, at: int) -> dict[str, int]:
         """Consume the hits with event time <= `until`, in commits of bounded size; none when nothing changes.
 
-        Where a commit ends depends on the hits alone, so that kills and batch sizes change nothing."""
+        A commit ends where a step of event time does, and what it changes is found step by step, so that it makes no
+        difference how much waited when the analysis looked."""
         counts = {"alerts": 0, "incidents": 0, "notifications": 0}
         while True:
             pending = store.pending(until, SLICE)
-            table = pa.concat_tables([blob.hits for blob in pending]) if pending else model_hits.none()
-            stop = _stop(table, until)
+            table = _hits(pending)
+            stop, whole = _stop(table, until)
+            if not whole:
+                pending = store.pending(stop)
+                table = _hits(pending)
             with _undisturbed():
                 for name, number in self._step(store, pending, table, stop, at).items():
                     counts[name] += number
@@ -77,10 +78,10 @@ class Analyst:
         now = table if pc.all(due).as_py() else table.filter(due)
         later = pa.concat_tables([_after(blob, until) for blob in pending]) if pending else now.slice(0, 0)
         try:
-            changes = windows.advance(now, until)
-            if not pending and not changes:
+            steps = _steps(windows, now, until)
+            if not pending and not steps:
                 return {}  # what else moved in the windows is written with the next commit, or follows again
-            change = self._commit(store, changes, at)
+            change = self._commit(store, steps, at)
             change.states.update(windows.states())
             change.states["watermark"] = str(until).encode()
             change.consumed = [blob.id for blob in pending]
@@ -90,7 +91,7 @@ class Analyst:
             self._windows = None  # its state ran ahead of what is committed
             raise
         return {
-            "alerts": sum(item.opened for item in changes),
+            "alerts": sum(item.opened for changes in steps for item in changes),
             "incidents": sum(item.id not in item.aliases and not item.merged_into for item in change.incidents),
             "notifications": len(change.notifications),
         }
@@ -102,51 +103,72 @@ class Analyst:
             self._rules = rules
         return self._windows
 
-    def _commit(self, store: Store, changes: list[AlertChange], at: int) -> Commit:
-        change = Commit()
-        latest: dict[str, Alert] = {item.alert.id: item.alert for item in changes}
-        _in_shadow(store, [item.alert for item in changes if item.alert.shadow])
-        told = [item for item in changes if not item.alert.shadow]
-        incidents = correlate(told, _candidates(store), window_us=self._window, names=self._names())
-        for incident in incidents:
-            for alert in incident.alerts:
-                if alert in latest:
-                    latest[alert].incident = incident.merged_into or incident.id
-        for fresh in latest.values():
-            fresh.created = at
-        change.alerts = list(latest.values())
-        change.incidents = incidents
-        existing, history = _cases(store, incidents)
-        change.case_events, change.cases = for_incidents(incidents, existing, at, history)
-        by_id = {case.id: case for case in change.cases}
-        responder, router = self._responder(), self._router()
-        plans: list[Plan] = []
-        for incident in incidents:
-            case = by_id.get(incident.case)
-            if case is None or incident.merged_into:
-                continue
-            alerts = _alerts(store, incident, latest)
-            plans.append(responder.plan(incident, case, alerts, at))
-            change.notifications += router.intents(incident, case, alerts, at)
-        _merge_plans(store, change, plans)
-        known = _stored(store, "notification", [item.id for item in change.notifications])
-        change.notifications = [item for item in change.notifications if item.id not in known]
+    def _commit(self, store: Store, steps: list[list[AlertChange]], at: int) -> Commit:
+        answers = Answers(
+            store, steps, at, responder=self._responder(), router=self._router(), names=self._names(),
+            window_us=self._window,
+        )  # fmt: skip
+        for changes in steps:
+            answers.take(changes)
+        change = answers.commit()
         if not self._deliver:  # a replay tells nobody, then or later
             for item in change.notifications:
                 item.state = "suppressed"
         return change
 
 
-def _stop(table: pa.Table, until: int) -> int:
-    """How far one step goes: to the event time of the SLICE-th hit, or of the ALERTING-th hit of a rule that alerts by
-    itself, whichever comes first; to `until` when there are fewer."""
+def _hits(pending: list[PendingHits]) -> pa.Table:
+    return pa.concat_tables([blob.hits for blob in pending]) if pending else model_hits.none()
+
+
+def _stop(table: pa.Table, until: int) -> tuple[int, bool]:
+    """How far one commit goes, and whether `table`, which has the earliest SLICE hits and one more for certain, has all
+    hits up to there: to the last step of event time before the SLICE-th hit, or the ALERTING-th hit of a rule that
+    alerts by itself, whichever comes first; to `until` when there are fewer. One step is never cut."""
     times = np.asarray(table.column("time").to_numpy())
     plain = times[np.asarray(pc.equal(table.column("stream"), table.column("rule")).to_numpy())]
-    stops = [until]
-    for found, most in ((times, SLICE), (plain, ALERTING)):
-        if len(found) > most:
-            stops.append(int(np.partition(found, most - 1)[most - 1]))
-    return min(stops)
+    least = min(
+        (int(np.partition(found, most - 1)[most - 1]) for found, most in ((times, SLICE), (plain, ALERTING))
+         if len(found) > most),
+        default=until,
+    )  # fmt: skip
+    if least >= until:
+        return until, True
+    stop, first = tick(least), int(times.min())
+    return (stop, True) if first <= stop else (min(_end_of_step(first), until), False)
+
+
+def _end_of_step(time: int) -> int:
+    """The end of the step of event time in which `time` lies; a step has its end and not its beginning."""
+    return tick(time + TICK - 1)
+
+
+def _steps(windows: Windows, hits: pa.Table, until: int) -> list[list[AlertChange]]:
+    """What the hits up to `until` change, step by step of event time; an alert that opened or grew in a step is one
+    change. Steps in which nothing happens cost nothing."""
+    times = np.asarray(hits.column("time").to_numpy())
+    if len(times) and _end_of_step(int(times.min())) < int(times.max()):
+        order = np.argsort(times, kind="stable")
+        hits, times = hits.take(pa.array(order)), times[order]
+    else:  # of one step, in any order
+        times = np.full(len(times), times.max() if len(times) else 0, np.int64)
+    steps: list[list[AlertChange]] = []
+    at = 0
+    while True:
+        following = [int(times[at])] if at < len(times) else []
+        due = windows.next_time()
+        if due is not None:
+            following.append(due)
+        if windows.closed is not None:  # what comes late is of the next step
+            following = [max(time, windows.closed + 1) for time in following]
+        if not following or min(following) > until:
+            break
+        end = min(_end_of_step(min(following)), until)
+        after = int(np.searchsorted(times, end, side="right"))
+        steps.append(windows.advance(hits.slice(at, after - at), end))
+        at = after
+    steps.append(windows.advance(hits.slice(at), until))
+    return [changes for changes in steps if changes]
 
 
 def _after(blob: PendingHits, until: int) -> pa.Table:
@@ -167,48 +189,3 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
-
-
-def _in_shadow(store: Store, alerts: list[Alert]) -> None:
-    """Alerts of rules on trial are recorded; one that was part of an incident before its rule went there stays so."""
-    known = _stored(store, "alert", [alert.id for alert in alerts])
-    for alert in alerts:
-        alert.incident = known[alert.id]["incident"] if alert.id in known else ""
-
-
-def _candidates(store: Store) -> Callable[[list[tuple[str, str]], int, int], list[Incident]]:
-    def find(entities: list[tuple[str, str]], since: int, until: int) -> list[Incident]:
-        return [Incident.model_validate(item) for item in store.incidents_with(entities, since, until)]
-
-    return find
-
-
-def _cases(store: Store, incidents: list[Incident]) -> tuple[dict[str, Case], Callable[[str], list[dict[str, Any]]]]:
-    """The cases these incidents already have, by case id, and the events of a case; those that are not there are known
-    without asking for each."""
-    wanted = {incident.case or ids.case(incident.id) for incident in incidents}
-    found = _stored(store, "case", sorted(wanted))
-    absent = wanted - found.keys()
-    existing = {name: Case.model_validate(document) for name, document in found.items()}
-    return existing, lambda name: [] if name in absent else store.case_events(name)
-
-
-def _stored(store: Store, kind: str, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Stored documents by id."""
-    return {item["id"]: item for item in store.find(kind, {"id": names})} if names else {}
-
-
-def _alerts(store: Store, incident: Incident, latest: dict[str, Alert]) -> list[Alert]:
-    missing = [name for name in incident.alerts if name not in latest]
-    stored = {name: Alert.model_validate(item) for name, item in _stored(store, "alert", missing).items()}
-    return [latest.get(name) or stored[name] for name in incident.alerts if name in latest or name in stored]
-
-
-def _merge_plans(store: Store, change: Commit, plans: list[Plan]) -> None:
-    """Take over the runs that are not stored yet, with what belongs to them: a plan does not change under people."""
-    known = _stored(store, "run", [run.id for plan in plans for run in plan.runs])
-    for plan in plans:
-        fresh = {run.id for run in plan.runs if run.id not in known}
-        change.runs += [run for run in plan.runs if run.id in fresh]
-        change.receipts += [item for item in plan.receipts if item.run in fresh]
-        change.audit += [entry for entry in plan.audit if entry.subject in fresh]

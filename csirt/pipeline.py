@@ -21,7 +21,7 @@ from csirt.model.batch import Batch
 from csirt.settle import Pairing, Settler
 from csirt.stores.base import Commit, Store
 from csirt.tally import Tally
-from csirt.watermark import Watermark
+from csirt.watermark import Watermark, tick
 from csirt.workers import Workers
 
 SELF = "self"  # what has no input counts, and moves event time, under this name
@@ -172,7 +172,7 @@ class Pipeline:
         elif self._settled is None or due - self.settler.pairing.ahead - self._settled >= self.pace:
             self._settled = self.settler.settle(due - self.settler.pairing.ahead, steps=STEPS)
         # Hits have the exporters' times: a clock that is behind brings them that much later.
-        return min(until, self._settled - self.watermark.behind())
+        return min(until, tick(self._settled - self.watermark.behind()))
 
     def _late(self, hits: pa.Table) -> int:
         """How many hits come after their time was judged."""

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from csirt.clock import MINUTE
+from csirt.clock import MINUTE, SECOND
 from csirt.model import ecs
 from csirt.model.batch import Batch
 from csirt.stores.base import Store
 
+# Event time moves on in these steps while events come. What an alert gained within one is one change to correlate,
+# however often the analysis looked, so that incidents do not depend on when it did (decision 10).
+TICK = 10 * SECOND
 # An event this far ahead of its receipt (after declared clock offsets) does not move the watermark: times are forged.
 AHEAD = 10 * MINUTE
 
@@ -138,9 +141,15 @@ class Watermark:
         return max(self._greatest.values(), default=None)
 
     def until(self, now_s: float) -> int | None:
-        """Event time up to which nothing more is expected, or None when nothing has come yet. It never goes back."""
+        """Event time up to which nothing more is expected, or None when nothing has come yet. It never goes back, and
+        while any source is active it is the end of a step."""
         slowest = self.slowest(now_s)
-        mark = slowest[1] - self.lateness if slowest else self.greatest()
+        mark = tick(slowest[1] - self.lateness) if slowest else self.greatest()
         if mark is None:
             return self.mark
         return mark if self.mark is None else max(mark, self.mark)
+
+
+def tick(time: int) -> int:
+    """The end of the last whole step of event time at `time`."""
+    return time - time % TICK

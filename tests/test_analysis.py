@@ -191,3 +191,43 @@ def test_promoted_while_an_alert_is_open(stores: Any) -> None:
         assert sum(alert["count"] for alert in alerts) == 20 * step
     incidents = store.find("incident")
     assert sum(len(item["alerts"]) for item in incidents if not item["merged_into"]) == 7
+
+
+def talk(minute: int, group: str, source: str, target: str) -> dict[str, object]:
+    """A hit of that group, from one host to another."""
+    return {
+        "stream": NAME,
+        "rule": NAME,
+        "time": minute * MINUTE,
+        "event": f"{minute:032x}",
+        "group": f'{{"source.ip":"{group}"}}',
+        "source": f"host:{source}",
+        "target": f"host:{target}",
+        "facts": "{}",
+    }
+
+
+def test_how_often_it_looks_changes_no_incident(stores: Any) -> None:
+    """What an alert learns later ties nothing that came before: looked at once or minute by minute, with small commits
+    or large ones, the incidents are the same."""
+    table = pa.Table.from_pylist(
+        [
+            talk(1, "one", "10.0.0.1", "10.9.0.1"),
+            talk(2, "two", "10.0.0.2", "10.9.0.2"),
+            talk(3, "one", "10.0.0.1", "10.0.0.2"),
+            talk(4, "three", "10.0.0.2", "10.9.0.3"),
+        ],
+        schema=HITS,
+    )
+    dumps = []
+    for name, times in (("once", [9]), ("often", list(range(10))), ("twice", [2, 9])):
+        store = stores(name, [])
+        store.commit(Commit(hits=table))
+        for minute in times:
+            analyst().advance(store, minute * MINUTE, 1)
+        assert store.pending(1 << 62) == []
+        dumps.append(dumped(store))
+        found = store.find("incident")
+        assert [len(item["alerts"]) for item in found if not item["merged_into"]] == [3], name
+        assert any(item["merged_into"] for item in found), "the second host's alert began as an incident of its own"
+    assert dumps[0] == dumps[1] == dumps[2]

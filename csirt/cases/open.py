@@ -31,30 +31,50 @@ def for_incidents(
     into another takes its case along; one that never had a case opens none. New alerts reopen a case closed as true;
     one closed as false or benign only when the evidence is worse than it was when it was judged.
     """
-    book = _Book(existing, at, history)
-    by_id = {incident.id: incident for incident in incidents}
-    ordered = sorted(incidents, key=lambda one: (one.first, one.id))
-    for incident in ordered:
-        if not incident.merged_into:
-            book.take(incident)
-    for incident in ordered:
-        if incident.merged_into:
-            book.merge(incident, by_id.get(incident.merged_into))
+    book = Book(existing.get, at, history)
+    book.take(incidents)
     return book.fresh, book.cases()
 
 
-class _Book:
-    """The cases touched, each with its whole history."""
+class Book:
+    """The cases touched, each with its whole history. `existing(case id)`: the case as it is stored, or None. `fresh`:
+    the events so far."""
 
-    def __init__(self, existing: Mapping[str, Case], at: int, history: History) -> None:
+    def __init__(self, existing: Callable[[str], Case | None], at: int, history: History) -> None:
         self._existing = existing
         self._at = at
         self._history = history
         self._events: dict[str, list[CaseEvent]] = {}
+        self._now: dict[str, Case] = {}
         self._touched: set[str] = set()
         self.fresh: list[CaseEvent] = []
 
-    def take(self, incident: Incident) -> None:
+    def take(self, incidents: list[Incident]) -> dict[str, Case]:
+        """What changed incidents mean; the cases they touched, by id, as they are now."""
+        self._touched = set()
+        by_id = {incident.id: incident for incident in incidents}
+        ordered = sorted(incidents, key=lambda one: (one.first, one.id))
+        for incident in ordered:
+            if not incident.merged_into:
+                self._take(incident)
+        for incident in ordered:
+            if incident.merged_into:
+                self._merge(incident, by_id.get(incident.merged_into))
+        now = {name: self._folded(name) for name in sorted(self._touched)}
+        self._now |= now
+        return now
+
+    def cases(self) -> list[Case]:
+        """The touched cases after their events, the most severe first: they get their numbers in this order."""
+        return sorted(self._now.values(), key=lambda case: (-SEVERITIES.index(case.severity), case.first, case.id))
+
+    def _folded(self, name: str) -> Case:
+        case = fold(self._events[name], self._existing(name))
+        case.created = case.created or self._at
+        case.updated = self._at
+        return case
+
+    def _take(self, incident: Incident) -> None:
         """Open the incident's case, or tell it what is new."""
         name = self._home(incident.case) if incident.case else ids.case(incident.id)
         incident.case = name
@@ -72,7 +92,7 @@ class _Book:
             return
         self._reopen(name, incident.last, before, now)
 
-    def merge(self, younger: Incident, older: Incident | None) -> None:
+    def _merge(self, younger: Incident, older: Incident | None) -> None:
         """The younger incident went into the older: so does its case, unless people already put both in one."""
         if older is None or not older.case:
             return
@@ -92,7 +112,7 @@ class _Book:
         self._add(older.case, older.last, "merged", {"from": had, "summaries": {}})
 
     def _reopen(self, name: str, time: int, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
-        case = fold(self._of(name), self._existing.get(name))
+        case = fold(self._of(name), self._existing(name))
         if case.state != "closed":
             return
         fresh = now["alerts"] > (before or {"alerts": 0})["alerts"]
@@ -122,16 +142,6 @@ class _Book:
         events.append(event)
         self._touched.add(name)
         self.fresh.append(event)
-
-    def cases(self) -> list[Case]:
-        """The touched cases after their events, the most severe first: they get their numbers in this order."""
-        result = []
-        for name in sorted(self._touched):
-            case = fold(self._events[name], self._existing.get(name))
-            case.created = case.created or self._at
-            case.updated = self._at
-            result.append(case)
-        return sorted(result, key=lambda case: (-SEVERITIES.index(case.severity), case.first, case.id))
 
 
 def _worth_saying(before: dict[str, Any], now: dict[str, Any]) -> bool:

@@ -5,6 +5,6 @@ Drops: nothing; entities beyond a stated number of targets are left out of an in
 State: in the incidents themselves, read back through the store's entity index.
 """
 
-from csirt.correlate.fold import correlate
+from csirt.correlate.fold import Correlator, correlate
 
-__all__ = ["correlate"]
+__all__ = ["Correlator", "correlate"]

@@ -35,16 +35,37 @@ def correlate(
     merges the younger into the oldest, by (first, id). Sets `alert.incident` of every change. `names`: member id ->
     name, for titles.
     """
-    fold = _Fold(window_us)
-    if changes:
-        wanted = sorted({key for change in changes for key in links.keys(links.tied(change.alert))})
-        since = min(change.alert.first for change in changes) - window_us
-        until = max(change.alert.last for change in changes) + window_us
-        for incident in candidates(wanted, since, until):
-            fold.hold(_copied(incident))
-    for change in sorted(changes, key=_order):
-        fold.take(change.alert)
-    return [fold.held[key].finish(names or {}) for key in sorted(fold.changed)]
+    return Correlator(changes, candidates, window_us=window_us, names=names).take(changes)
+
+
+class Correlator:
+    """`correlate` in several steps: made for all changes, taken a part at a time, in order."""
+
+    def __init__(
+        self,
+        changes: list[AlertChange],
+        candidates: Candidates,
+        *,
+        window_us: int,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        self._fold = _Fold(window_us)
+        self._names = names or {}
+        if changes:
+            wanted = sorted({key for change in changes for key in links.keys(links.tied(change.alert))})
+            since = min(change.alert.first for change in changes) - window_us
+            until = max(change.alert.last for change in changes) + window_us
+            for incident in candidates(wanted, since, until):
+                self._fold.hold(_copied(incident))
+
+    def take(self, changes: list[AlertChange]) -> list[Incident]:
+        """The incidents that this part changed, each as its whole new value, sorted by id. They are worked on further
+        at the next part."""
+        fold = self._fold
+        fold.changed.clear()
+        for change in sorted(changes, key=_order):
+            fold.take(change.alert)
+        return [fold.held[key].finish(self._names) for key in sorted(fold.changed)]
 
 
 def _copied(incident: Incident) -> Incident:

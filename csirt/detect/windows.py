@@ -59,6 +59,7 @@ class Windows:
     ) -> None:
         self._rules = {rule.id: rule for rule in ruleset.rules}
         self._correlations = {item.id: item for item in chain.in_order(ruleset.correlations)}
+        self._streams = {name: [stream(name, rule) for rule in item.rules] for name, item in self._correlations.items()}
         self._outer = chain.consumers(self._correlations)
         self._samples, self._max_groups, self._max_held = samples, max_groups, max_held
         self._open = Opened(max_groups)
@@ -89,10 +90,13 @@ class Windows:
             if rule is not None:
                 self._pauses(rule.meta, rule.meta.custom.timespan, by_stream.pop(name), _at_once)
         for item in self._correlations.values():
-            inputs = [
-                pa.concat_tables([by_stream.pop(name, none()), *self._chained.pop(name, [])])
-                for name in (stream(item.id, rule) for rule in item.rules)
+            found = [
+                [*([by_stream.pop(name)] if name in by_stream else []), *self._chained.pop(name, [])]
+                for name in self._streams[item.id]
             ]
+            if not any(found) and item.id not in self._overdue and item.id not in self._baselines:
+                continue
+            inputs = [pa.concat_tables(tables) if tables else none() for tables in found]
             if item.type == "absence":
                 self._absence(item, inputs, until)
             elif item.type == "baseline":
@@ -103,6 +107,11 @@ class Windows:
         self._until = until if self._until is None else max(until, self._until)
         self._close(self._until)
         return sorted(self._changes.values(), key=lambda change: (change.at, change.alert.id))
+
+    @property
+    def closed(self) -> int | None:
+        """The time up to which everything is closed, or None before the first advance."""
+        return self._until
 
     def next_time(self) -> int | None:
         """The earliest time at which an advance without new hits would find something (an overdue event, the end of a

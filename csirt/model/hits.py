@@ -6,6 +6,7 @@ A stream is a consumer of matches: a rule that alerts itself, or one input of a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import pyarrow as pa
 
@@ -34,6 +35,7 @@ HITS = pa.schema(
 )
 
 
+@cache
 def none() -> pa.Table:
     """A table of hits with no rows."""
     return HITS.empty_table()

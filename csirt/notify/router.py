@@ -99,9 +99,16 @@ class Router:
             for route in self.routes_for(subject)
         ]
 
-    def intents(self, incident: Incident, case: Case, alerts: list[Alert], at: int) -> list[Notification]:
-        """The notifications a changed incident asks for; the same content gives the same ids, so what is already
-        recorded is told once.
+    def intents(
+        self,
+        incident: Incident,
+        case: Case,
+        alerts: list[Alert],
+        at: int,
+        known: Callable[[str], bool] = lambda _: False,
+    ) -> list[Notification]:
+        """The notifications a changed incident asks for, but those whose id is `known`; the same content gives the same
+        ids, so what is already recorded is told once.
 
         One per case, route and priority: more alerts of the case are folded in until `repeat` has passed in event
         time since the case began; then new evidence makes another one. `at`: now, for `due` alone.
@@ -110,23 +117,25 @@ class Router:
             return []
         priority = PRIORITY[case.severity]
         if not self._config.notify.routes:  # nobody is configured: the daemon's log at least says so
-            return [self._intent(JOURNAL, incident, case, alerts, priority, at)]
-        described = subject_of(case.model_dump(), [incident.model_dump()], self.name)
-        return [self._intent(route, incident, case, alerts, priority, at) for route in self.routes_for(described)]
+            routes = [JOURNAL]
+        else:
+            routes = self.routes_for(subject_of(case.model_dump(), [incident.model_dump()], self.name))
+        wanted = [(route, _name(route, incident, case, priority)) for route in routes]
+        return [
+            self._intent(route, name, incident, case, alerts, priority, at) for route, name in wanted if not known(name)
+        ]
 
     def _intent(
-        self, route: Route, incident: Incident, case: Case, alerts: list[Alert], priority: str, at: int
+        self, route: Route, name: str, incident: Incident, case: Case, alerts: list[Alert], priority: str, at: int
     ) -> Notification:
         from csirt.model.records import Notification
 
         config = self._config
-        repeat = max(duration(route.repeat), 1)
-        turn = max(incident.last - case.first, 0) // repeat
         # Who is on call by event time, so that a replay says the same; sending asks again.
         first = next(iter(oncall.on_call(config, route.name, incident.last)), "")
         person = oncall.contact(config, first)
         return Notification(
-            id=ids.digest("notification", case.id, route.name, priority, 0, turn),
+            id=name,
             case=case.id,
             route=route.name,
             channel="log" if route is JOURNAL else person.channel if person else "mail",
@@ -137,6 +146,11 @@ class Router:
             priority=priority,
             due=at + duration(route.group_wait),
         )
+
+
+def _name(route: Route, incident: Incident, case: Case, priority: str) -> str:
+    turn = max(incident.last - case.first, 0) // max(duration(route.repeat), 1)
+    return ids.digest("notification", case.id, route.name, priority, 0, turn)
 
 
 def subject_of(

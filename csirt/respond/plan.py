@@ -5,7 +5,7 @@ Pure: the same incident, alerts, playbook, register and configuration give the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,16 +49,25 @@ class Responder:
         self._lang = config.language
         self._longest = duration(config.respond.expiry)
 
-    def plan(self, incident: Incident, case: Case, alerts: list[Alert], at: int) -> Plan:
+    def plan(
+        self,
+        incident: Incident,
+        case: Case,
+        alerts: list[Alert],
+        at: int,
+        known: Callable[[str], bool] = lambda _: False,
+    ) -> Plan:
         """The runs of the playbooks that the incident's alerts name, worst alert first, at most three.
 
-        `at`: now, for the wall-clock fields only. An alert that names an unknown playbook plans nothing for it.
+        `at`: now, for the wall-clock fields only. An alert that names an unknown playbook plans nothing for it, and a
+        run whose id is `known` is not planned again.
         """
         plan = Plan()
         worst = sorted(alerts, key=lambda one: (-SEVERITIES.index(one.severity), one.first, one.id))
         names = list(dict.fromkeys(alert.playbook for alert in worst if alert.playbook in self.playbooks))
         for name in names[:MAX_RUNS]:
-            self._add(plan, self.run(self.playbooks[name], incident, case, alerts), incident, at)
+            if not known(_run_id(name, incident)):
+                self._add(plan, self.run(self.playbooks[name], incident, case, alerts), incident, at)
         return plan
 
     def ask(self, name: str, incident: Incident, case: Case, alerts: list[Alert], at: int, who: str, turn: int) -> Plan:
@@ -102,9 +111,8 @@ class Responder:
                 actions.append(action)
         waiting = any(action.containment and not action.refused for action in actions)
         todo = any(action.kind not in AUTOMATIC and not action.refused for action in actions)
-        parts = (playbook.name, incident.id) if not turn else (playbook.name, incident.id, turn)
         return Run(
-            id=ids.digest("run", *parts),
+            id=_run_id(playbook.name, incident, turn),
             playbook=playbook.name,
             playbook_name=playbook.title.get(self._lang, playbook.name),
             incident=incident.id,
@@ -184,6 +192,10 @@ class Responder:
                 if len(seen) == 1:
                     place[key] = seen[0]
         return place
+
+
+def _run_id(playbook: str, incident: Incident, turn: int = 0) -> str:
+    return ids.digest("run", playbook, incident.id, *([turn] if turn else []))
 
 
 def walk(playbook: Playbook, known: Mapping[str, Any], now: int) -> Iterator[Step]:

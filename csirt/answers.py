@@ -1,0 +1,138 @@
+"""What comes of changed alerts: incidents, cases, plans and notifications, a step of event time after the other.
+
+Each step sees what the steps before it made, as if they had been committed: how many are in one commit changes nothing
+(decision 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from csirt import ids
+from csirt.cases.open import Book
+from csirt.correlate import Correlator
+from csirt.model.hits import AlertChange
+from csirt.model.records import Alert, Case, Incident
+from csirt.notify.router import Router
+from csirt.respond.plan import Responder
+from csirt.stores.base import Commit, Store
+
+
+class Answers:
+    """The answers to all changes of one commit. `at`: now, for the wall-clock fields only."""
+
+    def __init__(
+        self,
+        store: Store,
+        steps: list[list[AlertChange]],
+        at: int,
+        *,
+        responder: Responder,
+        router: Router,
+        names: Mapping[str, str],
+        window_us: int,
+    ) -> None:
+        self._store, self._at = store, at
+        self._responder, self._router = responder, router
+        told = [change for changes in steps for change in changes if not change.alert.shadow]
+        self._correlator = Correlator(told, _candidates(store), window_us=window_us, names=names)
+        self._stored_cases = _Cache(store, "case", Case)
+        self._book = Book(self._stored_cases.get, at, self._history)
+        self._stored_alerts = _Cache(store, "alert", Alert)
+        self._alerts: dict[str, Alert] = {}
+        self._incidents: dict[str, Incident] = {}
+        self._known: dict[str, bool] = {}
+        self._change = Commit()
+
+    def take(self, changes: list[AlertChange]) -> None:
+        """The changes of one step."""
+        self._in_shadow([change.alert for change in changes if change.alert.shadow])
+        self._alerts |= {change.alert.id: change.alert for change in changes}
+        incidents = self._correlator.take([change for change in changes if not change.alert.shadow])
+        self._incidents |= {incident.id: incident for incident in incidents}
+        self._stored_cases.want(incident.case or ids.case(incident.id) for incident in incidents)
+        touched = self._book.take(incidents)
+        for incident in incidents:
+            case = touched.get(incident.case)
+            if case is not None and not incident.merged_into:
+                self._answer(incident, case)
+
+    def commit(self) -> Commit:
+        """All of it."""
+        change = self._change
+        change.alerts = list(self._alerts.values())
+        for alert in change.alerts:
+            alert.created = self._at
+        change.incidents = [self._incidents[name] for name in sorted(self._incidents)]
+        change.case_events, change.cases = self._book.fresh, self._book.cases()
+        return change
+
+    def _in_shadow(self, alerts: list[Alert]) -> None:
+        """Alerts of rules on trial are recorded; one that was in an incident before its rule went there stays in it."""
+        self._stored_alerts.want(alert.id for alert in alerts)
+        for alert in alerts:
+            before = self._alerts.get(alert.id) or self._stored_alerts.get(alert.id)
+            alert.incident = before.incident if before is not None else ""
+
+    def _answer(self, incident: Incident, case: Case) -> None:
+        """Plan and tell what was not planned and told before: a plan does not change under people."""
+        change = self._change
+        alerts = self._alerts_of(incident)
+        plan = self._responder.plan(incident, case, alerts, self._at, self._there("run"))
+        change.runs += plan.runs
+        change.receipts += plan.receipts
+        change.audit += plan.audit
+        change.notifications += self._router.intents(incident, case, alerts, self._at, self._there("notification"))
+
+    def _there(self, kind: str) -> Callable[[str], bool]:
+        """Whether a document is stored or was made here. Who asks makes it when it is not."""
+
+        def known(name: str) -> bool:
+            if name not in self._known:
+                self._known[name] = self._store.count(kind, {"id": [name]}) > 0
+            there, self._known[name] = self._known[name], True
+            return there
+
+        return known
+
+    def _alerts_of(self, incident: Incident) -> list[Alert]:
+        self._stored_alerts.want(name for name in incident.alerts if name not in self._alerts)
+        found = [self._alerts.get(name) or self._stored_alerts.get(name) for name in incident.alerts]
+        return [alert for alert in found if alert is not None]
+
+    def _history(self, name: str) -> list[dict[str, Any]]:
+        """The events of a stored case; one that is known not to be there has none."""
+        return self._store.case_events(name) if self._stored_cases.may_have(name) else []
+
+
+class _Cache:
+    """Stored documents by id, each read once."""
+
+    def __init__(self, store: Store, kind: str, model: type[Any]) -> None:
+        self._store, self._kind, self._model = store, kind, model
+        self._found: dict[str, Any] = {}
+
+    def want(self, names: Iterable[str]) -> None:
+        """Read those that were not read before."""
+        missing = sorted({name for name in names if name not in self._found})
+        if missing:
+            found = {item["id"]: item for item in self._store.find(self._kind, {"id": missing})}
+            for name in missing:
+                self._found[name] = self._model.model_validate(found[name]) if name in found else None
+
+    def get(self, name: str) -> Any:
+        """The document, or None."""
+        self.want((name,))
+        return self._found[name]
+
+    def may_have(self, name: str) -> bool:
+        """False when it was looked for and is not there."""
+        return name not in self._found or self._found[name] is not None
+
+
+def _candidates(store: Store) -> Callable[[list[tuple[str, str]], int, int], list[Incident]]:
+    def find(entities: list[tuple[str, str]], since: int, until: int) -> list[Incident]:
+        return [Incident.model_validate(item) for item in store.incidents_with(entities, since, until)]
+
+    return find
