@@ -105,6 +105,13 @@ def distinct(names: list[str | None]) -> tuple[pa.Array, Array]:
     return pa.array(texts, pa.string()), table
 
 
+def numbered(values: Array) -> tuple[Array, Array]:
+    """The distinct ones of small numbers, none negative, in order, and each value's place among them. It costs what
+    counting costs, where sorting costs ten times that."""
+    there = np.bincount(values) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[values]
+
+
 def address_columns(name: str, family: Array, high: Array, low: Array) -> dict[str, pa.Array]:
     """The three physical columns of an address; family 0 means none and becomes null."""
     missing = family == 0

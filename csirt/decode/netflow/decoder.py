@@ -20,7 +20,7 @@ from csirt.decode.netflow.roll import Roll
 from csirt.decode.netflow.rows import Rows, Sets, build
 from csirt.decode.netflow.state import Exporter, Held, State
 from csirt.model import address
-from csirt.model.batch import Array, Batch, Decoded, assemble
+from csirt.model.batch import Array, Batch, Decoded, assemble, numbered
 from csirt.model.chunk import Chunk, Datagrams
 
 BATCH_BYTES = 512 << 20  # of raw columns: what is larger, or has more columns, becomes several batches
@@ -171,7 +171,7 @@ class NetflowDecoder:
     def _batches(self, sets: Sets, intake: Intake, redacted: dict[str, int]) -> list[Batch]:
         """Options first, for what they say about samplers counts for the flows beside them."""
         options = self._plans.options[sets.plan]
-        numbers = np.unique(sets.exporter).tolist()
+        numbers = numbered(sets.exporter)[0].tolist()
         for number in numbers:
             self._state.exporters[number].mark()
         live = {number: self._state.exporters[number].samplers for number in numbers}
@@ -199,7 +199,7 @@ class NetflowDecoder:
         normalise.apply_boots(flows, boots)
         done: list[Batch] = []
         for rows in self._parts(flows, intake.buffer):
-            used = {number: local for local, number in enumerate(np.unique(rows.sets.exporter).tolist())}
+            used = {number: local for local, number in enumerate(numbered(rows.sets.exporter)[0].tolist())}
             names = self._localise(rows, intake)
             mine = {used[e]: table for e, table in before.items() if e in used}
             later = [(at, used[e], i, rate) for at, e, i, rate in changes if e in used]
@@ -216,8 +216,8 @@ class NetflowDecoder:
         if not len(sets.plan):
             return
         tables = self._plans.tables(sets.plan)
-        used, local = np.unique(tables.shape[tables.slot[sets.plan]], return_inverse=True)
-        shapes, local = [self._plans.shapes[number] for number in used.tolist()], local.reshape(-1)
+        used, local = numbered(tables.shape[tables.slot[sets.plan]])
+        shapes = [self._plans.shapes[number] for number in used.tolist()]
         widths = {name: max(width, 17) for shape in shapes for name, _, width in shape.columns}
         size = sum(widths.values()) * int(sets.records.sum())
         if len(used) > 1 and size > SPARSE_BYTES:
@@ -238,10 +238,8 @@ class NetflowDecoder:
 
     def _localise(self, rows: Rows, intake: Intake) -> Names:
         """Renumber the exporters and segments of these rows from 0; say what the numbers stand for."""
-        numbers, local = np.unique(rows.sets.exporter, return_inverse=True)
-        rows.sets.exporter = local.reshape(-1)
-        segments, local = np.unique(rows.sets.segment, return_inverse=True)
-        rows.sets.segment = local.reshape(-1)
+        numbers, rows.sets.exporter = numbered(rows.sets.exporter)
+        segments, rows.sets.segment = numbered(rows.sets.segment)
         exporters = [self._state.exporters[number] for number in numbers.tolist()]
         known = [self._configured.get((item.family, item.high, item.low)) for item in exporters]
         return Names(

@@ -20,6 +20,9 @@ from csirt.model.batch import Array, Batch, Decoded
 from csirt.model.chunk import Datagrams
 
 REJECTED = 1_000
+# What became of a datagram.
+OUTCOMES = ("left", "held", "expired", "malformed", "unknown_version", "unlisted_exporter")
+LEFT, HELD, EXPIRED, MALFORMED, UNKNOWN, STRANGER = range(len(OUTCOMES))
 
 
 class Intake:
@@ -350,17 +353,18 @@ class Intake:
         outcome = np.select(
             [self.status == scan.MALFORMED, self.status == scan.UNKNOWN_VERSION, owner == UNLISTED, pending, good,
              expired, broken],
-            ["malformed", "unknown_version", "unlisted_exporter", "held", "left", "expired", "malformed"],
-            "left",
+            [MALFORMED, UNKNOWN, STRANGER, HELD, LEFT, EXPIRED, MALFORMED],
+            LEFT,
         )  # fmt: skip
         self._outcome_of = outcome
-        tally = dict(zip(*(part.tolist() for part in np.unique(outcome, return_counts=True)), strict=True))
+        numbers = np.bincount(outcome, minlength=len(OUTCOMES)).tolist()
+        tally = {name: number for name, number in zip(OUTCOMES, numbers, strict=True) if number}
         deltas = Deltas(self.state)
         deltas.add("received", owner[ok])
-        deltas.add("decoded", owner[ok & (outcome == "left")])
-        deltas.add("expired", owner[ok & (outcome == "expired")])
-        deltas.add("held", owner[ok & (outcome == "held")])
-        deltas.add("dropped", owner[ok & (outcome == "malformed")])
+        deltas.add("decoded", owner[ok & (outcome == LEFT)])
+        deltas.add("expired", owner[ok & (outcome == EXPIRED)])
+        deltas.add("held", owner[ok & (outcome == HELD)])
+        deltas.add("dropped", owner[ok & (outcome == MALFORMED)])
         deltas.add("malformed", self.m_exporter, self.m_bad)
         deltas.add("malformed", self.s_exporter, self.bad)
         for name, values in (
@@ -414,8 +418,8 @@ class Intake:
 
     def rejected(self, segment: str) -> list[tuple[str, int, int, str]]:
         """(segment, frame, octets into the datagram, reason) of what was refused, at most REJECTED of them."""
-        refused = np.flatnonzero(~np.isin(self._outcome_of, ("left", "held")))[:REJECTED].tolist()
-        found = [(int(self._frame[i]), 0, str(self._outcome_of[i])) for i in refused]
+        refused = np.flatnonzero((self._outcome_of != LEFT) & (self._outcome_of != HELD))[:REJECTED].tolist()
+        found = [(int(self._frame[i]), 0, OUTCOMES[self._outcome_of[i]]) for i in refused]
         for m in np.flatnonzero(self.m_bad)[:REJECTED].tolist():
             whole = self.m_bad[m] == self.m_behind[m]
             found.append((int(self._frame[self.m_datagram[m]]), 0, "trailing_octets" if whole else "malformed_set"))

@@ -9,7 +9,7 @@ import numpy as np
 from csirt.decode.netflow import fill
 from csirt.decode.netflow.plan import Shape
 from csirt.decode.netflow.plans import Plans
-from csirt.model.batch import Array
+from csirt.model.batch import Array, numbered
 
 _ALIGN = 64
 _DTYPES: dict[str, dict[int, type]] = {
@@ -108,8 +108,7 @@ def build(sets: Sets, plans: Plans, buffer: Array) -> Rows:
     """Decode the sets; `sets.plan` numbers `plans`."""
     tables = plans.tables(sets.plan)
     slot = tables.slot[sets.plan]
-    used, of_set = np.unique(tables.shape[slot], return_inverse=True)
-    of_set = of_set.reshape(-1)
+    used, of_set = numbered(tables.shape[slot])
     count = int(sets.records.sum())
     first = np.cumsum(sets.records) - sets.records
     shapes = [plans.shapes[number] for number in used.tolist()]
