@@ -95,7 +95,11 @@ def fill(
         count = scan.number_keys(*keys, np.zeros(rows.count, np.int64), place, first)
         distinct = zip(*(key[first[:count]].tolist() for key in keys), strict=True)
         before = _history(mine)
-        names = [_name(tables, before, kind, *key) for key in distinct]
+        known = [table.get(kind, {}) for table in tables]
+        if before:
+            names = [_name(known, before, *key) for key in distinct]
+        else:
+            names = [known[exporter].get(ident) for exporter, ident, _ in distinct]
         if any(names):
             _put(columns, column, codes(place, names))
 
@@ -109,10 +113,10 @@ def _history(changes: list[Change]) -> dict[tuple[int, int], list[tuple[int, str
 
 
 def _name(
-    tables: list[dict[str, dict[int, str]]], before: dict[tuple[int, int], list[tuple[int, str | None]]], kind: str,
+    known: list[dict[int, str]], before: dict[tuple[int, int], list[tuple[int, str | None]]],
     exporter: int, ident: int, step: int,
 ) -> str | None:  # fmt: skip
-    name = tables[exporter].get(kind, {}).get(ident)
+    name = known[exporter].get(ident)
     for _, old in takewhile(lambda change: change[0] >= step, before.get((exporter, ident), ())):
         name = old
     return name
