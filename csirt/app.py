@@ -64,6 +64,7 @@ class App:
         self._makers: dict[str, Callable[[], Any]] = {
             "store": self._make_store,
             "register": self._make_register,
+            "indicators": self._make_indicators,
             "enricher": self._make_enricher,
             "ruleset": self._make_ruleset,
             "playbooks": self._make_playbooks,
@@ -130,6 +131,7 @@ class App:
         notes = self._reload_configuration()
         for name, dependents in (
             ("register", ("enricher", "responder")),
+            ("indicators", ("enricher",)),
             ("ruleset", ()),
             ("playbooks", ("responder",)),
             ("router", ("deliverer",)),
@@ -152,6 +154,12 @@ class App:
                     self._parts.pop(dependent, None)
         routes: list[str] = self.part("router").check()
         return notes + routes
+
+    def renew(self, *names: str) -> None:
+        """Make these components again when they are next asked for."""
+        with self._lock:
+            for name in names:
+                self._parts.pop(name, None)
 
     def left_out(self) -> dict[str, list[Problem]]:
         """Rules and playbooks that do not run because they are broken, by component."""
@@ -319,7 +327,7 @@ class App:
     def _rule_options(self) -> dict[str, Any]:
         detect = self.config.detect
         return {
-            "placeholders": detect.placeholders,
+            "placeholders": {**self.part("indicators").placeholders(), **detect.placeholders},
             "disabled": detect.disabled,
             "cache": cachefolder.below("rules"),
             "deployed": self.config.path("deploy.yml"),
@@ -352,7 +360,12 @@ class App:
         from csirt.enrich.stage import Enricher
 
         vrfs = {exporter.address: exporter.vrf for exporter in self.config.decode.exporters if exporter.vrf}
-        return Enricher(self.part("register"), vrfs=vrfs)
+        return Enricher(self.part("register"), vrfs=vrfs, indicators=self.part("indicators").items.values())
+
+    def _make_indicators(self) -> Any:
+        from csirt.enrich.indicators.book import Book
+
+        return Book.load(self.config.path("indicators.json"))
 
     def _make_ruleset(self) -> Any:
         from csirt.detect.load import Ruleset

@@ -165,9 +165,10 @@ class Decode(Section):
 
 @dataclass(kw_only=True)
 class Enrich(Section):
-    """The address register."""
+    """The address register, and indicators. `indicator_ttl`: the longest one lives, whatever its source says."""
 
     register_file: str = field(default="", metadata={"key": "register"})
+    indicator_ttl: Duration = "365d"
 
 
 @dataclass(kw_only=True)

@@ -26,6 +26,7 @@ def jobs(daemon: Daemon) -> list[tuple[str, float, Callable[[], None]]]:
         ("maintain", 5, lambda: app.store.maintain()),
         ("spool", 2, lambda: clean_spool(app)),
         ("expire", 30, lambda: expire_actions(app)),
+        ("indicators", 60, lambda: expire_indicators(daemon)),
         ("retention", 3600, lambda: apply_retention(app)),
         ("gauges", 5, lambda: gauges(daemon)),
     ]
@@ -66,6 +67,29 @@ def expire_actions(app: App) -> None:
             LOG.warning(
                 "%s has expired: a person must take its block back now; the lines are in the outbox", run.number
             )
+
+
+def expire_indicators(daemon: Daemon) -> None:
+    """Indicators whose time is over leave the book; events of that time meet them no more in any case."""
+    from csirt.enrich.indicators.book import change
+    from csirt.model.indicators import PREFIX
+
+    app = daemon.app
+    now = app.clock.now()
+    gone = change(app.config.path("indicators.json"), lambda book: book.without(lambda item: item.expires <= now))
+    if not gone:
+        return
+    lists = sorted({item.list for item in gone})
+    LOG.info("indicators: %d are over, of %s", len(gone), ", ".join(lists))
+    app.metrics.count("csirt_indicators_expired_total", len(gone))
+    detail = {"count": len(gone), "lists": lists, "reason": "their time is over"}
+    entry = AuditEntry(time=now, actor="system", category="operation", action="indicators.expire", detail=detail)
+    app.store.append_audit([entry])
+    used = any(name.startswith(PREFIX) for name in app.part("ruleset").placeholders)
+    if used:
+        daemon.reload()
+    else:
+        app.renew("indicators", "enricher")
 
 
 def apply_retention(app: App) -> None:

@@ -12,11 +12,15 @@ import pytest
 from csirt import analysis
 from csirt.analysis import Analyst
 from csirt.clock import SYSTEM
-from csirt.config import Config
+from csirt.config import Config, Contact, Route
 from csirt.detect.deploy import Deployed
 from csirt.detect.load import Ruleset
+from csirt.errors import Usage
 from csirt.model.hits import HITS
+from csirt.model.records import Case, Incident
+from csirt.model.tlp import FIELD
 from csirt.notify.router import Router
+from csirt.report.build import build
 from csirt.respond.plan import Responder
 from csirt.stores.base import Commit, Store
 from csirt.stores.embedded import open_embedded
@@ -231,3 +235,44 @@ def test_how_often_it_looks_changes_no_incident(stores: Any) -> None:
         assert [len(item["alerts"]) for item in found if not item["merged_into"]] == [3], name
         assert any(item["merged_into"] for item in found), "the second host's alert began as an incident of its own"
     assert dumps[0] == dumps[1] == dumps[2]
+
+
+def test_what_met_a_red_indicator_stays_inside(stores: Any) -> None:
+    """Its label goes with alert, incident and case, beside milder ones; the notification says only that there is a
+    case; a member's report is refused, whoever it is for."""
+    labels = ["GREEN", "RED"]
+    table = hits([0, 7]).set_column(
+        HITS.names.index("facts"), HITS.field("facts"), [[f'{{"{FIELD}":"{label}"}}' for label in labels]]
+    )
+    store = stores("red", [])
+    store.commit(Commit(hits=table))
+    config = Config()
+    config.notify.contacts = [Contact(name="duty", channel="mail", address="duty@csirt.example")]
+    config.notify.routes = [Route(name="all", contacts=["duty"])]
+    telling = analyst()
+    telling._router = lambda: Router(config)
+    telling.advance(store, 0, 1)
+    (incident,), (case,) = store.find("incident"), store.find("case")
+    assert (incident["tlp"], case["tlp"]) == ("GREEN", "AMBER")
+    telling.advance(store, 60 * MINUTE, 2)
+    (incident,), (case,) = store.find("incident"), store.find("case")
+    assert (incident["tlp"], case["tlp"]) == ("RED", "RED")
+    with pytest.raises(Usage, match="TLP:RED"):
+        build(
+            Case.model_validate(case),
+            [Incident.model_validate(incident)],
+            [],
+            None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
+            "en",
+            sender=None,  # type: ignore[arg-type]
+            issued=0,
+            recipient="Kari",
+        )
+    whole = stores("whole red", [])
+    whole.commit(Commit(hits=table))
+    telling.advance(whole, 60 * MINUTE, 2)
+    (told,) = whole.find("notification")
+    assert "TLP:RED" in told["body"] and "Anything" not in told["body"] + told["subject"]
+    assert "10.0.0" not in told["body"] + told["subject"]

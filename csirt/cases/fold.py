@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from csirt.model import tlp
 from csirt.model.severity import SEVERITIES, Severity
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def summary(incident: Incident) -> dict[str, Any]:
         "last": incident.last,
         "clinical": incident.clinical,
         "rsit": incident.rsit,
+        **({"tlp": incident.tlp} if incident.tlp else {}),
     }
 
 
@@ -98,7 +100,7 @@ def fold(events: list[CaseEvent], base: Case | None = None) -> Case:
         rsit=state.rsit or lead["rsit"],
         clinical=any(part["clinical"] for part in state.parts.values()),
         merged_into=state.merged_into,
-        tlp=base.tlp if base else "AMBER",
+        tlp=tlp.strictest([base.tlp if base else "AMBER", *(part.get("tlp", "") for part in state.parts.values())]),
         created=base.created if base else 0,
     )
 

@@ -147,4 +147,4 @@ class Book:
 def _worth_saying(before: dict[str, Any], now: dict[str, Any]) -> bool:
     if now["last"] - before["last"] >= PROLONGED:
         return True
-    return any(before[key] != value for key, value in now.items() if key != "last")
+    return any(before.get(key) != value for key, value in now.items() if key != "last")

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "playbooks": ("playbooks", "Plans, approvals, runs."),
     "notify": ("notify", "Routes, on call, acknowledgements, silences."),
     "report": ("report", "What a member may read."),
+    "indicators": ("indicators", "Lists of addresses and domains that others call bad."),
     "members": ("members", "The address register."),
     "messages": ("messages", "EDI messages hop by hop."),
     "store": ("store", "The store: info, dump, fsck, backup, retention."),

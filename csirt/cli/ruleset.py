@@ -20,6 +20,7 @@ def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) ->
     from csirt.config import load
     from csirt.content import folder
     from csirt.detect.load import Ruleset, rule_files
+    from csirt.enrich.indicators.book import Book
 
     whole = load(settings.config_file())
     config = whole.detect
@@ -29,7 +30,7 @@ def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) ->
     disabled = [] if paths else config.disabled
     loaded = Ruleset.load(
         folders,
-        placeholders=config.placeholders,
+        placeholders={**Book.load(whole.path("indicators.json")).placeholders(), **config.placeholders},
         disabled=disabled,
         mapped=mapped,
         cache=cachefolder.below("rules"),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from csirt import ids
 from csirt.correlate import links, summary
+from csirt.model import tlp
 from csirt.model.hits import AlertChange
 from csirt.model.records import Alert, Entity, Incident, Link
 from csirt.model.severity import Severity
@@ -201,6 +202,7 @@ class _Fold:
         held.tactics.update(dict.fromkeys(alert.tactics))
         held.techniques.update(dict.fromkeys(alert.techniques))
         incident.clinical = incident.clinical or alert.clinical
+        incident.tlp = tlp.strictest([incident.tlp, *alert.facts.get(tlp.FIELD, ())])
         self._settle(held, entities)
 
     def _merge(self, young: _Held, old: _Held, alert: Alert) -> None:
@@ -223,6 +225,7 @@ class _Fold:
         ):
             mine.update(theirs)
         older.clinical = older.clinical or younger.clinical
+        older.tlp = tlp.strictest([older.tlp, younger.tlp])
         younger.merged_into = older.id
         self.changed.add(younger.id)
         self._settle(old, younger.entities)

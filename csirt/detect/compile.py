@@ -24,6 +24,7 @@ from sigma.types import SpecialChars
 from csirt.detect import values
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not, Or
 from csirt.detect.text import fold
+from csirt.model.indicators import NOTHING, PREFIX
 
 _QUIET = re2.Options()
 _QUIET.log_errors = False
@@ -120,6 +121,9 @@ def _either(nodes: list[Node]) -> Node:
 
 
 def _placeholder(item: Any, placeholders: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    if item.name.startswith(PREFIX) and item.name not in placeholders:
+        yield NOTHING
+        return
     if item.name not in placeholders:
         known = ", ".join(sorted(placeholders)) or "none"
         raise Refused(

@@ -16,6 +16,7 @@ from csirt.detect.deploy import Deployment
 from csirt.detect.files import MAX_BYTES, TEST_SUFFIXES, File, read, rule_files
 from csirt.detect.rule import Correlation, Meta, Rule
 from csirt.errors import Problem
+from csirt.model.indicators import PREFIX
 
 if TYPE_CHECKING:
     from sigma.filters import SigmaFilter
@@ -90,13 +91,13 @@ class Ruleset:
         raised for bad content: see `problems`. `mapped`: rules with SigmaHQ's field names get the schema's. `cache`:
         where what was compiled before is kept. `deployed`: the `deploy.yml` that `csirt rules deploy` writes.
         """
-        options = {
-            "placeholders": dict(placeholders or {}),
+        files = read(folders, deployed)
+        options: dict[str, Any] = {
+            "placeholders": _used(placeholders or {}, files),
             "disabled": sorted(set(disabled)),
             "mapped": mapped,
             "own": str(deployed or ""),
         }
-        files = read(folders, deployed)
         if cache is None:
             return _compiled(files, options)
         key = pack.key(files, options)
@@ -146,6 +147,16 @@ class Ruleset:
     def everything(self) -> list[Rule | Correlation]:
         """Rules, then correlations."""
         return [*self.rules, *self.correlations]
+
+
+def _used(placeholders: Mapping[str, Sequence[str]], files: Sequence[File]) -> dict[str, Sequence[str]]:
+    """Those that are configured, and of the lists of indicators those that a rule names: lists change by the hour, and
+    rules that name none need not be compiled again for that."""
+    return {
+        name: values
+        for name, values in placeholders.items()
+        if not name.startswith(PREFIX) or any(f"%{name}%".encode() in (file.raw or b"") for file in files)
+    }
 
 
 def _compiled(files: Sequence[File], options: Mapping[str, Any]) -> Ruleset:

@@ -19,7 +19,7 @@ from csirt.detect.frame import BatchFrame
 from csirt.detect.load import Ruleset
 from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Meta, Rule, stream
 from csirt.detect.values import number_of
-from csirt.model import ecs
+from csirt.model import ecs, tlp
 from csirt.model.batch import Array, Batch, duplicates
 from csirt.model.hits import HITS, none
 
@@ -73,7 +73,7 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
     own = rule.meta.custom.group_by
     plain = own if own is not None else GROUP_BY.get(dataset, DEFAULT_GROUP_BY)
     if rule.alerts:
-        result.append(Stream(rule.id, rule.id, tuple((name, name) for name in plain), (), facts))
+        result.append(Stream(rule.id, rule.id, tuple((name, name) for name in plain), (), _labelled(facts)))
     for item in correlations:
         if rule.id not in item.rules:
             continue
@@ -84,12 +84,15 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
             names = custom.group_by if custom.group_by is not None else plain
             group = tuple((name, name) for name in names)
         shown = custom.facts if custom.facts is not None else facts
-        result.append(
-            Stream(
-                stream(item.id, rule.id), rule.id, group, value, shown, item.numeric, item if item.baseline else None
-            )
-        )
+        name = stream(item.id, rule.id)
+        baseline = item if item.baseline else None
+        result.append(Stream(name, rule.id, group, value, _labelled(shown), item.numeric, baseline))
     return result
+
+
+def _labelled(facts: tuple[str, ...]) -> tuple[str, ...]:
+    """Facts with the label of an indicator that the event meets: who may be told hangs on it, whatever the rule."""
+    return facts if tlp.FIELD in facts else (*facts, tlp.FIELD)
 
 
 class Detector:

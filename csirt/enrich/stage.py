@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
 
 from csirt.enrich import agreed, edi, mail
 from csirt.enrich.columns import Classes, boolean
+from csirt.enrich.indicators.marker import Marker
+from csirt.enrich.indicators.values import Indicator
 from csirt.enrich.kernels import cross
 from csirt.enrich.register import Register
 from csirt.enrich.spaces import Spaces
@@ -20,8 +22,9 @@ _ENRICHED = frozenset({"flow", "dns", "tls", "http", "mail", "edi"})
 class _Compiled:
     """A register with everything the columns need, made once per register."""
 
-    def __init__(self, register: Register, vrfs: Mapping[str, str]) -> None:
+    def __init__(self, register: Register, vrfs: Mapping[str, str], indicators: Iterable[Indicator]) -> None:
         self.register = register
+        self.marker = Marker(indicators)
         self.spaces = Spaces(register, vrfs)
         self.classes = Classes(register)
         self.agreements = agreed.Agreements(register, self.classes)
@@ -31,10 +34,13 @@ class _Compiled:
 class Enricher:
     """Adds the columns of `ecs.ENRICHED`. Safe to use from several threads while `replace` runs."""
 
-    def __init__(self, register: Register, *, vrfs: Mapping[str, str] | None = None) -> None:
-        """`vrfs`: exporter address -> VRF, for exporters whose flows belong to another VRF than their source's."""
-        self._vrfs = dict(vrfs or {})
-        self._compiled = _Compiled(register, self._vrfs)
+    def __init__(
+        self, register: Register, *, vrfs: Mapping[str, str] | None = None, indicators: Iterable[Indicator] = ()
+    ) -> None:
+        """`vrfs`: exporter address -> VRF, for exporters whose flows belong to another VRF than their source's.
+        `indicators`: what events may meet."""
+        self._vrfs, self._indicators = dict(vrfs or {}), list(indicators)
+        self._compiled = _Compiled(register, self._vrfs, self._indicators)
 
     @property
     def register(self) -> Register:
@@ -48,17 +54,21 @@ class Enricher:
 
     def replace(self, register: Register) -> None:
         """Use another register from the next batch on; a batch under way keeps the one it began with."""
-        self._compiled = _Compiled(register, self._vrfs)
+        self._compiled = _Compiled(register, self._vrfs, self._indicators)
 
     def apply(self, batch: Batch, *, vrf: str = "") -> Batch:
         """The batch with enrichment columns; datasets without ends are returned as they are. Where no member is
-        registered, nothing is claimed of an end: mail rows get what is said of domains, the others nothing.
+        registered, nothing is claimed of an end: mail rows get what is said of domains, the others nothing. Events that
+        meet an indicator say which.
 
         `vrf`: the VRF of addresses whose exporter and interface have no space of their own.
         """
         if batch.dataset not in _ENRICHED:
             return batch
         use = self._compiled
+        met = use.marker.columns(batch.dataset, batch.table)
+        if met:
+            batch = Batch(batch.dataset, _with(batch.table, met))
         nobody = use.register.knows_nobody
         if nobody and batch.dataset != "mail":
             return batch

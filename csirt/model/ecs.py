@@ -58,6 +58,13 @@ ENRICHED: dict[str, pa.DataType] = {
     "csirt.cross_member": BOOL,
     "csirt.agreement": TEXT,
     "csirt.supplier_window": TEXT,
+    # only where an event of the batch meets an indicator
+    "threat.indicator.name": TEXT,
+    "threat.indicator.type": TEXT,  # ipv4-addr, ipv6-addr, domain-name
+    "threat.indicator.confidence": TEXT,  # Low, Medium, High
+    "csirt.indicator.confidence": U8,  # 0 to 100
+    "threat.indicator.marking.tlp": TEXT,
+    "threat.feed.name": TEXT,
 }
 
 FLOW: dict[str, pa.DataType] = {

@@ -94,6 +94,7 @@ class Incident(Record):
     rules: list[str] = Field(default_factory=list)
     rsit: str = ""
     clinical: bool = False
+    tlp: str = ""  # the strictest label of indicators its events met
     aliases: list[str] = Field(default_factory=list)
     merged_into: str = ""
     case: str = ""

@@ -32,7 +32,8 @@ def local(config: Config, at: int) -> str:
 
 def subject(config: Config, case: Case, priority: str) -> str:
     """One line without the case's number."""
-    return clean(text("notify.subject", config.language, priority=priority, title=clean(case.title, 140)), SUBJECT)
+    title = text("notify.red", config.language) if case.tlp == "RED" else clean(case.title, 140)
+    return clean(text("notify.subject", config.language, priority=priority, title=title), SUBJECT)
 
 
 def body(
@@ -52,6 +53,10 @@ def body(
             tlp=case.tlp,
         ),
         "",
+    ]
+    if case.tlp == "RED":
+        return "\n".join([*lines, text("notify.red", lang)]) + "\n"
+    lines += [
         text("notify.what", lang, title=clean(case.title, 200)),
         text("notify.who", lang, members=shown or text("notify.nobody", lang)),
         text("notify.since", lang, first=local(config, first), first_utc=iso(first)),

@@ -38,6 +38,8 @@ def build(
     if case.tlp == "RED" and not recipient.strip():
         raise Usage(text("report.red_needs_recipient", lang, case=number))
     incidents, alerts = list(incidents), list(alerts)
+    if any(incident.tlp == "RED" for incident in incidents):
+        raise Usage(text("report.red_indicator", lang, case=number))
     found = facts(case, incidents, alerts, events, register, member)
     if found is None:
         raise NotFound(text("report.nothing", lang, case=number, member=member.name))

@@ -59,6 +59,7 @@ READS: list[tuple[str, int]] = [
     ("notify silences", 0),
     ("report list", 0),
     ("report show {report}", 0),
+    ("indicators list", 0),
     ("members list", 0),
     ("members show {member}", 0),
     ("members check", 0),
@@ -95,6 +96,8 @@ CHANGES: list[tuple[str, int]] = [
     ("report build {case} --member m020", 0),
     ("rules deploy net-01 --to shadow -m trial", 0),
     ("members import register.yml -m same --dry-run", 0),
+    ("indicators import feed.csv --list c2 -m weekly", 0),
+    ("indicators expire --list c2 -m over", 0),
     ("store backup backup", 0),
     ("store retention", 0),
 ]
@@ -108,7 +111,9 @@ ELSEWHERE = {
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
     """The demo's network; no daemon runs."""
-    return copy(tmp_path_factory, "documents")
+    found = copy(tmp_path_factory, "documents")
+    (found.place / "feed.csv").write_text("203.0.113.9\n")
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -189,10 +189,11 @@ def _matcher(context: Context, text: str) -> tuple[Callable[[Batch], Array], boo
     """Rows that any of the rules matches, by their log sources; and whether a rule says what it wants of duplicates."""
     import numpy as np
 
+    from csirt.control.verbs.rules import placeholders
     from csirt.detect.load import Ruleset
     from csirt.detect.match import Detector, names_duplicates
 
-    rules = Ruleset.parse(text, "rule", placeholders=context.config.detect.placeholders)
+    rules = Ruleset.parse(text, "rule", placeholders=placeholders(context))
     wrong = [str(problem) for problem in rules.problems if problem.level == "error"]
     if wrong:
         raise Usage("\n".join(wrong))

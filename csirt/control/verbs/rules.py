@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from csirt.control.verbs import Context, verb
@@ -109,11 +110,17 @@ def backtest(
     }
 
 
+def placeholders(context: Context) -> dict[str, Sequence[str]]:
+    """What is configured, and the lists of indicators."""
+    book = context.part("indicators")
+    return {**(book.placeholders() if book else {}), **context.config.detect.placeholders}
+
+
 def _backtest(context: Context, store: EmbeddedStore, text: str, start: int, end: int | None) -> list[dict[str, Any]]:
     from csirt.detect.backtest import Backtest
     from csirt.detect.load import Ruleset
 
-    loaded = Ruleset.parse(text, "rule", placeholders=context.config.detect.placeholders)
+    loaded = Ruleset.parse(text, "rule", placeholders=placeholders(context))
     wrong = [str(problem) for problem in loaded.problems if problem.level == "error"]
     if wrong or not loaded.rules:
         raise Usage("\n".join(wrong) or "the file has no rule")
