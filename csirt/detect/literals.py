@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -11,13 +11,16 @@ import numpy as np
 
 from csirt.model.batch import Array
 
-# Windows of so many bytes: a literal has the widest it has room for.
-WIDE, NARROW, BYTE = 4, 2, 1
+# Windows of so many bytes: a literal has the widest it has room for; one that is a whole text has none.
+WIDTHS = (4, 2, 1)
+WHOLE = 0
 ROOM = 4096
 # So many comparisons cost less than loading the compiled loops.
 FEW = 4096
-# Bytes that texts are full of: of two windows nobody shares, the one with fewer of them comes by less often.
+# Of two windows nobody shares, the one with fewer of the bytes that texts are full of comes by less often.
 _COMMON = [6 if byte in b"etaoinsrlcdmpuhg" else 4 if byte in b"0123456789.-/ \\:" else 1 for byte in range(256)]
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_NONE = (-1, 0)
 
 Literal = tuple[str, bytes, bool, bool]
 """(field, bytes, at the start, at the end)."""
@@ -28,52 +31,94 @@ class Literals:
 
     def __init__(self, literals: Sequence[Literal]) -> None:
         self._literals = literals
-        self._count = len(literals)
-        self._everywhere = any(not field for field, *_ in literals)
-        slots: dict[str, list[int]] = {}
-        for number, (field, *_) in enumerate(literals):
-            slots.setdefault(field, []).append(number)
-        equal, wide, narrow, byte = self._tables = tuple(_Tables(width) for width in (0, WIDE, NARROW, BYTE))
-        pool: list[bytes] = []
-        starts: list[int] = []
-        size = 0
-        for _, text, _, _ in literals:
-            pool.append(text)
-            starts.append(size)
-            size += len(text)
-        self._pool = np.frombuffer(b"".join(pool) or b"\0", np.uint8)
-        for field, numbers in slots.items():
-            sorts: dict[_Tables, list[tuple[int, int, bytes, int]]] = {table: [] for table in self._tables}
-            for number in numbers:
-                _, text, left, right = literals[number]
-                width = len(text)
-                table = equal if left and right else wide if width >= WIDE else narrow if width >= NARROW else byte
-                sorts[table].append((number, starts[number], text, left + 2 * right))
-            for table, members in sorts.items():
-                table.add(field, members)
-        for table in self._tables:
-            table.close()
+        lengths = [len(text) for _, text, _, _ in literals]
+        self._pool = np.frombuffer(b"".join(text for _, text, _, _ in literals) or b"\0", np.uint8)
+        self._starts = np.append(0, np.cumsum(lengths)).tolist()
+        groups: dict[tuple[str, int], list[int]] = {}
+        for number, (field, text, left, right) in enumerate(literals):
+            width = WHOLE if left and right else next((width for width in WIDTHS if len(text) >= width), WHOLE)
+            groups.setdefault((field, width), []).append(number)
+        self._heads: list[Array] = []
+        self._entries: list[Array] = []
+        self._regions: dict[tuple[str, int], tuple[int, int]] = {}
+        self._windows: dict[tuple[str, int], list[int]] = {}
+        for (field, width), numbers in groups.items():
+            self._add(field, width, numbers)
+        self._known: list[Array] = []
+        self._pairs: list[Array] = []
+        self._fields = {field: self._field(field) for field in dict.fromkeys(["", *(field for field, _ in groups)])}
+        self._arrays = (
+            _joined(self._known, np.uint8),
+            _joined(self._pairs, np.uint8),
+            _joined(self._heads, np.int32),
+            np.concatenate([*self._entries, np.zeros((1, 6), np.int64)]),
+        )
         self._room = ROOM
+
+    def _add(self, field: str, width: int, numbers: Sequence[int]) -> None:
+        """The literals of a field with windows of that width: entries by the place of their window."""
+        texts = [self._literals[number][1] for number in numbers]
+        chosen = _chosen(texts, width) if width else [(0, _outline(text)) for text in texts]
+        bits = min(max(len(numbers) * 16, 256).bit_length(), 20)
+        windows = np.array([window for _, window in chosen], np.uint64)
+        places = ((windows * _MIX) >> np.uint64(64 - bits)).astype(np.int64)
+        rows = np.zeros((len(numbers), 6), np.int64)
+        for row, number, text, (offset, _) in zip(rows, numbers, texts, chosen, strict=True):
+            _, _, left, right = self._literals[number]
+            row[:5] = number, self._starts[number], len(text), offset + width - 1, left + 2 * right
+        rows[:, 5] = windows.view(np.int64)
+        order = np.argsort(places, kind="stable")
+        base = sum(map(len, self._entries))
+        self._regions[field, width] = sum(map(len, self._heads)), bits
+        self._windows[field, width] = windows.tolist()
+        self._heads.append(np.searchsorted(places[order], np.arange((1 << bits) + 1)) + base)
+        self._entries.append(rows[order])
+
+    def _field(self, field: str) -> list[int]:
+        """What the loop has to know of a field: where its wide windows are known and by how many bits, where its
+        narrow ones are, the table of whole texts, and the six of windows: its own and everyone's by width."""
+        owners = [field, ""] if field else ["", None]
+        wide = [[] if owner is None else self._windows.get((owner, 4), []) for owner in owners]
+        known, bits = _NONE
+        if any(wide):
+            known, bits = sum(map(len, self._known)), max(sum(map(len, wide)) * 16, 256).bit_length()
+            flags = np.zeros(1 << bits, np.uint8)
+            for which, windows in enumerate(wide):
+                places = (np.array(windows, np.uint64) * _MIX) >> np.uint64(64 - bits)
+                flags[places.astype(np.int64)] |= 1 << which
+            self._known.append(flags)
+        tables = [
+            self._regions.get((owner, width), _NONE) if owner is not None else _NONE
+            for width in WIDTHS
+            for owner in owners
+        ]
+        return [known, bits, self._narrow(owners), *self._regions.get((field, WHOLE), _NONE), *sum(tables, ())]
+
+    def _narrow(self, owners: Sequence[str | None]) -> int:
+        """Which pairs of bytes end a narrow window."""
+        flags = np.zeros((256, 256), np.uint8)
+        for which, owner in enumerate(owners):
+            if owner is not None:
+                for window in self._windows.get((owner, 2), ()):
+                    flags[window >> 8, window & 255] |= 4 << which
+                flags[:, self._windows.get((owner, 1), [])] |= 16 << which
+        if not flags.any():
+            return -1
+        self._pairs.append(flags.reshape(-1))
+        return (len(self._pairs) - 1) << 16
 
     def find(
         self, fields: Sequence[str], bounds: Array, data: Array, offsets: Array
     ) -> Iterator[tuple[int, int, Array]]:
         """(literal, column, sorted indices of the column's texts) for columns of these fields, whose texts lie behind
         one another."""
-        if len(offsets) * self._count <= FEW:
+        if len(offsets) * len(self._literals) <= FEW:
             yield from self._singly(fields, bounds, data, offsets)
             return
         from csirt.detect import scan
 
-        parts: list[Array] = []
-        for table in self._tables:
-            own = [field or None for field in fields]
-            for names in (own, [""] * len(fields)) if self._everywhere else (own,):
-                tables = table.of(names)
-                if (tables[:, 0] >= 0).any():
-                    parts.append(self._found(table, tables, bounds, data, offsets))
-        found = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros((0, 2), np.int64)
-        starts, texts = np.zeros(self._count + 1, np.int64), np.empty(len(found), np.int64)
+        found = self._found(fields, bounds, data, offsets)
+        starts, texts = np.zeros(len(self._literals) + 1, np.int64), np.empty(len(found), np.int64)
         scan.grouped(found, len(found), starts, texts)
         literals = np.flatnonzero(np.diff(starts))
         begins, ends = starts[literals], starts[literals + 1]
@@ -106,31 +151,23 @@ class Literals:
                     if found:
                         yield number, column, np.array(found)
 
-    def _found(self, table: _Tables, tables: Array, bounds: Array, data: Array, offsets: Array) -> Array:
+    def _found(self, fields: Sequence[str], bounds: Array, data: Array, offsets: Array) -> Array:
+        """(literal, text) of all that is found."""
         from csirt.detect import scan
 
+        everywhere = self._fields[""]
+        columns = np.array([self._fields.get(field, everywhere) for field in fields], np.int64)
         while True:
             out = np.empty((self._room, 2), np.int64)
-            if table.width:
-                last = np.full(self._count, -1, np.int64)
-                count = scan.windows(
-                    table.width,
-                    data,
-                    offsets,
-                    bounds,
-                    tables,
-                    table.known,
-                    table.heads,
-                    table.entries,
-                    self._pool,
-                    last,
-                    out,
-                )
-            else:
-                count = scan.whole(data, offsets, bounds, tables, table.heads, table.entries, self._pool, out)
+            last = np.full(len(self._literals), -1, np.int64)
+            count = int(scan.literals(data, offsets, bounds, columns, *self._arrays, self._pool, last, out))
             if count <= len(out):
                 return out[:count]
             self._room = 2 * count
+
+
+def _joined(parts: Sequence[Array], kind: type) -> Array:
+    return np.concatenate([*parts, np.zeros(1)]).astype(kind)
 
 
 def _stands(literal: bytes, text: bytes, left: bool, right: bool) -> bool:
@@ -139,66 +176,9 @@ def _stands(literal: bytes, text: bytes, left: bool, right: bool) -> bool:
     return text.startswith(literal) if left else text.endswith(literal) if right else literal in text
 
 
-class _Tables:
-    """The tables of all fields for windows of one width; 0: for whole texts."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self._fields: dict[str | None, tuple[int, int]] = {}
-        self._parts: list[tuple[Array, Array]] = []
-        self._heads = self._entries = 0
-
-    def add(self, field: str, members: Sequence[tuple[int, int, bytes, int]]) -> None:
-        """The (literal, place in the pool, bytes, anchors) of one field."""
-        if not members:
-            return
-        if self.width:
-            chosen = _chosen([text for _, _, text, _ in members], self.width)
-        else:
-            chosen = [(0, _outline(text)) for _, _, text, _ in members]
-        bits = min(max(len(members) * 16, 256).bit_length(), 20)
-        rows = np.array(
-            [
-                (number, start, len(text), offset, anchors, window & 0x7FFFFFFFFFFFFFFF)
-                for (number, start, text, anchors), (offset, window) in zip(members, chosen, strict=True)
-            ],
-            np.int64,
-        )
-        mixed = np.array([window for _, window in chosen], np.uint64) * _MIX
-        places = (mixed >> np.uint64(64 - bits)).astype(np.int64)
-        order = np.argsort(places, kind="stable")
-        heads = np.searchsorted(places[order], np.arange((1 << bits) + 1)) + self._entries
-        self._fields[field] = self._heads, bits
-        self._parts.append((heads, rows[order]))
-        self._heads += len(heads)
-        self._entries += len(rows)
-
-    def close(self) -> None:
-        """All fields are there."""
-        heads = [part for part, _ in self._parts]
-        entries = [part for _, part in self._parts]
-        self.heads = np.concatenate(heads).astype(np.int32) if heads else np.zeros(1, np.int32)
-        self.entries = np.concatenate(entries) if entries else np.zeros((0, 6), np.int64)
-        self.known = np.append(self.heads[1:] > self.heads[:-1], False)
-        self._parts.clear()
-
-    def of(self, fields: Iterable[str | None]) -> Array:
-        """Per column its table."""
-        none = (-1, 0)
-        return np.array([self._fields.get(field, none) for field in fields], np.int64).reshape(-1, 2)
-
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-
-
 def _outline(text: bytes) -> int:
     """As `scan.outline`."""
-    mix, mask = int(_MIX), 0xFFFFFFFFFFFFFFFF
-    found = len(text)
-    for byte in text[:8] + text[-8:]:
-        found = ((found ^ byte) * mix) & mask
-        found ^= found >> 29
-    return found
+    return int.from_bytes(text[:4] + text[-4:], "big") ^ ((len(text) & 0xFF) << 56)
 
 
 def _chosen(texts: Sequence[bytes], width: int) -> list[tuple[int, int]]:
