@@ -22,13 +22,13 @@ WHOLE, FIRST = 3, 5
 
 
 @inlined
-def place(window: Any, bits: int) -> Any:
+def place(window: Any, bits: Any) -> Any:
     """Where a window stands in a table of 2^bits."""
     return np.int64((window * MIX) >> np.uint64(64 - bits))
 
 
 @inlined
-def outline(data: Array, start: int, end: int) -> Any:
+def outline(data: Array, start: Any, end: Any) -> Any:
     """A number of a whole text: its length, its first and its last bytes."""
     found = np.uint64(0)
     for at in range(start, min(end, start + 4)):
@@ -39,7 +39,7 @@ def outline(data: Array, start: int, end: int) -> Any:
 
 
 @inlined
-def same(data: Array, at: int, pool: Array, start: int, length: int) -> bool:
+def same(data: Array, at: Any, pool: Array, start: Any, length: Any) -> bool:
     """Whether the bytes there are the literal's."""
     step = 0
     while step < length and data[at + step] == pool[start + step]:
