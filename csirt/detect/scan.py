@@ -44,7 +44,7 @@ def same(data: Array, at: Any, pool: Array, start: Any, length: Any) -> bool:
     step = 0
     while step < length and data[at + step] == pool[start + step]:
         step += 1
-    return step == length
+    return bool(step == length)
 
 
 @kernel
