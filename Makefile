@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 # Compiled modules are kept, whatever the caller's shell says: every start of a process would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
-SYSTEM := tshark softflowd fprobe pmacct nfdump strace systemd maven openjdk-17-jdk-headless
+SYSTEM := tshark softflowd fprobe pmacct nfdump strace systemd maven default-jdk-headless
 
 .PHONY: help setup system demo test lint types bench bench-live soak fuzz chaos docs format clean
 

@@ -269,13 +269,26 @@ class Report(Section):
 
 
 @dataclass(kw_only=True)
+class ElasticCluster(Section):
+    """The cluster that gets every document of a store of kind `elasticsearch`. `in_flight`: bulk requests at once."""
+
+    urls: list[str] = field(default_factory=list)  # "https://es1.example:9200"
+    ca: str = ""  # PEM file of the authority; a name without `/` is a systemd credential
+    api_key: str = ""  # likewise a file: what the cluster calls the key's encoded form
+    prefix: str = "csirt"  # of the names of indices and templates
+    timeout: Duration = "30s"
+    in_flight: Annotated[int, between(1, 16)] = 3
+
+
+@dataclass(kw_only=True)
 class Stores(Section):
     """The store. `batch_rows`: how many rows one commit takes at most."""
 
-    kind: Literal["embedded"] = "embedded"
+    kind: Literal["embedded", "elasticsearch"] = "embedded"
     batch_rows: Annotated[int, between(100, 2_000_000)] = 100_000
     gather: Duration = "10s"
     compact_after: Duration = "60s"
+    elasticsearch: ElasticCluster = field(default_factory=ElasticCluster)
 
 
 @dataclass(kw_only=True)

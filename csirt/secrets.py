@@ -1,4 +1,4 @@
-"""Key files: made once, readable by their owner only."""
+"""Key files: made once, readable by their owner only. Secrets and certificates: files, or credentials of the unit."""
 
 from __future__ import annotations
 
@@ -65,3 +65,30 @@ def _create(path: Path) -> bytes:
     finally:
         os.close(folder)
     return key
+
+
+def place(name: str) -> Path:
+    """Where a file of the configuration is: a name without `/` is one of the unit's credentials (`LoadCredential=`)
+    when there is one."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if credentials and "/" not in name and (Path(credentials) / name).exists():
+        return Path(credentials) / name
+    return Path(name)
+
+
+def secret(name: str, where: str) -> str:
+    """The one line of a secret's file. Raises CsirtError when it cannot be read, is empty, or can be read by others."""
+    path = place(name)
+    try:
+        with path.open("rb") as handle:
+            mode = os.fstat(handle.fileno()).st_mode
+            text = handle.read(4_096).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise CsirtError(
+            f"{where}: {path}: cannot be read: {error.strerror}; check the path and who owns it"
+        ) from error
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise CsirtError(f"{where}: {path}: others may read or change it; run chmod 640 on it")
+    if not text or "\n" in text:
+        raise CsirtError(f"{where}: {path}: must hold the secret on one line and nothing else")
+    return text

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import stat
 from pathlib import Path
 
 from csirt import config
 from csirt.errors import CsirtError, Usage
+from csirt.secrets import place
 
 
 def server_context(listener: config.Listener) -> ssl.SSLContext:
@@ -46,14 +46,6 @@ def server_context(listener: config.Listener) -> ssl.SSLContext:
             ) from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def place(name: str) -> Path:
-    """Where a file of the configuration is."""
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if credentials and "/" not in name and (Path(credentials) / name).exists():
-        return Path(credentials) / name
-    return Path(name)
 
 
 class _Encrypted(Exception):

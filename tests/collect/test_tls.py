@@ -20,6 +20,7 @@ from csirt.collect.receiver import Receiver
 from csirt.errors import CsirtError
 from csirt.metrics import Metrics
 from csirt.model import spool as form
+from csirt.secrets import place
 from tests.collect import certificates
 from tests.collect.test_ipfix import found, message, wait
 
@@ -204,5 +205,5 @@ def test_files_may_be_credentials_of_the_unit(pki: Path, tmp_path: Path, monkeyp
         source="s", kind="netflow", listen="127.0.0.1:0", transport="tls", certificate="server.pem", key="server.key"
     )
     assert tls.server_context(listener).minimum_version == ssl.TLSVersion.TLSv1_2
-    assert tls.place("server.key") == tmp_path / "server.key"
-    assert tls.place("/etc/server.key") == Path("/etc/server.key") and tls.place("absent.pem") == Path("absent.pem")
+    assert place("server.key") == tmp_path / "server.key"
+    assert place("/etc/server.key") == Path("/etc/server.key") and place("absent.pem") == Path("absent.pem")

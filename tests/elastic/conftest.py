@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.elastic import cluster
+from tests.elastic import cluster, desk
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,14 @@ def elasticsearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "elasticsearch"
     with cluster.shared(place) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def installed(elasticsearch: str) -> str:
+    """The name of indices that are there already, for tests that empty them first."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    desk.install(elasticsearch, name)
+    return name
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ received. Audit: the changes the pipeline itself made, each distinct one once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-import apsw
 import orjson
 
 from csirt import ids
@@ -33,10 +32,15 @@ _LEFT_OUT: dict[str, frozenset[str]] = {
 
 def dump(store: EmbeddedStore, kinds: list[str] | None = None) -> Iterator[bytes]:
     """Lines with their line ends, from one snapshot. Raises Usage for an unknown kind."""
+    return _lines(store, chosen(kinds))
+
+
+def chosen(kinds: list[str] | None) -> list[str]:
+    """The kinds of a dump in order. Raises Usage for an unknown one."""
     for kind in kinds or ():
         if kind not in DUMP_KINDS:
             raise Usage(f"no kind {kind!r} in a dump; kinds: {', '.join(DUMP_KINDS)}")
-    return _lines(store, sorted(set(kinds or DUMP_KINDS)))
+    return sorted(set(kinds or DUMP_KINDS))
 
 
 def _lines(store: EmbeddedStore, kinds: list[str]) -> Iterator[bytes]:
@@ -45,11 +49,14 @@ def _lines(store: EmbeddedStore, kinds: list[str]) -> Iterator[bytes]:
             if kind == "event":
                 yield from event_lines(store.lake, connection)
             elif kind == "audit":
-                yield from _audit(connection)
+                query = "SELECT doc FROM audit WHERE category = 'change' AND actor = 'system' ORDER BY seq"
+                yield from audit(orjson.loads(text) for (text,) in connection.execute(query))
             elif kind == "position":
-                yield from _positions(connection)
+                yield from positions(connection.execute("SELECT source, fingerprint, offset FROM position"))
             else:
-                yield from _documents(connection, documents.KINDS[kind])
+                query = f"SELECT doc FROM {documents.KINDS[kind].table} ORDER BY id"  # noqa: S608
+                for (text,) in connection.execute(query):
+                    yield document(kind, orjson.loads(text))
 
 
 def line(kind: str, id: str, fields: dict[str, Any]) -> bytes:
@@ -66,33 +73,33 @@ def stripped(value: Any) -> Any:
     return value
 
 
-def _documents(connection: apsw.Connection, kind: documents.Kind) -> Iterator[bytes]:
-    hidden = _LEFT_OUT.get(kind.name, frozenset())
-    for (text,) in connection.execute(f"SELECT doc FROM {kind.table} ORDER BY id"):  # noqa: S608
-        document = {key: value for key, value in stripped(orjson.loads(text)).items() if key not in hidden}
-        if document.get("artifact"):
-            document["artifact"] = PurePath(document["artifact"]).name
-        yield line(kind.name, document.pop("id"), document)
+def document(kind: str, fields: dict[str, Any]) -> bytes:
+    """The line of an alert, incident, case, run, receipt or notification."""
+    hidden = _LEFT_OUT.get(kind, frozenset())
+    kept = {key: value for key, value in stripped(fields).items() if key not in hidden}
+    if kept.get("artifact"):
+        kept["artifact"] = PurePath(kept["artifact"]).name
+    return line(kind, kept.pop("id"), kept)
 
 
-def _audit(connection: apsw.Connection) -> Iterator[bytes]:
+def audit(entries: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """The lines of the changes the pipeline itself made, in any order."""
     from csirt.model.audit import AuditEntry
 
     seen: dict[str, bytes] = {}
-    query = "SELECT doc FROM audit WHERE category = 'change' AND actor = 'system' ORDER BY seq"
-    for (text,) in connection.execute(query):
-        document = stripped(orjson.loads(text))
+    for entry in entries:
+        fields = stripped(entry)
         for name in ("seq", "time", "previous", "hash", "id"):
-            document.pop(name, None)
-        id = content_id(AuditEntry(time=0, **document))
-        seen[id] = line("audit", id, document)
+            fields.pop(name, None)
+        id = content_id(AuditEntry(time=0, **fields))
+        seen[id] = line("audit", id, fields)
     for id in sorted(seen):
         yield seen[id]
 
 
-def _positions(connection: apsw.Connection) -> Iterator[bytes]:
+def positions(rows: Iterable[Any]) -> Iterator[bytes]:
+    """The lines of (source, fingerprint, offset), in any order."""
     # `done` is left out: it says whether the input was expected to grow, not what was read of it.
-    rows = connection.execute("SELECT source, fingerprint, offset FROM position")
     found = sorted((ids.digest(source, print_), offset) for source, print_, offset in rows)
     for id, offset in found:
         yield line("position", id, {"offset": offset})

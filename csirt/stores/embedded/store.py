@@ -43,12 +43,13 @@ def open_embedded(
     retention: settings.Retention | None = None,
     create: bool = True,
     read_only: bool = False,
+    made: type[EmbeddedStore] | None = None,
 ) -> EmbeddedStore:
     """Open and own a store folder; `create` makes it when it is not there.
 
     Raises Conflict (exit 5) when another process owns it or a newer csirt wrote it, NotFound when there is none,
     CsirtError for a SQLite that can lose commits, or a folder that cannot be made. `read_only`: shared with other
-    readers, refused while it is owned.
+    readers, refused while it is owned. `made`: the class of the store, where it is more than this one.
     """
     check_version()
     try:
@@ -63,7 +64,8 @@ def open_embedded(
         ) from error
     lock = OwnerLock(directory, shared=read_only)
     try:
-        return EmbeddedStore(directory, lock, clock, config or settings.Stores(), retention, read_only=read_only)
+        kind = made or EmbeddedStore
+        return kind(directory, lock, clock, config or settings.Stores(), retention, read_only=read_only)
     except BaseException:
         lock.release()
         raise

@@ -31,7 +31,7 @@ def apply(
 ) -> dict[str, str]:
     """Write a commit; the numbers of its cases and runs, by id. Raises Conflict when a hand-over or a case version is
     stale."""
-    _hand_over(connection, change, now)
+    check_hand_over(connection, change)
     _consume(connection, change.consumed)
     for part in written:
         parts.insert(connection, part)
@@ -51,6 +51,7 @@ def apply(
     )
     numbers = _documents(connection, change, now)
     chain.append(connection, change.audit)
+    _hand_over(connection, change, now)  # last: a cluster that follows gets it after all the rest
     return numbers
 
 
@@ -74,7 +75,6 @@ def _hand_over(connection: apsw.Connection, change: Commit, now: int) -> None:
     position = change.position
     if position is None:
         return
-    check_hand_over(connection, change)
     connection.execute(
         """INSERT INTO position VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (source, fingerprint) DO UPDATE SET
            offset = excluded.offset, done = excluded.done, extra = excluded.extra, updated = excluded.updated""",

@@ -1,0 +1,187 @@
+"""Bulk requests: several in flight, of adaptive size, each item judged by its own result.
+
+An item is done when the cluster has it: written, or refused as old (409) because a newer or the same version is there.
+It is sent again when that may help (429, 5xx, a blocked or missing index), and given up singly when it cannot.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from csirt.config import ElasticCluster
+from csirt.errors import Unreachable
+from csirt.stores.elastic import layout
+from csirt.stores.elastic.connect import explain
+from csirt.stores.elastic.outbox import Refused, Waiting
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+LEAST, MOST = 16 * 1024, 8 * 1024 * 1024  # octets of one request
+START = 1024 * 1024
+SHORT, LONG = 0.1, 5.0  # seconds before items that were turned away are sent again
+PATIENCE = 6  # times that nothing of what is left was taken, before that is a failure to tell
+
+
+@dataclass(slots=True)
+class _Item:
+    waiting: Waiting
+    lines: bytes
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What came of one request."""
+
+    again: list[_Item]
+    refused: list[Refused]
+    slower: bool = False
+    failed: Unreachable | None = None
+    why: str = ""  # the last reason to send again
+
+
+class Bulk:
+    """Sends documents until the cluster has each of them or has refused it. `stop` ends it early."""
+
+    def __init__(self, client: Elasticsearch, config: ElasticCluster, stop: threading.Event) -> None:
+        self.client, self.config, self.stop = client, config, stop
+        self.size = START
+        self.sent = self.retried = 0
+        self._pool = ThreadPoolExecutor(config.in_flight, thread_name_prefix="elastic")
+
+    def close(self) -> None:
+        """End its threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def send(self, documents: list[Waiting]) -> list[Refused]:
+        """Send all; what was refused. Raises Unreachable when the cluster is away, or when it is stopped: then some
+        were sent and some not, and sending all of them again changes nothing."""
+        left = [_Item(one, self._lines(one)) for one in documents]
+        refused: list[Refused] = []
+        pause, idle = SHORT, 0
+        while left:
+            before = len(left)
+            outcomes = list(self._pool.map(self._request, self._chunks(left)))
+            left = [item for outcome in outcomes for item in outcome.again]
+            refused += [item for outcome in outcomes for item in outcome.refused]
+            self._adapt(any(outcome.slower for outcome in outcomes))
+            failed = next((outcome.failed for outcome in outcomes if outcome.failed), None)
+            if failed is not None:
+                raise failed
+            if left:
+                self.retried += len(left)
+                idle = idle + 1 if len(left) == before else 0
+                pause = min(pause * 2, LONG) if idle else SHORT
+                if idle >= PATIENCE:
+                    why = next((outcome.why for outcome in outcomes if outcome.why), "")
+                    raise Unreachable(f"the cluster turns documents away ({why}); see its log and its load")
+                if self.stop.wait(pause):
+                    raise Unreachable("stopped before the cluster had everything")
+        self.sent += len(documents) - len(refused)
+        return refused
+
+    def _lines(self, one: Waiting) -> bytes:
+        """The lines of one action."""
+        where: dict[str, Any] = {
+            "_index": layout.alias(self.config.prefix, one.kind),
+            "_id": layout.document_id(one.kind, one.key),
+            "require_alias": True,
+        }
+        if one.text is None:
+            return orjson.dumps({"delete": {**where, "version": one.last, "version_type": "external"}})
+        body = layout.source(one.kind, one.key, one.text)
+        if one.kind in layout.CREATED:
+            return orjson.dumps({"create": where}) + b"\n" + body
+        return orjson.dumps({"index": {**where, "version": one.last, "version_type": "external"}}) + b"\n" + body
+
+    def _chunks(self, items: list[_Item]) -> Iterator[list[_Item]]:
+        chunk: list[_Item] = []
+        size = 0
+        for item in items:
+            if chunk and size + len(item.lines) > self.size:
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(item)
+            size += len(item.lines)
+        if chunk:
+            yield chunk
+
+    def _adapt(self, slower: bool) -> None:
+        self.size = max(LEAST, self.size // 2) if slower else min(MOST, self.size * 5 // 4)
+
+    def _request(self, items: list[_Item]) -> _Outcome:
+        import elasticsearch as es
+
+        if self.stop.is_set():
+            return _Outcome([], [], failed=Unreachable("stopped before the cluster had everything"))
+        try:
+            lines: list[Any] = [item.lines for item in items]
+            answer = self.client.bulk(operations=lines).body
+        except es.ApiError as error:
+            return self._turned_away(items, error)
+        except Exception as error:
+            return _Outcome([], [], slower=True, failed=explain(error, self.config))
+        return _judged(items, answer)
+
+    def _turned_away(self, items: list[_Item], error: Any) -> _Outcome:
+        """The whole request was refused: too much at once, or the cluster is not well."""
+        status = int(error.meta.status)
+        if status == 413 and len(items) > 1:
+            half = len(items) // 2
+            parts = [self._request(part) for part in (items[:half], items[half:])]
+            return _joined(parts)
+        if status in (400, 413):
+            if len(items) == 1:
+                return _Outcome([], [_refused(items[0], status, {"type": "request", "reason": "too large"})])
+            return _joined([self._request([item]) for item in items])
+        if status == 429:
+            return _Outcome(items, [], slower=True, why="429 too many requests")
+        return _Outcome([], [], slower=True, failed=explain(error, self.config))
+
+
+def _joined(parts: list[_Outcome]) -> _Outcome:
+    return _Outcome(
+        [item for part in parts for item in part.again],
+        [item for part in parts for item in part.refused],
+        slower=True,
+        failed=next((part.failed for part in parts if part.failed), None),
+    )
+
+
+def _judged(items: list[_Item], answer: dict[str, Any]) -> _Outcome:
+    """Each item by its own result; without a result of its own it is sent again."""
+    outcome = _Outcome([], [])
+    results = list(answer.get("items", []))
+    for place, item in enumerate(items):
+        result = next(iter(results[place].values())) if place < len(results) else {}
+        status, error = int(result.get("status", 503)), result.get("error") or {}
+        if status < 300 or status == 409 or (status == 404 and not error):
+            continue
+        if status in (400, 413) and error:
+            outcome.refused.append(_refused(item, status, error))
+        else:
+            outcome.again.append(item)
+            outcome.slower |= status == 429 or status >= 500
+            outcome.why = f"{status} {_kind(error)}".strip()
+    return outcome
+
+
+def _refused(item: _Item, status: int, error: dict[str, Any]) -> Refused:
+    """Why, in the cluster's words as far as they do not repeat what is in the document."""
+    kind = _kind(error)
+    field = re.search(r"field \[([\w.@]{1,80})\]", str(error.get("reason", "")))
+    reason = kind + (f" in field {field[1]}" if field else "")
+    one = item.waiting
+    return Refused(one.kind, one.key, one.last, status, reason or "refused")
+
+
+def _kind(error: dict[str, Any]) -> str:
+    """The cluster's name for the error: a word, whatever it sends."""
+    return re.sub(r"[^a-z_]", "", str(error.get("type", "")))[:80]

@@ -1,0 +1,163 @@
+"""How documents look in the cluster: an index for each kind, ECS fields and our own to search by, and the document
+itself as the text the catalogue holds, so that nothing is lost in translation.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from csirt import ids
+from csirt.clock import iso
+from csirt.model.ecs import ECS_VERSION
+from csirt.model.severity import SEVERITIES
+from csirt.stores.embedded.catalogue import documents
+
+ENTRIES = ("audit", "case_event", "position")
+KINDS = (*documents.KINDS, *ENTRIES)
+# What never changes once it is written: refused where it is there already.
+CREATED = frozenset({"audit", "case_event"})
+META = "meta"
+TEXT = "document"
+_LONG = (1 << 63) - 1
+_NANOS = (0, 9_223_372_036_854_775)  # what `date_nanos` can hold, in microseconds
+
+
+def alias(prefix: str, kind: str) -> str:
+    """Under which the documents of a kind are written and read."""
+    return f"{prefix}-{kind.replace('_', '-')}"
+
+
+def document_id(kind: str, key: str) -> str:
+    """The id in the cluster of a document that has the key `key` in the outbox."""
+    return ids.digest(*orjson.loads(key)) if kind == "position" else key
+
+
+def source(kind: str, key: str, text: str) -> bytes:
+    """The body of a document in the cluster, from its text in the catalogue."""
+    document: dict[str, Any] = orjson.loads(text)
+    body = {**_FIELDS[kind](document), "ecs": {"version": ECS_VERSION}, TEXT: text}
+    own = {name: _number(document.get(name)) for name in fields(kind) if document.get(name) is not None}
+    body["csirt"] = {**body.get("csirt", {}), **own, "kind": kind, "id": document_id(kind, key)}
+    return orjson.dumps(body)
+
+
+def fields(kind: str) -> tuple[str, ...]:
+    """The fields of a kind that are searched, as the documents call them."""
+    if kind in documents.KINDS:
+        return documents.KINDS[kind].fields
+    if kind == "audit":
+        return ("seq", "actor", "category", "action", "subject", "on_behalf")
+    return ("case", "seq", "actor") if kind == "case_event" else ("source", "fingerprint", "offset", "done")
+
+
+def _number(value: Any) -> Any:
+    return min(value, _LONG) if isinstance(value, int) else value
+
+
+def _time(us: int) -> dict[str, str]:
+    """`@timestamp`, unless a forged time is outside what the cluster can hold."""
+    return {"@timestamp": iso(us)} if _NANOS[0] <= us <= _NANOS[1] else {}
+
+
+def _severity(document: dict[str, Any]) -> int:
+    return SEVERITIES.index(document["severity"])
+
+
+def _related(entities: list[dict[str, Any]]) -> dict[str, list[str]]:
+    found: dict[str, set[str]] = {"ip": set(), "hosts": set()}
+    for entity in entities:
+        if entity["kind"] == "host":
+            try:
+                found["ip"].add(str(ipaddress.ip_address(entity["value"])))
+            except ValueError:
+                found["hosts"].add(entity["value"])
+    return {name: sorted(values) for name, values in found.items() if values}
+
+
+def _threat(document: dict[str, Any]) -> dict[str, Any]:
+    return {"tactic": {"name": document["tactics"]}, "technique": {"id": document["techniques"]}}
+
+
+def _alert(document: dict[str, Any]) -> dict[str, Any]:
+    parts = ("id", "name", "version", "author", "license", "reference")
+    return {
+        **_time(document["last"]),
+        "event": {"kind": "alert", "id": document["id"], "severity": _severity(document)},
+        "message": document["rule_name"],
+        "rule": {name: document[f"rule_{name}"] for name in parts if document[f"rule_{name}"]},
+        "threat": _threat(document),
+        "related": _related(document["entities"]),
+        "csirt": {"urgency": _severity(document), "members": document["members"], "rsit": document["rsit"]},
+    }
+
+
+def _incident(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_time(document["last"]),
+        "event": {"kind": "alert", "id": document["id"], "severity": _severity(document)},
+        "message": document["title"],
+        "threat": _threat(document),
+        "related": _related(document["entities"]),
+        "csirt": {
+            "urgency": _severity(document),
+            "members": document["members"],
+            "rsit": document["rsit"],
+            "entities": sorted({entity(one["kind"], one["value"]) for one in document["entities"]}),
+            "aliases": document["aliases"],
+        },
+    }
+
+
+def entity(kind: str, value: str) -> str:
+    """An entity as one searchable term."""
+    return f"{kind}:{value}"
+
+
+def _case(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_time(document["last"]),
+        "event": {"kind": "state", "id": document["id"], "severity": _severity(document)},
+        "message": document["title"],
+        "csirt": {"urgency": _severity(document), "members": document["members"], "rsit": document["rsit"]},
+    }
+
+
+def _state(field: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def make(document: dict[str, Any]) -> dict[str, Any]:
+        when = document.get(field) or 0
+        return {**(_time(when) if when else {}), "event": {"kind": "state", "id": document["id"]}}
+
+    return make
+
+
+def _case_event(document: dict[str, Any]) -> dict[str, Any]:
+    return {**_time(document["time"]), "event": {"kind": "event", "action": document["kind"]}}
+
+
+def _audit(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_time(document["time"]),
+        "event": {"kind": "event", "action": document["action"], "id": document["id"]},
+        "user": {"name": document["actor"]},
+    }
+
+
+def _position(document: dict[str, Any]) -> dict[str, Any]:
+    return {"event": {"kind": "state"}}
+
+
+_FIELDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "alert": _alert,
+    "incident": _incident,
+    "case": _case,
+    "run": _state("updated"),
+    "receipt": _state("started"),
+    "notification": _state("updated"),
+    "case_event": _case_event,
+    "audit": _audit,
+    "position": _position,
+}

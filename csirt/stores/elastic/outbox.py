@@ -1,0 +1,218 @@
+"""What the cluster does not have yet: one row for each document that has changed since it was last acknowledged.
+
+Triggers fill it in the transaction that changes the document, so nothing is committed that is not also waiting here,
+whoever commits it. The row names the document and holds no copy of it: a long outage costs one row per changed
+document. `first` is when the document first changed since its last acknowledgement and `last` when it last did, in
+steps of one counter for the folder; `last` is also the version of the document in the cluster.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import orjson
+
+from csirt.stores.embedded.catalogue import documents
+
+FIRST_STEP = 1_000  # above the version 1 that the cluster gives to what is only ever created
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS cluster (
+  one INTEGER PRIMARY KEY CHECK (one = 1), store TEXT NOT NULL, writer TEXT NOT NULL, before TEXT NOT NULL,
+  confirmed INTEGER NOT NULL, steps INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (
+  kind TEXT NOT NULL, id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (kind, id))
+  WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS outbox_by_first ON outbox (first);
+CREATE TABLE IF NOT EXISTS dead_letter (
+  kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT NOT NULL,
+  time INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+"""
+
+_CASE_EVENT = "{row}\"case\" || ':' || printf('%09d', {row}seq)"
+_AUDIT = "printf('%012d', {row}seq)"
+_POSITION = "json_array({row}source, {row}fingerprint)"
+# kind -> its table, the document's key, its text
+_PLACES: dict[str, tuple[str, str, str]] = {
+    **{name: (kind.table, "{row}id", "doc") for name, kind in documents.KINDS.items()},
+    "case_event": ("case_event", _CASE_EVENT, "doc"),
+    "audit": ("audit", _AUDIT, "doc"),
+    "position": (
+        "position",
+        _POSITION,
+        """json_object('source', source, 'fingerprint', fingerprint, 'offset', offset, 'done',
+           json(iif(done, 'true', 'false')), 'extra', json(extra))""",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One document that the cluster does not have: `text` is None when it was deleted."""
+
+    kind: str
+    key: str
+    first: int
+    last: int
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A document that the cluster will not take, and why, without anything that was in it."""
+
+    kind: str
+    key: str
+    version: int
+    status: int
+    reason: str
+
+
+def joined(connection: apsw.Connection) -> bool:
+    """Whether the folder keeps account of what a cluster lacks."""
+    query = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'cluster'"
+    return bool(connection.execute(query).get) and bool(connection.execute("SELECT count(*) FROM cluster").get)
+
+
+def join(connection: apsw.Connection) -> None:
+    """Begin to keep account, inside the caller's transaction; everything the folder holds is new to the cluster."""
+    connection.execute(_TABLES)
+    if not connection.execute("SELECT count(*) FROM cluster").get:
+        name = os.urandom(16).hex()
+        connection.execute("INSERT INTO cluster VALUES (1, ?, '', '', 1, ?)", (name, FIRST_STEP))
+        add_all(connection)
+    for kind, (table, key, _) in _PLACES.items():
+        for event, row in (("INSERT", "NEW."), ("UPDATE", "NEW."), ("DELETE", "OLD.")):
+            connection.execute(
+                f"""CREATE TRIGGER IF NOT EXISTS outbox_{kind}_{event.lower()} AFTER {event} ON {table} BEGIN
+                      UPDATE cluster SET steps = steps + 1;
+                      INSERT INTO outbox SELECT '{kind}', {key.format(row=row)}, steps, steps FROM cluster WHERE true
+                        ON CONFLICT (kind, id) DO UPDATE SET last = excluded.last;
+                    END"""  # noqa: S608
+            )
+
+
+def add_all(connection: apsw.Connection) -> None:
+    """Let every document be sent again, in the caller's transaction, positions last."""
+    for kind, (table, key, _) in _PLACES.items():
+        connection.execute(
+            f"""INSERT INTO outbox
+                SELECT '{kind}', {key.format(row="")}, steps + row_number() OVER (), steps + row_number() OVER ()
+                FROM {table}, cluster WHERE true ON CONFLICT (kind, id) DO UPDATE SET last = excluded.last"""  # noqa: S608
+        )
+        connection.execute("UPDATE cluster SET steps = max(steps, (SELECT coalesce(max(last), 0) FROM outbox))")
+
+
+def begin(connection: apsw.Connection) -> tuple[str, str, set[str]]:
+    """The store's name, this writer's, and whom the cluster may name as the last who wrote: any other is a copy of the
+    folder. In the caller's transaction. A new writer is named once the cluster has confirmed the one before."""
+    if connection.execute("SELECT confirmed FROM cluster").get:
+        name = os.urandom(8).hex()
+        connection.execute("UPDATE cluster SET before = writer, writer = ?, confirmed = 0", (name,))
+    row: Any = connection.execute("SELECT store, writer, before FROM cluster").fetchone()
+    return row[0], row[1], {row[1], row[2]}
+
+
+def confirm(connection: apsw.Connection) -> None:
+    """The cluster names this writer now."""
+    connection.execute("UPDATE cluster SET confirmed = 1")
+
+
+def window(connection: apsw.Connection, limit: int, octets: int) -> list[Waiting]:
+    """The documents that have waited longest, and after them the positions which nothing of an earlier or the same
+    commit holds back; at most `limit`, and so many octets."""
+    found: list[Waiting] = []
+    size = 0
+    rows: list[Any] = connection.execute(
+        "SELECT kind, id, first, last FROM outbox WHERE kind <> 'position' ORDER BY first LIMIT ?", (limit,)
+    ).fetchall()
+    for kind, key, first, last in rows:
+        text = _text(connection, kind, key)
+        found.append(Waiting(kind, key, first, last, text))
+        size += len(text or "")
+        if size >= octets:
+            break
+    return found
+
+
+def positions(connection: apsw.Connection, limit: int) -> list[Waiting]:
+    """The positions whose commits the cluster has whole: nothing that changed before them still waits."""
+    least = connection.execute("SELECT min(first) FROM outbox WHERE kind <> 'position'").get
+    rows: list[Any] = connection.execute(
+        "SELECT id, first, last FROM outbox WHERE kind = 'position' AND last < ? ORDER BY last LIMIT ?",
+        ((1 << 62) if least is None else least, limit),
+    ).fetchall()
+    return [Waiting("position", key, first, last, _text(connection, "position", key)) for key, first, last in rows]
+
+
+def _text(connection: apsw.Connection, kind: str, key: str) -> str | None:
+    table, _, text = _PLACES[kind]
+    condition, bindings = _by_key(kind, key)
+    row = connection.execute(f"SELECT {text} FROM {table} WHERE {condition}", bindings).fetchone()  # noqa: S608
+    return str(row[0]) if row else None
+
+
+def _by_key(kind: str, key: str) -> tuple[str, tuple[Any, ...]]:
+    if kind == "case_event":
+        case, _, seq = key.rpartition(":")
+        return '"case" = ? AND seq = ?', (case, int(seq))
+    if kind == "audit":
+        return "seq = ?", (int(key),)
+    if kind == "position":
+        return "source = ? AND fingerprint = ?", tuple(orjson.loads(key))
+    return "id = ?", (key,)
+
+
+def acknowledge(connection: apsw.Connection, sent: list[Waiting], refused: list[Refused], now: int) -> None:
+    """Take away what the cluster has, and note what it refused, in the caller's transaction. What changed while it was
+    sent waits on, from then."""
+    bad = {(item.kind, item.key) for item in refused}
+    for item in sent:
+        connection.execute(
+            "DELETE FROM outbox WHERE kind = ? AND id = ? AND last = ?", (item.kind, item.key, item.last)
+        )
+        connection.execute(
+            "UPDATE outbox SET first = max(first, ?) WHERE kind = ? AND id = ?", (item.last + 1, item.kind, item.key)
+        )
+        if (item.kind, item.key) not in bad:
+            connection.execute("DELETE FROM dead_letter WHERE kind = ? AND id = ?", (item.kind, item.key))
+    connection.executemany(
+        "INSERT OR REPLACE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?)",
+        [(item.kind, item.key, item.version, item.status, item.reason, now) for item in refused],
+    )
+
+
+def waiting(connection: apsw.Connection) -> int:
+    """How many documents the cluster lacks."""
+    return int(connection.execute("SELECT count(*) FROM outbox").get)
+
+
+def dead_letters(connection: apsw.Connection, limit: int | None = None) -> list[dict[str, Any]]:
+    """What the cluster refused, oldest first."""
+    rows = connection.execute(
+        "SELECT kind, id, version, status, reason, time FROM dead_letter ORDER BY time, kind, id LIMIT ?",
+        (-1 if limit is None else limit,),
+    )
+    names = ("kind", "id", "version", "status", "reason", "time")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def count_dead(connection: apsw.Connection) -> int:
+    """How many documents the cluster refused."""
+    return int(connection.execute("SELECT count(*) FROM dead_letter").get)
+
+
+def retry(connection: apsw.Connection) -> int:
+    """Let what was refused be sent again, in the caller's transaction; how many."""
+    found = connection.execute("SELECT kind, id FROM dead_letter").fetchall()
+    for kind, key in found:
+        connection.execute("UPDATE cluster SET steps = steps + 1")
+        connection.execute(
+            """INSERT INTO outbox SELECT ?, ?, steps, steps FROM cluster WHERE true
+               ON CONFLICT (kind, id) DO UPDATE SET last = excluded.last""",
+            (kind, key),
+        )
+    return len(found)

@@ -1,0 +1,183 @@
+"""Sends what the cluster lacks, oldest first, beside the daemon's work: documents, then the positions whose commits the
+cluster has whole, then the note of who wrote."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from csirt.clock import SYSTEM, Clock
+from csirt.config import ElasticCluster
+from csirt.errors import CsirtError, Unreachable
+from csirt.stores.elastic import connect, outbox
+from csirt.stores.elastic.bulk import Bulk
+from csirt.stores.elastic.head import Head
+from csirt.stores.embedded.catalogue.database import Database
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+LOG = logging.getLogger("csirt.stores.elastic")
+ROWS, OCTETS = 2_000, 8 * 1024 * 1024  # of one round
+TOGETHER = 0.3  # seconds that changes may gather before they are sent
+FIRST, MOST = 0.5, 15.0  # seconds between two tries while the cluster is away
+DAY = 86_400
+
+
+class Shipper:
+    """One thread. `trouble`: why the cluster does not get what waits, empty when it does."""
+
+    def __init__(self, database: Database, config: ElasticCluster, clock: Clock) -> None:
+        self.trouble = ""
+        self._database, self._config, self._clock = database, config, clock
+        self._stop, self._wake, self._hurry = threading.Event(), threading.Event(), threading.Event()
+        self._turned = threading.Condition()
+        self._turns = 0
+        self._client: Elasticsearch | None = None
+        self._bulk: Bulk | None = None
+        self._head: Head | None = None
+        self._named: tuple[str, str, set[str]] | None = None  # the store, this writer, who may have written before
+        self._thread = threading.Thread(target=self._run, name="elastic", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    @property
+    def client(self) -> Elasticsearch:
+        """The client, for readers. Raises CsirtError for a configuration that will not do."""
+        if self._client is None:
+            self._client = connect.client(self._config)
+        return self._client
+
+    def waiting(self) -> int:
+        """How many documents the cluster lacks."""
+        with self._database.reading() as connection:
+            return outbox.waiting(connection)
+
+    def settle(self, seconds: float, *, patient: bool = False) -> None:
+        """Wait until the cluster has everything that is committed now, trying at once. Raises Unreachable when it does
+        not get it in that time, or, unless `patient`, when a try has failed."""
+        deadline = SYSTEM.monotonic() + seconds
+        turn = self._turns + 1  # one may be under way that knew nothing of the last commit
+        while self.waiting():
+            if self._stop.is_set():
+                raise Unreachable("the store is closing")
+            late = SYSTEM.monotonic() > deadline
+            if late or (not patient and self.trouble and self._turns > turn):
+                raise Unreachable(self.trouble or f"the cluster still lacks {self.waiting()} documents; try again")
+            self._hurry.set()
+            self._wake.set()
+            with self._turned:
+                seen = self._turns
+                self._turned.wait_for(lambda seen=seen: self._turns > seen, 0.2)  # type: ignore[misc]
+
+    def close(self, seconds: float) -> None:
+        """Send what can be sent in that time, then end; what is left waits in the folder."""
+        if self._thread.is_alive():
+            if not self.trouble:
+                try:
+                    self.settle(seconds)
+                except CsirtError as error:
+                    LOG.warning("%s; it waits in the store folder", error.message)
+            self._stop.set()
+            self._wake.set()
+            self._thread.join(seconds)
+        if self._bulk is not None:
+            self._bulk.close()
+        if self._client is not None:
+            self._client.close()
+
+    def _run(self) -> None:
+        pause = FIRST
+        while not self._stop.is_set():
+            try:
+                more = self.turn()
+                pause = FIRST
+            except Exception as error:
+                self._failed(error)
+                more = False
+                self._finished()
+                self._rest(pause)
+                pause = min(pause * 2, MOST)
+                continue
+            if self.trouble:
+                LOG.info("the cluster takes documents again")
+                self.trouble = ""
+            self._finished()
+            if not more:
+                self._wake.wait(DAY)
+                self._wake.clear()
+                if not self._hurry.is_set():
+                    self._stop.wait(TOGETHER)
+                self._hurry.clear()
+
+    def _rest(self, seconds: float) -> None:
+        """A pause that ends early when somebody waits for the cluster."""
+        self._hurry.wait(seconds)
+        self._hurry.clear()
+        self._stop.wait(0.05)
+
+    def _finished(self) -> None:
+        with self._turned:
+            self._turns += 1
+            self._turned.notify_all()
+
+    def _failed(self, error: Exception) -> None:
+        """Begin anew with the cluster: it may be another one when it comes back."""
+        known = isinstance(error, CsirtError)
+        said = error.message if isinstance(error, CsirtError) else connect.explain(error, self._config).message
+        if said != self.trouble:
+            LOG.warning("%s", said, exc_info=None if known else error)
+        self.trouble = said
+        self._head = None
+
+    def turn(self) -> bool:
+        """One round; whether there is more to send."""
+        if self._bulk is None:
+            self._bulk = Bulk(self.client, self._config, self._stop)
+        if self._head is None:
+            self._head = self._claimed()
+        with self._database.reading() as connection:
+            documents = outbox.window(connection, ROWS, OCTETS)
+        moved = self._send(documents)
+        with self._database.reading() as connection:
+            positions = outbox.positions(connection, ROWS)
+        moved = self._send(positions) or moved
+        if moved:
+            self._head.write(max(one.last for one in (*documents, *positions)))
+        return moved
+
+    def _claimed(self) -> Head:
+        connect.probe(self.client, self._config)
+        if not self._named:
+            with self._database.transaction("opening the cluster") as connection:
+                self._named = outbox.begin(connection)
+        store, writer, known = self._named
+        head = Head(self.client, self._config.prefix, store, known, writer)
+        head.claim(self._everything)
+        with self._database.transaction("opening the cluster") as connection:
+            outbox.confirm(connection)
+        return head
+
+    def _everything(self) -> None:
+        """The indices are new, or were lost: all that the folder holds is to be sent."""
+        with self._database.transaction("sending everything") as connection:
+            outbox.add_all(connection)
+
+    def _send(self, documents: list[outbox.Waiting]) -> bool:
+        if not documents or self._bulk is None:
+            return False
+        refused = self._bulk.send(documents)
+        for one in refused:
+            LOG.error(
+                "the cluster refuses %s %s: %s; `csirt store dead-letters` lists it", one.kind, one.key, one.reason
+            )
+        with self._database.transaction("noting what the cluster has") as connection:
+            outbox.acknowledge(connection, documents, refused, self._clock.now())
+        return True

@@ -1,0 +1,97 @@
+"""A store folder that an Elasticsearch cluster follows.
+
+The folder is the embedded store with everything in it: a commit is its one transaction, which also notes what the
+cluster lacks (`outbox.py`). A thread sends that, oldest first, and the cluster's positions move only after everything
+of their commits was acknowledged (decision 4). So commits are atomic without the cluster, work goes on when it is away,
+and what it shows early is the newest state of a document, which sending again does not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from csirt import config as settings
+from csirt.clock import Clock
+from csirt.stores.base import Commit
+from csirt.stores.elastic import outbox
+from csirt.stores.elastic.ship import Shipper
+from csirt.stores.embedded.owner import OwnerLock
+from csirt.stores.embedded.store import EmbeddedStore, open_embedded
+
+PATIENCE = 60.0  # seconds a dump waits for the cluster to have everything
+CLOSING = 5.0
+
+
+def open_elastic(
+    directory: Path, *, clock: Clock, config: settings.Stores, retention: settings.Retention | None = None
+) -> ElasticStore:
+    """Open and own a store folder, and begin to send what its cluster lacks. As `open_embedded`; the cluster may be
+    away."""
+    found = open_embedded(directory, clock=clock, config=config, retention=retention, made=ElasticStore)
+    assert isinstance(found, ElasticStore)
+    return found
+
+
+class ElasticStore(EmbeddedStore):
+    """The embedded store, and a cluster that has all its documents as soon as it can be reached."""
+
+    def __init__(
+        self,
+        directory: Path,
+        lock: OwnerLock,
+        clock: Clock,
+        config: settings.Stores,
+        retention: settings.Retention | None,
+        *,
+        read_only: bool,
+    ) -> None:
+        super().__init__(directory, lock, clock, config, retention, read_only=read_only)
+        try:
+            with self.database.transaction("joining a cluster") as connection:
+                outbox.join(connection)
+            self.shipper = Shipper(self.database, config.elasticsearch, clock)
+        except BaseException:
+            super().close()
+            raise
+        self.shipper.start()
+
+    def commit(self, change: Commit) -> None:
+        """As the embedded store's; the cluster gets it as soon as it can."""
+        super().commit(change)
+        self.shipper.wake()
+
+    def _append_audit(self, entries: list[Any]) -> None:
+        super()._append_audit(entries)
+        self.shipper.wake()
+
+    def maintain(self) -> None:
+        """As the embedded store's; also sends what others changed in the catalogue (retention)."""
+        super().maintain()
+        self.shipper.wake()
+
+    def dump(self, kinds: list[str] | None = None) -> Iterator[bytes]:
+        """The canonical dump: events from the lake, everything else from the cluster, which must have it all. Raises
+        Unreachable when it has not."""
+        from csirt.stores.elastic.dump import dump
+
+        return dump(self, kinds)
+
+    def cluster(self) -> dict[str, Any]:
+        """How the cluster follows: `{urls, prefix, waiting, dead_letters, trouble}`."""
+        with self.database.reading() as connection:
+            waiting, dead = outbox.waiting(connection), outbox.count_dead(connection)
+        config = self.config.elasticsearch
+        return {
+            "urls": config.urls,
+            "prefix": config.prefix,
+            "waiting": waiting,
+            "dead_letters": dead,
+            "trouble": self.shipper.trouble,
+        }
+
+    def close(self) -> None:
+        """Send what can be sent at once, then release everything."""
+        self.shipper.close(CLOSING)
+        super().close()

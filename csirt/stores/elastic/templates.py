@@ -1,0 +1,165 @@
+"""Component and index templates, versioned; what is installed compared with what this csirt brings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from csirt.errors import Conflict
+from csirt.stores.elastic import layout
+
+VERSION = 1
+FIRST = "000001"
+_WORD: dict[str, Any] = {"type": "keyword", "ignore_above": 8191}
+_LONG = {"type": "long"}
+_NUMBERS = frozenset({"first", "last", "created", "updated", "started", "due", "version", "level", "seq", "offset"})
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"properties": properties}
+
+
+def _ecs() -> dict[str, Any]:
+    """The fields that all kinds share, under ECS names."""
+    return {
+        "dynamic": False,
+        "properties": {
+            "@timestamp": {"type": "date_nanos"},
+            "ecs": _object(version=_WORD),
+            "message": {"type": "text"},
+            "event": _object(kind=_WORD, id=_WORD, action=_WORD, severity=_LONG),
+            "rule": _object(id=_WORD, name=_WORD, version=_WORD, author=_WORD, license=_WORD, reference=_WORD),
+            "threat": _object(tactic=_object(name=_WORD), technique=_object(id=_WORD)),
+            "related": _object(ip={"type": "ip", "ignore_malformed": True}, hosts=_WORD),
+            "user": _object(name=_WORD),
+        },
+    }
+
+
+def _own(kind: str) -> dict[str, Any]:
+    """The fields of a kind under `csirt`."""
+    names = {name: _LONG if name in _NUMBERS else _WORD for name in layout.fields(kind)}
+    if kind == "position":
+        names["done"] = {"type": "boolean"}
+    more = ("entities", "aliases", "members", "rsit")
+    own = {**names, "kind": _WORD, "id": _WORD, "urgency": _LONG, **dict.fromkeys(more, _WORD)}
+    return {"dynamic": False, "properties": {"csirt": {"properties": own}}}
+
+
+def component(prefix: str) -> str:
+    """The name of the component template."""
+    return f"{prefix}-ecs"
+
+
+def components(prefix: str) -> dict[str, dict[str, Any]]:
+    """Component templates by name."""
+    settings = {"number_of_shards": "1", "auto_expand_replicas": "0-1"}
+    template = {"mappings": _ecs(), "settings": {"index": settings}}
+    return {component(prefix): {"template": template, "version": VERSION, "_meta": {"managed_by": "csirt"}}}
+
+
+def indices(prefix: str) -> dict[str, dict[str, Any]]:
+    """Index templates by name, one for each kind and one for what csirt knows of the cluster."""
+    found = {}
+    for kind in (*layout.KINDS, layout.META):
+        name = layout.alias(prefix, kind)
+        mappings = _own(kind) if kind != layout.META else {"dynamic": False, "properties": {}}
+        found[name] = {
+            "index_patterns": [f"{name}-0*"],
+            "composed_of": [component(prefix)],
+            "priority": 500,
+            "template": {"mappings": mappings},
+            "version": VERSION,
+            "_meta": {"managed_by": "csirt"},
+        }
+    return found
+
+
+def difference(client: Any, prefix: str) -> list[dict[str, Any]]:
+    """What `install` would change: `{what, name, state, changes}`, with state missing, changed or same."""
+    found = []
+    have = {
+        item["name"]: item["component_template"]
+        for item in _listed(client, "component_templates", f"/_component_template/{prefix}-*")
+    }
+    for name, wanted in components(prefix).items():
+        found.append(_compared("component template", name, have.get(name), wanted))
+    have = {
+        item["name"]: item["index_template"]
+        for item in _listed(client, "index_templates", f"/_index_template/{prefix}-*")
+    }
+    for name, wanted in indices(prefix).items():
+        found.append(_compared("index template", name, have.get(name), wanted))
+    aliases = aliased(client, prefix)
+    for name in indices(prefix):
+        state = "same" if name in aliases else "missing"
+        found.append({"what": "index", "name": f"{name}-{FIRST}", "state": state, "changes": []})
+    return found
+
+
+def _listed(client: Any, key: str, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (
+        client.options(ignore_status=404)
+        .perform_request("GET", path, headers={"accept": "application/json"})
+        .body.get(key, [])
+    )
+    return found
+
+
+def aliased(client: Any, prefix: str) -> set[str]:
+    """The aliases that are there, of all that csirt writes through."""
+    answer = client.options(ignore_status=404).indices.get_alias(name=f"{prefix}-*")
+    if "error" in answer.body and answer.meta.status == 404:
+        return set()
+    return {name for index in answer.body.values() if isinstance(index, dict) for name in index.get("aliases", {})}
+
+
+def _compared(what: str, name: str, have: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
+    if have is None:
+        return {"what": what, "name": name, "state": "missing", "changes": []}
+    if have.get("version", 0) > wanted["version"]:
+        raise Conflict(
+            f"the {what} {name} has version {have['version']}, this csirt knows {wanted['version']}: it was installed "
+            "by a newer csirt; install that version here as well"
+        )
+    old, new = _flat(have), _flat(wanted)
+    changes = [f"+ {key} = {new[key]}" for key in sorted(new.keys() - old.keys())]
+    changes += [f"- {key} = {old[key]}" for key in sorted(old.keys() - new.keys())]
+    changes += [f"~ {key}: {old[key]} -> {new[key]}" for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
+    return {"what": what, "name": name, "state": "changed" if changes else "same", "changes": changes}
+
+
+def _flat(value: Any, path: str = "") -> dict[str, str]:
+    """Leaves by dotted name; the cluster gives numbers and truths of settings back as text."""
+    if isinstance(value, dict) and value:
+        parts = [_flat(item, f"{path}.{key}" if path else key) for key, item in value.items()]
+        return {key: item for part in parts for key, item in part.items()}
+    if isinstance(value, list):
+        return {path: ",".join(map(str, value))}
+    return {path: str(value).lower() if isinstance(value, bool) else str(value)} if value != {} else {}
+
+
+def install(client: Any, prefix: str) -> list[dict[str, Any]]:
+    """Install what is missing or has changed; the difference as it was before."""
+    found = difference(client, prefix)
+    for name, body in components(prefix).items():
+        client.cluster.put_component_template(
+            name=name, template=body["template"], version=body["version"], meta=body["_meta"]
+        )
+    for name, body in indices(prefix).items():
+        client.indices.put_index_template(
+            name=name,
+            index_patterns=body["index_patterns"],
+            composed_of=body["composed_of"],
+            priority=body["priority"],
+            template=body["template"],
+            version=body["version"],
+            meta=body["_meta"],
+        )
+    there = aliased(client, prefix)
+    for name in indices(prefix):
+        if name not in there:
+            client.indices.create(index=f"{name}-{FIRST}", aliases={name: {"is_write_index": True}})
+        else:
+            mappings = indices(prefix)[name]["template"]["mappings"]
+            client.indices.put_mapping(index=name, properties=mappings["properties"], write_index_only=True)
+    return found
