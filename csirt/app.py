@@ -18,7 +18,7 @@ from csirt import cachefolder
 from csirt.clock import SYSTEM, Clock
 from csirt.config import Config, duration, load, taken_over
 from csirt.content import folder
-from csirt.errors import CsirtError, Problem, Usage
+from csirt.errors import CsirtError, Problem, Unreachable, Usage
 from csirt.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class App:
         self.config_file = config_file
         self.metrics = metrics or Metrics()
         self.store_directory = store_directory or Path(config.state) / "store"
+        self._follows = store_directory is None  # a store named on its own is nobody's cluster's
         self._parts: dict[str, Any] = {}
         self._left_out: dict[str, list[Problem]] = {}  # content that is broken, by component
         self._lock = threading.RLock()
@@ -121,6 +122,7 @@ class App:
         ]
         if any(source.type == "netflow" for source in self.config.sources) and not self.config.decode.exporters:
             problems.append(EVERYBODY)
+        problems += self._check_cluster()
         problems += [Problem("configuration", 1, text) for text in self._make_router().check()]
         problems += [Problem("configuration", 1, text) for text in self._make_responder().guard.problems()]
         return problems
@@ -324,6 +326,31 @@ class App:
             return [Problem("configuration", 1, error.message, level=level)]
         return []
 
+    def _check_cluster(self) -> list[Problem]:
+        if self.config.stores.kind != "elasticsearch":
+            return []
+        from csirt.stores.elastic import connect
+
+        try:
+            connect.client(self.config.stores.elasticsearch).close()
+        except CsirtError as error:
+            return [Problem("configuration", 1, line) for line in error.message.split("\n")]
+        return []
+
+    def unreachable(self) -> Unreachable | None:
+        """Why the cluster of a configuration without errors cannot be worked with; None when it can."""
+        if self.config.stores.kind != "elasticsearch":
+            return None
+        from csirt.stores.elastic import connect
+
+        section = self.config.stores.elasticsearch
+        with connect.client(section) as client:
+            try:
+                connect.probe(client, section)
+            except Unreachable as error:
+                return error
+        return None
+
     def _rule_options(self) -> dict[str, Any]:
         detect = self.config.detect
         return {
@@ -334,6 +361,12 @@ class App:
         }
 
     def _make_store(self) -> Any:
+        if self.config.stores.kind == "elasticsearch" and self._follows:
+            from csirt.stores.elastic.store import open_elastic
+
+            return open_elastic(
+                self.store_directory, clock=self.clock, config=self.config.stores, retention=self.config.retention
+            )
         from csirt.stores.embedded import open_embedded
 
         return open_embedded(

@@ -113,6 +113,10 @@ def gauges(daemon: Daemon) -> None:
     for address, counters in by_address(document["exporters"]).items():
         for name, number in counters.items():
             metrics.gauge("csirt_exporter", number, address=address, counter=name)
+    if cluster := document.get("cluster"):
+        metrics.gauge("csirt_cluster_waiting", cluster["waiting"])
+        metrics.gauge("csirt_cluster_dead_letters", cluster["dead_letters"])
+        metrics.gauge("csirt_cluster_trouble", bool(cluster["trouble"]))
     mark = daemon.pipeline.watermark.mark
     if mark is not None:
         metrics.gauge("csirt_watermark_seconds", mark / 1e6)

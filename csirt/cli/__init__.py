@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "indicators": ("indicators", "Lists of addresses and domains that others call bad."),
     "members": ("members", "The address register."),
     "messages": ("messages", "EDI messages hop by hop."),
-    "store": ("store", "The store: info, dump, fsck, backup, retention."),
+    "store": ("store", "The store: info, dump, fsck, backup, retention, cluster."),
     "audit": ("audit", "Who did what; verify the chain."),
     "bench": ("bench", "Ours beside the peers."),
     "completion": ("completion", "Shell completion for bash, zsh and fish."),

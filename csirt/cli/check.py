@@ -20,22 +20,28 @@ def check(settings: Settings) -> int:
     """
     from csirt.app import App
     from csirt.config import load
-    from csirt.errors import Usage
+    from csirt.errors import Problem, Usage
 
+    lost = None
     try:
-        problems = App(load(settings.config_file())).check()
+        app = App(load(settings.config_file()))
+        problems = app.check()
     except Usage as error:
         if settings.as_json:
             raise
         write_rows([line] for line in error.message.split("\n"))
         return 1
+    if not any(problem.level == "error" for problem in problems):
+        lost = app.unreachable()
+        problems += [Problem("cluster", 1, lost.message)] if lost else []
     errors = sum(problem.level == "error" for problem in problems)
+    code = lost.exit_code if lost else 1 if errors else 0
     if settings.as_json:
         items = [problem.as_dict() for problem in problems]
         write_json({"schema": "csirt.check/1", "count": len(items), "errors": errors, "items": items})
-        return 1 if errors else 0
+        return code
     write_rows([problem] for problem in problems)
     from csirt.messages import text
 
     say(text("check.done", settings.language(), errors=errors, warnings=len(problems) - errors))
-    return 1 if errors else 0
+    return code

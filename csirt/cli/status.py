@@ -15,7 +15,12 @@ _VERSIONS = {105: "sFlow 5"}  # of exporters; the others are what they say
 
 
 @command()
-@click.option("--check", "monitor", is_flag=True, help="Exit 1 when something is stopped, deaf, behind or dropping.")
+@click.option(
+    "--check",
+    "monitor",
+    is_flag=True,
+    help="Exit 1 when something is stopped, deaf, behind or dropping; 6 when the cluster is away.",
+)
 @click.option("--exporter", metavar="ADDRESS", default="", help="The page of one exporter: what it sends and loses.")
 @shared
 def status(settings: Settings, monitor: bool, exporter: str) -> int:
@@ -35,7 +40,8 @@ def status(settings: Settings, monitor: bool, exporter: str) -> int:
         _Screen(settings, document).write()
     else:
         _records(document)
-    return 1 if monitor and any(item["kind"] != "due" for item in document["warnings"]) else 0
+    wrong = [item["what"] for item in document["warnings"] if item["kind"] != "due"] if monitor else []
+    return 6 if "cluster" in wrong else 1 if wrong else 0
 
 
 def _exporter(settings: Settings, address: str) -> int:
@@ -58,6 +64,8 @@ def _records(document: dict[str, Any]) -> None:
         ["warning", *(item[name] for name in ("kind", "what", "subject", "reason", "count", "recent", "seconds"))]
         for item in document["warnings"]
     )
+    if cluster := document.get("cluster"):
+        write_rows([["cluster", ",".join(cluster["urls"]), cluster["waiting"], cluster["dead_letters"]]])
     for stage in document["stages"]:
         counts = (stage["name"], stage["in"], stage["out"], sum(stage["dropped"].values()))
         write_rows([["stage", *counts, stage.get("rate", ""), stage["lag_s"]]])
@@ -136,6 +144,8 @@ class _Screen:
         document = self._document
         state = self._say("live" if document["live"] else "not_live")
         self._line("store", store=document["store"], state=state)
+        if cluster := document.get("cluster"):
+            self._line("cluster_line", urls=", ".join(cluster["urls"]), waiting=self._number(cluster["waiting"]))
         mark = document["watermark"]
         self._line("watermark", time=self._times.both(mark) if mark else self._say("nothing_yet"))
         kinds = [f"{name} {self._number(number)}" for name, number in document["events"].items()]

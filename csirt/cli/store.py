@@ -1,4 +1,4 @@
-"""`csirt store info|dump|fsck|backup|restore|retention`."""
+"""`csirt store`: its verbs; those of a cluster are in `storecluster.py`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import click
 
 from csirt.cli.command import group
 from csirt.cli.common import Settings, is_terminal, say, shared, write_json, write_rows
+from csirt.cli.storecluster import copy, dead_letters, init, roles
 
 KINDS = ("alert", "audit", "case", "event", "incident", "notification", "position", "receipt", "run")
 
 
 @group()
 def store() -> None:
-    """The store: what it holds, its dump, checks, backup, retention.
+    """The store: what it holds, its dump, checks, backup, retention, its cluster.
 
     \b
     Examples:
@@ -219,3 +220,7 @@ def _say(settings: Settings, key: str, **fields: Any) -> None:
     from csirt.messages import text
 
     say(text(key, settings.language(), **fields))
+
+
+for verb in (init, copy, dead_letters, roles):
+    store.add_command(verb)

@@ -57,6 +57,7 @@ def troubles(
     if document["live"]:
         found += _receivers(document, clock) + _deaf(document, config, store, clock)
     found += _behind(document) + _dropping(document, lately)
+    found += _cluster(document.get("cluster"))
     failed = int(store.count("notification", {"state": "failed", "updated__gte": clock.now() - UNTOLD}))
     if failed:
         found.append(_trouble("dropping", "notifications", "notify", count=failed, recent=failed))
@@ -153,6 +154,19 @@ def _behind(document: dict[str, Any]) -> list[dict[str, Any]]:
         for source, waiting in sorted(document["backlog"].items())
         if waiting > 0
     ]
+
+
+def _cluster(cluster: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The cluster that follows the store does not get what waits, or has refused some of it."""
+    if cluster is None:
+        return []
+    found = []
+    if cluster["trouble"]:
+        waiting, reason = cluster["waiting"], cluster["trouble"]
+        found.append(_trouble("behind", "cluster", "elasticsearch", count=waiting, reason=reason))
+    if dead := cluster["dead_letters"]:
+        found.append(_trouble("dropping", "dead_letters", "elasticsearch", count=dead, recent=dead))
+    return found
 
 
 def _dropping(document: dict[str, Any], lately: dict[str, int]) -> list[dict[str, Any]]:

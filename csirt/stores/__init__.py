@@ -1,4 +1,5 @@
-"""One contract (`base.py`), two homes: embedded (SQLite catalogue and Parquet lake), later an Elasticsearch cluster.
+"""One contract (`base.py`), two homes: embedded (SQLite catalogue and Parquet lake), and that with an Elasticsearch
+cluster that follows it.
 
 In: commits: events, position, states, hits, documents, audit, all or nothing. Out: documents, events, counters, the
 canonical dump.

@@ -50,11 +50,13 @@ def show(context: Context) -> dict[str, Any]:
 def overview(store: Any, config: Config, daemon: Any, *, live: bool) -> dict[str, Any]:
     """The counters of the document, without what needs earlier ones to compare."""
     counts = store.counts()
+    followed = {"cluster": store.cluster()} if hasattr(store, "cluster") else {}
     receivers = _receivers(config, daemon, live=live)
     # The store's is of the last step that changed something; the daemon's may have come further.
     mark = (daemon.pipeline.watermark.mark if daemon and daemon.pipeline else None) or store.state("watermark")
     return {
         "schema": "csirt.status/1",
+        **followed,
         "live": live,
         "store": str(getattr(store, "directory", "")),
         "watermark": iso(int(mark)) if mark else None,

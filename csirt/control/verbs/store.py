@@ -106,6 +106,23 @@ def reports(context: Context, limit: int | None = None) -> dict[str, Any]:
     return {"schema": "csirt.retention-reports/1", "count": len(items), "items": items}
 
 
+@verb("store.dead_letters", right="operate")
+def dead_letters(context: Context, retry: bool = False) -> dict[str, Any]:
+    """What the cluster refused, oldest first; with `retry` it is sent again (csirt.dead-letters/1)."""
+    from csirt.clock import iso
+    from csirt.stores.elastic import outbox
+
+    store = as_embedded(context.store)
+    with store.database.reading() as connection:
+        found = outbox.dead_letters(connection) if outbox.joined(connection) else []
+    if retry and found:
+        with store.database.transaction("sending dead letters again") as connection:
+            outbox.retry(connection)
+        note(context, "operation", "store.dead_letters", {"sent_again": len(found)})
+    items = [{**item, "time": iso(item["time"])} for item in found]
+    return {"schema": "csirt.dead-letters/1", "count": len(items), "items": items}
+
+
 def note(context: Context, category: Any, action: str, detail: dict[str, Any]) -> None:
     """One audit entry of the caller."""
     who = context.principal

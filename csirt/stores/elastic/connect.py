@@ -100,6 +100,11 @@ def explain(error: Exception, config: ElasticCluster) -> Unreachable:
     return Unreachable(f"the cluster at {where}: {type(error).__name__}: {_first(error)}")
 
 
+def failed(error: Exception, config: ElasticCluster) -> CsirtError:
+    """What a request raised, as an error with a sentence."""
+    return error if isinstance(error, CsirtError) else explain(error, config)
+
+
 def _answered(error: Any, where: str) -> Unreachable:
     status, said = int(error.meta.status), str(error.body)
     if status in (401, 403) and "cluster_block" not in said:

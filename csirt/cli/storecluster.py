@@ -1,0 +1,142 @@
+"""`csirt store init|copy|dead-letters|roles`: a store and the cluster that follows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from csirt.cli.command import command
+from csirt.cli.common import Settings, say, shared, write_json, write_rows
+
+if TYPE_CHECKING:
+    from csirt.config import Config
+
+
+def _config(settings: Settings) -> Config:
+    """The configuration, whose cluster must be named."""
+    from csirt.config import load
+    from csirt.errors import Usage
+
+    config = load(settings.config_file())
+    if not config.stores.elasticsearch.urls:
+        raise Usage("no cluster is configured: name its nodes under [stores.elasticsearch] urls")
+    return config
+
+
+def _say(settings: Settings, key: str, **fields: Any) -> None:
+    from csirt.messages import text
+
+    say(text(key, settings.language(), **fields))
+
+
+@command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be installed or changed.")
+@shared
+def init(settings: Settings, dry_run: bool) -> int:
+    """Install csirt's templates and indices in the cluster of [stores.elasticsearch]. Needs no daemon.
+
+    \b
+    Examples:
+      csirt store init --dry-run
+      csirt store init --config csirt.toml --json
+    """
+    from csirt.stores.elastic import connect, templates
+
+    config = _config(settings).stores.elasticsearch
+    with connect.client(config) as client:
+        connect.probe(client, config, indices=False)
+        try:
+            work = templates.difference if dry_run else templates.install
+            items = work(client, config.prefix)
+        except Exception as error:
+            raise connect.failed(error, config) from error
+    if settings.as_json:
+        write_json({"schema": "csirt.store-init/1", "dry_run": dry_run, "items": items})
+        return 0
+    for item in items:
+        write_rows([[item["state"], item["what"], item["name"]]])
+        write_rows([["", "", change] for change in item["changes"]])
+    count = sum(item["state"] != "same" for item in items)
+    _say(settings, "store.would_install" if dry_run else "store.installed", count=count)
+    return 0
+
+
+@command()
+@click.option("--from", "origin", type=click.Choice(["embedded"]), required=True, help="What is copied.")
+@click.option("--to", "target", type=click.Choice(["elasticsearch"]), required=True, help="Where to.")
+@click.option("--again", is_flag=True, help="Send everything, also what the cluster has acknowledged.")
+@shared
+def copy(settings: Settings, origin: str, target: str, again: bool) -> int:
+    """Send a store's documents to the cluster and compare both; exit 1 when they differ. Events stay in the lake.
+
+    \b
+    Examples:
+      csirt store copy --from embedded --to elasticsearch --store /srv/case-17
+      csirt store copy --from embedded --to elasticsearch --again --json
+    """
+    from csirt.errors import NotFound
+    from csirt.logs import configure
+    from csirt.stores.elastic.copy import copy as send
+
+    config = _config(settings)
+    folder = Path(settings.store) if settings.store else config.path("store")
+    if not (folder / "catalogue.sqlite").is_file():
+        raise NotFound(f"{folder}: no store here; name it with --store DIR")
+    configure(30)  # warnings
+
+    def left(number: int) -> None:
+        _say(settings, "store.copying", count=number)
+
+    report = send(folder, config, again=again, progress=left)
+    if settings.as_json:
+        write_json(report)
+    else:
+        write_rows([kind, number] for kind, number in report["counts"].items())
+        _say(settings, "store.copied" if report["equal"] else "store.differs", dead=report["dead_letters"])
+    return 0 if report["equal"] else 1
+
+
+@command("dead-letters")
+@click.option("--retry", is_flag=True, help="Send them again.")
+@shared
+def dead_letters(settings: Settings, retry: bool) -> int:
+    """Documents that the cluster refused, one by one, with its reason; they are whole in the store itself.
+
+    \b
+    Examples:
+      csirt store dead-letters
+      csirt store dead-letters --retry
+    """
+    document = settings.client().call("store.dead_letters", retry=retry)
+    if settings.as_json:
+        write_json(document)
+        return 0
+    write_rows([item[name] for name in ("time", "kind", "id", "status", "reason")] for item in document["items"])
+    if retry:
+        _say(settings, "store.sent_again", count=document["count"])
+    return 0
+
+
+@command()
+@shared
+def roles(settings: Settings) -> int:
+    """The rights that csirt's API keys need in the cluster, as role descriptors. Asks no cluster.
+
+    \b
+    Examples:
+      csirt store roles
+      csirt store roles --config csirt.toml --json
+    """
+    from csirt.config import load
+    from csirt.stores.elastic.roles import roles as needed
+
+    found = needed(load(settings.config_file()).stores.elasticsearch.prefix)
+    if settings.as_json:
+        write_json({"schema": "csirt.store-roles/1", "roles": found})
+        return 0
+    for name, role in found.items():
+        write_rows([[name, "cluster", *role["cluster"]]])
+        write_rows([[name, ",".join(one["names"]), *one["privileges"]] for one in role["indices"]])
+    return 0
