@@ -71,6 +71,8 @@ READS: list[tuple[str, int]] = [
     ("store fsck", 0),
     ("store retention --dry-run", 0),
     ("store retention --reports", 0),
+    ("store dead-letters", 0),
+    ("store roles", 0),
     ("audit list", 0),
     ("audit verify", 0),
     ("audit seal", 0),
@@ -105,6 +107,7 @@ CHANGES: list[tuple[str, int]] = [
 ELSEWHERE = {
     *("demo", "run", "collect netflow", "collect syslog", "decode", "replay", "rules run", "cases watch"),
     *("playbooks approve", "notify test", "bench", "completion", "help", "store restore"),
+    *("store init", "store copy"),
 }
 
 

@@ -130,6 +130,8 @@ class Shipper:
 
     def _failed(self, error: Exception) -> None:
         """Begin anew with the cluster: it may be another one when it comes back."""
+        if self._stop.is_set():
+            return
         known = isinstance(error, CsirtError)
         said = error.message if isinstance(error, CsirtError) else connect.explain(error, self._config).message
         if said != self.trouble:
