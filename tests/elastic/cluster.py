@@ -17,8 +17,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).parent / "home"
 VERSION = "8.19.21"
@@ -86,14 +88,16 @@ def free_port() -> int:
 class Server:
     """One node in a folder of its own; it can be stopped and started again with its data, and frozen."""
 
-    def __init__(self, home: Path, folder: Path, *settings: str) -> None:
+    def __init__(self, home: Path, folder: Path, *settings: str, environment: dict[str, str] | None = None) -> None:
         self.home, self.folder, self.settings = home, folder, settings
+        self._environment = {**_environment(), **(environment or {})}
         self.port, self.transport = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, answers: Callable[[], bool] | None = None) -> None:
         """Start, and wait until it answers."""
+        answers = answers or self.answers
         command = [str(HERE / "start.sh"), str(self.home), str(self.port), str(self.folder)]
         command += [f"transport.port={self.transport}", *self.settings]
         with (self.folder / "output").open("ab") as output:
@@ -102,11 +106,11 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(),
+                env=self._environment,
                 start_new_session=True,  # it outlives the worker that started it; stopped by pid
             )
         deadline = time.monotonic() + 120
-        while not self.answers():
+        while not answers():
             assert self.process.poll() is None, f"the server ended: {self.said()}"
             assert time.monotonic() < deadline, f"the server does not answer: {self.said()}"
             time.sleep(0.2)
@@ -137,13 +141,21 @@ class Server:
             self.process = None
 
 
+def require() -> None:
+    """Skip where the machine lacks something; CI must have it."""
+    lack = missing()
+    if lack and "CI" in os.environ:
+        pytest.fail(f"CI must have it: {lack}")
+    if lack:
+        pytest.skip(lack)
+
+
 @contextlib.contextmanager
-def server(*settings: str) -> Iterator[Server]:
-    """A server of one's own, with its folder; gone at the end."""
+def made(*settings: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
+    """A server of one's own with its folder, not started yet; gone at the end."""
     folder = _folder()
-    one = Server(assemble(), folder, *settings)
+    one = Server(assemble(), folder, *settings, environment=environment)
     try:
-        one.start()
         yield one
     finally:
         one.stop()

@@ -121,29 +121,27 @@ def confirm(connection: apsw.Connection) -> None:
     connection.execute("UPDATE cluster SET confirmed = 1")
 
 
-def window(connection: apsw.Connection, limit: int, octets: int) -> list[Waiting]:
-    """The documents that have waited longest, and after them the positions which nothing of an earlier or the same
-    commit holds back; at most `limit`, and so many octets."""
-    found: list[Waiting] = []
-    size = 0
+def window(connection: apsw.Connection, limit: int, octets: int) -> tuple[list[Waiting], list[Waiting]]:
+    """The documents that have waited longest, at most `limit` and about so many octets; and the positions whose commits
+    the cluster has whole once it has those: of one snapshot, so that no later commit holds them back."""
     rows: list[Any] = connection.execute(
-        "SELECT kind, id, first, last FROM outbox WHERE kind <> 'position' ORDER BY first LIMIT ?", (limit,)
+        "SELECT kind, id, first, last FROM outbox WHERE kind <> 'position' ORDER BY first LIMIT ?", (limit + 1,)
     ).fetchall()
+    found: list[Waiting] = []
+    size, rest = 0, 1 << 62
     for kind, key, first, last in rows:
+        if len(found) == limit or size >= octets:
+            rest = first
+            break
         text = _text(connection, kind, key)
         found.append(Waiting(kind, key, first, last, text))
         size += len(text or "")
-        if size >= octets:
-            break
-    return found
+    return found, _positions(connection, rest, limit)
 
 
-def positions(connection: apsw.Connection, limit: int) -> list[Waiting]:
-    """The positions whose commits the cluster has whole: nothing that changed before them still waits."""
-    least = connection.execute("SELECT min(first) FROM outbox WHERE kind <> 'position'").get
+def _positions(connection: apsw.Connection, rest: int, limit: int) -> list[Waiting]:
     rows: list[Any] = connection.execute(
-        "SELECT id, first, last FROM outbox WHERE kind = 'position' AND last < ? ORDER BY last LIMIT ?",
-        ((1 << 62) if least is None else least, limit),
+        "SELECT id, first, last FROM outbox WHERE kind = 'position' AND last < ? ORDER BY last LIMIT ?", (rest, limit)
     ).fetchall()
     return [Waiting("position", key, first, last, _text(connection, "position", key)) for key, first, last in rows]
 
@@ -185,9 +183,16 @@ def acknowledge(connection: apsw.Connection, sent: list[Waiting], refused: list[
     )
 
 
-def waiting(connection: apsw.Connection) -> int:
-    """How many documents the cluster lacks."""
-    return int(connection.execute("SELECT count(*) FROM outbox").get)
+def waiting(connection: apsw.Connection, until: int | None = None) -> int:
+    """How many documents the cluster lacks; `until`: only those that wait since that step or longer."""
+    if until is None:
+        return int(connection.execute("SELECT count(*) FROM outbox").get)
+    return int(connection.execute("SELECT count(*) FROM outbox WHERE first <= ?", (until,)).get)
+
+
+def steps(connection: apsw.Connection) -> int:
+    """The last step: every change so far is at or before it."""
+    return int(connection.execute("SELECT steps FROM cluster").get)
 
 
 def dead_letters(connection: apsw.Connection, limit: int | None = None) -> list[dict[str, Any]]:

@@ -55,22 +55,24 @@ class Shipper:
             self._client = connect.client(self._config)
         return self._client
 
-    def waiting(self) -> int:
-        """How many documents the cluster lacks."""
+    def waiting(self, until: int | None = None) -> int:
+        """How many documents the cluster lacks; `until`: of the changes up to that step."""
         with self._database.reading() as connection:
-            return outbox.waiting(connection)
+            return outbox.waiting(connection, until)
 
     def settle(self, seconds: float, *, patient: bool = False) -> None:
         """Wait until the cluster has everything that is committed now, trying at once. Raises Unreachable when it does
         not get it in that time, or, unless `patient`, when a try has failed."""
         deadline = SYSTEM.monotonic() + seconds
+        with self._database.reading() as connection:
+            now = outbox.steps(connection)
         turn = self._turns + 1  # one may be under way that knew nothing of the last commit
-        while self.waiting():
+        while self.waiting(now):
             if self._stop.is_set():
                 raise Unreachable("the store is closing")
             late = SYSTEM.monotonic() > deadline
             if late or (not patient and self.trouble and self._turns > turn):
-                raise Unreachable(self.trouble or f"the cluster still lacks {self.waiting()} documents; try again")
+                raise Unreachable(self.trouble or f"the cluster still lacks {self.waiting(now)} documents; try again")
             self._hurry.set()
             self._wake.set()
             with self._turned:
@@ -146,10 +148,8 @@ class Shipper:
         if self._head is None:
             self._head = self._claimed()
         with self._database.reading() as connection:
-            documents = outbox.window(connection, ROWS, OCTETS)
+            documents, positions = outbox.window(connection, ROWS, OCTETS)
         moved = self._send(documents)
-        with self._database.reading() as connection:
-            positions = outbox.positions(connection, ROWS)
         moved = self._send(positions) or moved
         if moved:
             self._head.write(max(one.last for one in (*documents, *positions)))
