@@ -320,9 +320,7 @@ class App:
             if listener.transport == "tls":
                 server_context(listener)
         except CsirtError as error:
-            files = (listener.certificate, listener.key, listener.client_ca)
-            elsewhere = any(name and "/" not in name for name in files) and "CREDENTIALS_DIRECTORY" not in os.environ
-            level = "warning" if elsewhere else "error"  # a unit's credentials are the unit's alone
+            level = _level(listener.certificate, listener.key, listener.client_ca)
             return [Problem("configuration", 1, error.message, level=level)]
         return []
 
@@ -334,7 +332,9 @@ class App:
         try:
             connect.client(self.config.stores.elasticsearch).close()
         except CsirtError as error:
-            return [Problem("configuration", 1, line) for line in error.message.split("\n")]
+            section = self.config.stores.elasticsearch
+            level = _level(section.ca, section.api_key)
+            return [Problem("configuration", 1, line, level=level) for line in error.message.split("\n")]
         return []
 
     def unreachable(self) -> Unreachable | None:
@@ -344,11 +344,13 @@ class App:
         from csirt.stores.elastic import connect
 
         section = self.config.stores.elasticsearch
-        with connect.client(section) as client:
-            try:
+        try:
+            with connect.client(section) as client:
                 connect.probe(client, section)
-            except Unreachable as error:
-                return error
+        except Unreachable as error:
+            return error
+        except CsirtError:  # a credential that only the unit has; said by `check`
+            return None
         return None
 
     def _rule_options(self) -> dict[str, Any]:
@@ -439,3 +441,9 @@ class App:
         from csirt.notify.deliver import Deliverer
 
         return Deliverer(self.store, self.config, self.clock, self.metrics, self._member_name)
+
+
+def _level(*files: str) -> str:
+    """How bad it is that one of these cannot be used: a unit's credentials are the unit's alone."""
+    elsewhere = any(name and "/" not in name for name in files) and "CREDENTIALS_DIRECTORY" not in os.environ
+    return "warning" if elsewhere else "error"

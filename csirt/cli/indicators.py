@@ -33,7 +33,13 @@ def indicators() -> None:
 @indicators.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--list", "name", required=True, metavar="LIST", help="The list they go into.")
-@click.option("--format", "format_", type=click.Choice(["auto", "csv", "misp", "stix"]), default="auto")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["auto", "csv", "misp", "stix"]),
+    default="auto",
+    help="What FILE is; auto looks at it.",
+)
 @click.option("--confidence", type=click.IntRange(0, 100), default=50, show_default=True, help="Where FILE says none.")
 @click.option("--tlp", default="AMBER", show_default=True, metavar="LABEL", help="Where FILE says none.")
 @click.option(

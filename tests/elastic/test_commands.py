@@ -122,6 +122,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_6(at: Desk, elasticsearch: str, 
     at.name(f"http://127.0.0.1:{cluster.free_port()}", prefix)
     code, out, _ = at.run("check")
     assert code == 6 and "cannot be reached" in out and out.count("\n") <= 3
+    assert at.run("check", "--offline")[0] == 0
     code, _, err = at.run("store", "init")
     assert code == 6 and "cannot be reached" in err
     at.name(elasticsearch.replace("http:", "https:"), prefix)
@@ -151,6 +152,9 @@ def test_a_configuration_that_will_not_do(at: Desk, tmp_path: Path, elasticsearc
     at.name(elasticsearch, prefix, f'api_key = "{key}"\n')
     code, out, _ = at.run("check")
     assert code == 1 and "chmod 640" in out
+    at.name(elasticsearch, prefix, 'api_key = "es-key"\n')
+    code, out, _ = at.run("check")
+    assert (code, "warning" in out) == (0, True)
 
 
 def test_roles_are_least(at: Desk, prefix: str) -> None:

@@ -28,8 +28,12 @@ def client(config: ElasticCluster) -> Elasticsearch:
     problems = check(config)
     if problems:
         raise Usage("\n".join(problems))
+    import logging
+
     from elasticsearch import Elasticsearch
 
+    # Every failed request of an outage would be a line; what is wrong is said once, by us.
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     secure = any(url.startswith("https:") for url in config.urls)
     more: dict[str, Any] = {"ca_certs": str(place(config.ca))} if config.ca and secure else {}
     if config.api_key:
