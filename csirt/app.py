@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from csirt.biflow.stage import Pairing
     from csirt.detect.match import Detector
+    from csirt.detect.rule import Meta
     from csirt.feed import Feed
     from csirt.model.batch import Batch
     from csirt.pipeline import Pipeline
@@ -62,6 +63,9 @@ class App:
         self._left_out: dict[str, list[Problem]] = {}  # content that is broken, by component
         self._lock = threading.RLock()
         self._mine = threading.local()
+        # Rules of a ruleset that took too much of a batch, and how often that happened since the start.
+        self._off: tuple[Any, dict[str, Meta]] = (None, {})
+        self.overruns: dict[str, int] = {}
         self._makers: dict[str, Callable[[], Any]] = {
             "store": self._make_store,
             "register": self._make_register,
@@ -288,9 +292,18 @@ class App:
         detector: Detector = self._mine.detector
         return detector
 
-    def _overrun(self, meta: Any) -> None:
-        """A rule is switched off: said in the log and counted, so that monitoring hears of it."""
+    def switched_off(self) -> dict[str, Meta]:
+        """The rules that are loaded and no longer matched because they overran their budget, by id."""
+        ruleset = self.part("ruleset").running
+        if self._off[0] is not ruleset:
+            self._off = (ruleset, {})
+        return self._off[1]
+
+    def _overrun(self, meta: Meta) -> None:
+        """A rule is switched off: said in the log, in status and as a `self` event, and counted."""
         self.metrics.count("csirt_rules_overrun_total", rule=meta.id)
+        self.switched_off()[meta.id] = meta
+        self.overruns[meta.id] = self.overruns.get(meta.id, 0) + 1
         budget = self.config.detect.regex_budget
         LOG.error(
             "rule %s (%s:%d) is switched off: an expression of it took more than %s of CPU on one batch "

@@ -234,7 +234,9 @@ class Daemon:
         document = overview(self.app.store, config, self, live=True)
         behind = any(document["backlog"].values()) and max(self.pipeline.lag.values(), default=0.0) > BEHIND
         logs = {source.id for source in config.sources if source.type in ("log", "syslog")}
-        return counted(self.app.store.counts(), document["receivers"], logs), behind or bool(self.waiting)
+        numbers = counted(self.app.store.counts(), document["receivers"], logs)
+        numbers |= {f"rule_overrun {rule}": times for rule, times in self.app.overruns.copy().items()}
+        return numbers, behind or bool(self.waiting)
 
     def _find_lanes(self) -> None:
         """A collector that was given more workers fills lanes that were not there before."""

@@ -1,4 +1,5 @@
-"""What only the running daemon can know of its own sight: who is silent, and what was dropped before it was read.
+"""What only the running daemon can know of its own sight: who is silent, what was dropped before it was read, which
+rules no longer look.
 
 What follows from bytes comes from the decoders. Here, once a minute of our clock, counters are compared with those of
 the minute before; the `self` events that come of it are committed once: their ids are the minute's.
@@ -42,6 +43,7 @@ class Selfwatch:
         first, self.minute = not self.minute, minute
         current, behind = counters()
         rows = [] if first else self._dropped(current) + self._unparsed(current)
+        rows += self._overrun(current)
         rows += self._silent(current, now, behind=behind)
         self._before = current
         return _batch(sorted(rows), self.listed, minute) if rows else None
@@ -56,6 +58,13 @@ class Selfwatch:
             if action in ("kernel_drops", "spool_drops") and self._grown(current, name) > 0:
                 rows.append((action, subject, float(self._grown(current, name)), "datagrams"))
         return rows
+
+    def _overrun(self, current: dict[str, int]) -> list[Row]:
+        """Rules that were switched off: counted since the start, so the first look tells of them too."""
+        found = [(name.partition(" "), self._grown(current, name)) for name in sorted(current)]
+        return [
+            (action, rule, float(n), "times") for (action, _, rule), n in found if action == "rule_overrun" and n > 0
+        ]
 
     def _unparsed(self, current: dict[str, int]) -> list[Row]:
         rows: list[Row] = []

@@ -6,12 +6,26 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from csirt.app import App
 from csirt.clock import MINUTE
 from csirt.config import Config, Exporter
+from csirt.control import trouble
+from csirt.daemon import Daemon
 from csirt.model import ndjson
+from csirt.model.batch import Batch, codes
 from csirt.selfwatch import Selfwatch, counted
 
+SLOW_ID = "11111111-1111-4111-8111-111111111111"
+SLOW = f"""title: slow
+id: {SLOW_ID}
+status: experimental
+logsource: {{product: csirt, service: dns}}
+detection: {{s: {{dns.question.name|re: '(?:[ab][a-z]{{0,900}}){{1}}x$'}}, condition: s}}
+level: low
+"""
 START = 28_333_334 * MINUTE
 
 
@@ -91,4 +105,41 @@ def test_an_event_becomes_an_alert_and_a_case(tmp_path: Path) -> None:
     [alert] = app.store.find("alert", {})
     assert alert["group"] == {"observer.ip": "192.0.2.1"} and alert["count"] == 3 and alert["playbook"] == "PB-SELF"
     assert app.store.count("case") == 1 and app.store.counts()["events.self"] == 3
+    app.close()
+
+
+def test_a_rule_that_is_switched_off_is_an_alert_and_stands_in_status(tmp_path: Path) -> None:
+    """An expression that overruns its budget: its rule is off, said once as an event that SELF-02 matches, and named in
+    the warnings until rules are loaded anew."""
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "slow.yml").write_text(SLOW)
+    config = Config()
+    config.state = str(tmp_path / "state")
+    config.detect.rules = [str(rules)]
+    config.detect.regex_budget = "1ms"
+    app = App(config)
+    at = pa.array([START] * 300, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    each = np.arange(300)
+    columns = {
+        "@timestamp": at, "csirt.segment": codes(each * 0, ["0" * 16]), "csirt.ordinal": pa.array(each, pa.uint64()),
+        "dns.question.name": codes(each, ["ab" * 2000 + str(number) for number in range(300)]),
+    }  # fmt: skip
+    assert app.detector().match(Batch("dns", pa.table(columns))).num_rows == 0
+    assert list(app.switched_off()) == [SLOW_ID] and app.overruns == {SLOW_ID: 1}
+    pipeline = app.pipeline([], deliver=False)
+    daemon = Daemon(app)
+    found = trouble.pipeline(daemon, config, app.clock)
+    [warning] = [item for item in found if item["what"] == "rule_off"]
+    assert warning["subject"] == SLOW_ID and warning["reason"].endswith("slow.yml:1")
+    watch = Selfwatch({})
+    batch = watch.look(START, lambda: ({f"rule_overrun {SLOW_ID}": app.overruns[SLOW_ID]}, False))
+    assert batch is not None
+    pipeline.tell(batch, START)
+    assert watch.look(START + MINUTE, lambda: ({f"rule_overrun {SLOW_ID}": 1}, False)) is None
+    pipeline.advance(pipeline.watermark.greatest())
+    [alert] = app.store.find("alert", {})
+    assert alert["group"] == {"csirt.self.subject": SLOW_ID} and alert["playbook"] == "PB-SELF"
+    app.reload()
+    assert app.switched_off() == {}
     app.close()

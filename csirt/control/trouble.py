@@ -81,6 +81,10 @@ def pipeline(daemon: Any, config: Config, clock: Clock) -> list[dict[str, Any]]:
         _trouble("deaf", "left_out", name, count=len(problems), reason=str(problems[0]))
         for name, problems in daemon.app.left_out().items()
     ]
+    found += [
+        _trouble("deaf", "rule_off", rule, reason=f"{meta.file}:{meta.line}")
+        for rule, meta in sorted(daemon.app.switched_off().items())
+    ]
     deployment = daemon.app.part("ruleset").deployment
     found += [
         _trouble(
