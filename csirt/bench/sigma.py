@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from csirt.bench import pairs, process, rsigma, sigma_corpus
+from csirt.bench import correlate, pairs, process, rsigma, sigma_corpus
 from csirt.errors import NotFound
 
 EVENTS = 200_000
@@ -70,6 +70,51 @@ class _Bench:
             if not self.task.only or contest.name in self.task.only:
                 entry = pairs.result(contest)
                 yield entry | self._compared()
+        for kind in correlate.KINDS:
+            for batch in (2_000, 10_000, 50_000):
+                name = f"{kind.replace('_', '-')}-batches-of-{batch // 1000}k"
+                if not self.task.only or name in self.task.only:
+                    yield self._correlation(name, kind, batch)
+
+    def _correlation(self, name: str, kind: str, batch: int) -> dict[str, Any]:
+        """A correlation over matched flows, whose alerts must be what plain reading finds."""
+        rules, events = self.work / f"{kind}.yml", self.work / "flows.ndjson"
+        count = self.task.events
+        given = correlate.flows(self.task.seed, count)
+        if not events.exists():
+            correlate.write(events, given)
+        rules.write_text(correlate.rules(kind), encoding="utf-8")
+        words = [sys.executable, "-m", "csirt.bench.correlate_child", kind]
+        ours = self._counted("csirt", "", [*words, *map(str, (self.task.seed, count, batch))])
+        peer = None
+        if self.harness is not None:
+            target, version = self.harness
+            given_words = [str(target), "correlate", str(rules), str(events), str(batch), str(self.work / "fires")]
+            peer = self._counted("rsigma", version, given_words)
+        absent = "" if self.harness else rsigma.HOW
+        more = {"core": self.core, "batch": batch}
+        contest = pairs.Contest(name, "events per CPU second", 1.0, self.task.runs, ours, peer, absent, more=more)
+        entry = pairs.result(contest)
+        alerts = correlate.expected(kind, given)
+        said = self.last.said["csirt"]
+        same = said["digest"] == correlate.digest(alerts)
+        entry |= {
+            "alerts": said["alerts"],
+            "equals_oracle": same,
+            "fires": self.last.said.get("rsigma", {}).get("matches"),
+        }
+        return entry if same else entry | {"equal_work": False, "pass": False}
+
+    def _counted(self, name: str, version: str, words: list[str]) -> pairs.Side:
+        def once() -> pairs.Run:
+            spent = process.run(words, environment=self.environment, core=self.core)
+            said = json.loads(spent.output)
+            self.last.said[name] = said
+            work = {key: said[key] for key in ("events", "alerts", "digest") if key in said}
+            more = {"p95_batch_s": float(np.percentile(said["batch_s"], 95)), "process_cpu_s": spent.cpu_s}
+            return pairs.Run(said["events"] / said["cpu_s"], said["wall_s"], said["cpu_s"], work, spent.rss_mib, more)
+
+        return pairs.Side(name, version, words, once)
 
     def _contests(self) -> Iterator[pairs.Contest]:
         for name, rules, batch, floor in (

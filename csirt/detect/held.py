@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -127,12 +128,12 @@ class Held:
         array = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
         if isinstance(array, pa.ChunkedArray):
             array = array.chunk(0)
-        codes = np.empty(len(array.dictionary), np.int64)
-        for index, text in enumerate(array.dictionary.to_pylist()):
-            code = known.setdefault(text, len(known))
-            if names is not None and code == len(names):
-                names.append(text)
-            codes[index] = code
+        texts = array.dictionary.to_pylist()
+        codes = np.fromiter(map(known.get, texts, repeat(-1)), np.int64, len(texts))
+        for index in np.flatnonzero(codes < 0).tolist():
+            codes[index] = known[texts[index]] = len(known)
+            if names is not None:
+                names.append(texts[index])
         found: Array = codes[np.asarray(array.indices.to_numpy())]
         return found
 
