@@ -29,20 +29,12 @@ def main() -> None:
     kind, seed, count, size = sys.argv[1], *map(int, sys.argv[2:])
     ruleset = Ruleset.parse(correlate.rules(kind))
     given = correlate.flows(seed, count)
-    steps = [_step(given, at, size) for at in range(0, count, size)]
+    steps = cut(given, size)
     # Everything is compiled before the clock starts, and the machine's caches are warm for both sides.
-    _run(ruleset, steps)
-    batches: list[float] = []
-    cpu, begin = SYSTEM.cpu(), SYSTEM.monotonic()
-    alerts: dict[str, AlertChange] = {}
-    detector, windows = Detector(ruleset), Windows(ruleset)
-    for batch, until in steps:
-        alerts |= {change.alert.id: change for change in windows.advance(detector.match(batch), until)}
-        now = SYSTEM.monotonic()
-        batches.append(now - begin)
-        begin = now
+    run(ruleset, steps)
+    cpu = SYSTEM.cpu()
+    found, batches = run(ruleset, steps)
     cpu = SYSTEM.cpu() - cpu
-    found = sorted(_plain(change) for change in alerts.values())
     document = {
         "events": count,
         "alerts": len(found),
@@ -50,20 +42,32 @@ def main() -> None:
         "wall_s": sum(batches),
         "cpu_s": cpu,
         "batch_s": batches,
-        "dropped": windows.dropped,
     }
     sys.stdout.write(json.dumps(document))
 
 
-def _run(ruleset: Ruleset, steps: Sequence[Step]) -> None:
+def run(ruleset: Ruleset, steps: Sequence[Step]) -> tuple[list[correlate.Alert], list[float]]:
+    """The alerts in order, and the seconds of each batch."""
+    batches: list[float] = []
+    alerts: dict[str, AlertChange] = {}
     detector, windows = Detector(ruleset), Windows(ruleset)
+    begin = SYSTEM.monotonic()
     for batch, until in steps:
-        windows.advance(detector.match(batch), until)
+        alerts |= {change.alert.id: change for change in windows.advance(detector.match(batch), until)}
+        now = SYSTEM.monotonic()
+        batches.append(now - begin)
+        begin = now
+    return sorted(_plain(change) for change in alerts.values()), batches
 
 
 def _plain(change: AlertChange) -> correlate.Alert:
     alert = change.alert
     return str(alert.group["source.ip"]), alert.first, alert.last, alert.count
+
+
+def cut(given: correlate.Flows, size: int) -> list[Step]:
+    """The flows in batches."""
+    return [_step(given, at, size) for at in range(0, len(given.times), size)]
 
 
 def _step(given: correlate.Flows, at: int, size: int) -> Step:

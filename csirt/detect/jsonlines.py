@@ -46,7 +46,8 @@ def columns(raw: bytes) -> tuple[pa.Table, dict[str, list[int]]] | None:
     if not raw.strip() or b"\0" in raw:
         return None
     try:
-        raw.decode("utf-8")
+        if not raw.isascii():
+            raw.decode("utf-8")
         table = _read(raw, None)
         if any(pa.types.is_temporal(kind) for kind in _leaves(table.schema)):
             table = _read(raw, _as_text(table.schema))
@@ -54,7 +55,7 @@ def columns(raw: bytes) -> tuple[pa.Table, dict[str, list[int]]] | None:
             return None
         if not all(_exact(field.type, table.column(place)) for place, field in enumerate(table.schema)):
             return None
-        nulls = _nulls(raw) if _NULL.search(raw) else {}
+        nulls = _nulls(raw) if b"null" in raw and _NULL.search(raw) else {}
     except (pa.ArrowException, ValueError):
         return None
     return None if nulls is None else (table, nulls)

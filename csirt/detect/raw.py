@@ -243,17 +243,24 @@ def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None
     if len({*plain, *makers}) < len(plain) + len(makers):
         return from_events(_there(event, row, nulls or {}) for row, event in enumerate(table.to_pylist()))
     for place, name in enumerate(names):
-        stem = next((name.removesuffix(part) for part in ecs.ADDRESS_PARTS if name.endswith(part)), "")
+        stem = name.rpartition(":")[0] if name.endswith(ecs.ADDRESS_PARTS) else ""
         if stem and all(f"{stem}{part}" in names for part in ecs.ADDRESS_PARTS):
             makers.setdefault(stem, partial(_addresses, flat, stem))
         elif testable(flat.schema.field(place).type):
-            makers[plain[place]] = partial(from_arrow, flat.column(place))
+            column = flat.column(place)
+            there = (nulls or {}).get(plain[place]) or column.null_count < len(column)
+            makers[plain[place]] = partial(from_arrow, column) if there else _nowhere
     if {"csirt.segment", "csirt.ordinal"} <= set(names):
         makers.setdefault("event.id", partial(_ids, flat))
     for name, rows in (nulls or {}).items():
         if name in makers:
             makers[name] = partial(_with_nulls, makers[name], rows)
     return RawFrame(table.num_rows, makers)
+
+
+def _nowhere() -> Column | None:
+    """A column without a value is one that no row has."""
+    return None
 
 
 def _there(value: Any, row: int, nulls: Mapping[str, Sequence[int]], name: str = "") -> Any:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from csirt.bench import rsigma, sigma
+from csirt.bench import correlate, correlate_child, rsigma, sigma
+from csirt.detect.load import Ruleset
 from csirt.errors import NotFound
 
 
@@ -45,3 +46,23 @@ def test_events_and_rules_of_folders_take_the_place_of_made_ones(tmp_path: Path)
     (tmp_path / "again").mkdir()
     with pytest.raises(NotFound, match="with events there"):
         sigma.run(tmp_path / "again", sigma.Task(corpus=tmp_path / "none"))
+
+
+@pytest.mark.parametrize("size", [500, 2_000, 12_000])
+@pytest.mark.parametrize("kind", correlate.KINDS)
+def test_a_correlations_alerts_are_what_plain_reading_finds(kind: str, size: int) -> None:
+    """Whatever the batches: the run's alerts are the oracle's, and there are some."""
+    given = correlate.flows(3, 12_000)
+    found, _ = correlate_child.run(Ruleset.parse(correlate.rules(kind)), correlate_child.cut(given, size))
+    assert found == correlate.expected(kind, given)
+    assert found
+
+
+def test_alerts_that_are_not_the_oracles_are_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that finds something else is unequal work, however fast it was."""
+    task = sigma.Task(seed=3, runs=1, events=3_000, only=("event-count-batches-of-10k",))
+    (found,) = sigma.run(tmp_path, task)
+    assert found["equal_work"] and found["equals_oracle"]
+    monkeypatch.setattr(correlate, "expected", lambda kind, given: [("10.0.0.1", 1, 2, 3)])
+    (found,) = sigma.run(tmp_path, task)
+    assert found["pass"] is False and not found["equal_work"] and not found["equals_oracle"]
