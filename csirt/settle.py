@@ -19,6 +19,7 @@ from csirt.clock import Clock
 from csirt.metrics import Metrics
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch
+from csirt.model.stack import stack
 from csirt.stores.base import Commit, Settled, Store, Waiting
 
 STEP = 250_000  # rows settled at a time, or so: what a step holds in memory is bounded
@@ -116,18 +117,21 @@ class Settler:
         change = Commit(settled=Settled(end, {}))
         assert change.settled is not None
         found: list[pa.Table] = []
+        settled: dict[str, list[pa.Table]] = {}
         counts = {"biflow.rows": 0, "biflow.duplicates": 0, "biflow.late": 0, "biflow.closed": lost}
         for part, rows, marks in zip(due, tables, columns, strict=False):  # behind these is what was only looked at
             change.settled.rows[part.id] = rows.num_rows
-            change.batches.append(Batch(part.dataset, _marked(rows, marks)))
+            settled.setdefault(part.dataset, []).append(_marked(rows, marks))
             counts["biflow.rows"] += rows.num_rows
             if "csirt.flow.duplicate_of" in marks:
                 counts["biflow.duplicates"] += rows.num_rows - marks["csirt.flow.duplicate_of"].null_count
             if self._mark is not None:
                 counts["biflow.late"] += int((_times(rows) <= self._mark).sum())
-        if not change.batches:
+        if not settled:
             return False
-        del tables, columns, rows, marks  # what was only looked at makes room
+        for dataset, members in settled.items():  # what follows costs by the batch, too
+            change.batches += [Batch(dataset, table.unify_dictionaries()) for table in stack(members)]
+        del tables, columns, rows, marks, settled, members  # what was only looked at makes room
         begin = self._spend("biflow", begin)
         for batch in change.batches:
             hits = self.match(batch)

@@ -23,8 +23,8 @@ def write_parquet(settings: Settings, client: Client, asked: dict[str, Any], pat
 
     from csirt.messages import text
     from csirt.model.batch import constant
+    from csirt.model.stack import conform, union
     from csirt.stores.embedded.lake.encode import from_ipc, one_dictionary, parquet_options
-    from csirt.stores.embedded.lake.merge import conform, union
 
     tables: list[pa.Table] = []
     schema: pa.Schema | None = None

@@ -14,7 +14,7 @@ from csirt.clock import iso
 from csirt.errors import Usage
 from csirt.model import ecs
 from csirt.model.batch import Batch
-from csirt.stores.embedded.lake.merge import stack
+from csirt.model.stack import stack
 from csirt.stores.hunt.logical import all_names, columns, fields_of
 from csirt.stores.hunt.select import Question
 

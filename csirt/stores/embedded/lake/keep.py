@@ -311,8 +311,8 @@ def _tables(waiting: list[parts.Part]) -> list[pa.Table]:
 
 def _described(dataset: str, tables: list[pa.Table], received: int) -> Iterator[tuple[parts.Part, pa.Table]]:
     """The tables below each other, in as few as their columns allow, each with a part that is not yet written."""
+    from csirt.model.stack import stack
     from csirt.stores.embedded.lake.describe import describe
-    from csirt.stores.embedded.lake.merge import stack
 
     for table in stack(tables):
         yield describe(dataset, table, received), table
