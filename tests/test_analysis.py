@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -15,7 +16,11 @@ from csirt.clock import SYSTEM
 from csirt.config import Config, Contact, Route
 from csirt.detect.deploy import Deployed
 from csirt.detect.load import Ruleset
+from csirt.detect.match import Detector
 from csirt.errors import Usage
+from csirt.model import address
+from csirt.model.batch import Batch, address_columns, assemble, constant
+from csirt.model.ecs import TIME
 from csirt.model.hits import HITS
 from csirt.model.records import Case, Incident
 from csirt.model.tlp import FIELD
@@ -159,6 +164,61 @@ def test_hits_after_the_watermark_wait(stores: Any) -> None:
     analyst().advance(store, 25 * MINUTE, 1)
     times = [time for blob in store.pending(1 << 62) for time in blob.hits.column("time").to_pylist()]
     assert sorted(times) == [number * MINUTE for number in range(26, HITS_IN_ALL)]
+
+
+BASELINE = """
+title: Names
+id: 5f2a0a62-59f1-4b1c-8d55-0f7a1c0e4a13
+name: names
+logsource: {product: csirt, service: flow}
+detection: {selection: {destination.port: 53}, condition: selection}
+---
+title: More names than ever
+id: 5f2a0a62-59f1-4b1c-8d55-0f7a1c0e4a14
+status: test
+level: medium
+correlation:
+  type: baseline
+  rules: [names]
+  group-by: [source.ip]
+  timespan: 10m
+  condition: {measure: count, above: {quantile: 0.5}, at-least: 3, history: 1h, season: none}
+"""
+
+
+def flows(count: int) -> Batch:
+    """A flow every minute, later every few seconds; two of three ask for names, the others are what RULE alerts on."""
+    numbers = np.arange(count)
+    times = np.where(numbers < count // 2, numbers, count // 2 + (numbers - count // 2) / 9)
+    low = np.uint64(address.from_text("10.0.0.0")[2])
+    columns: dict[str, Any] = {
+        "csirt.segment": constant("0123456789abcdef", count),
+        "csirt.ordinal": numbers.astype(np.uint64),
+        "@timestamp": pa.array((times * MINUTE).astype(np.int64), TIME),
+        "destination.port": np.where(numbers % 3, 53, 443).astype(np.uint16),
+        "network.bytes": (numbers % 7).astype(np.uint64),
+    }
+    for name in ("source.ip", "destination.ip"):
+        family = np.full(count, 4, np.uint8)
+        columns |= address_columns(name, family, np.zeros(count, np.uint64), low + numbers.astype(np.uint64) % 5)
+    return assemble("flow", columns)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_what_is_found_does_not_depend_on_how_rows_were_batched(stores: Any) -> None:
+    """A baseline's hits stand for as many events as a batch has of a bucket, so their number is that of batches: with
+    batches of two, of some or of all rows, and commits that end after ten hits, all that comes of them is the same."""
+    whole, dumps = flows(300), []
+    ruleset = Ruleset.parse(RULE + "---" + BASELINE)
+    for size in (2, 37, 300):
+        detector, store, judge = Detector(ruleset), stores(f"s{size}", []), analyst()
+        for at in range(0, 300, size):
+            store.commit(Commit(hits=detector.match(Batch("flow", whole.table.slice(at, size)))))
+        judge._ruleset = lambda: ruleset
+        judge.advance(store, 400 * MINUTE, 1)
+        assert any(item["rule_name"] == "More names than ever" for item in store.find("alert"))
+        dumps.append(dumped(store))
+    assert dumps[0] == dumps[1] == dumps[2]
 
 
 def on_trial(state: str) -> Analyst:
