@@ -6,6 +6,7 @@ on a virtual machine is dearer than what is then decoded into it.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 
@@ -36,4 +37,5 @@ def prepare() -> None:
     that stay, and looking among them again and again is a tenth of its time. Arrow takes its memory from the C library,
     where numpy has its own from: what one of them let go the other takes."""
     gc.set_threshold(_YOUNG, _OLDER, _OLDER)
+    atexit.register(gc.freeze)  # nor is it worth looking when all of it goes
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

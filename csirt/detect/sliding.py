@@ -8,6 +8,7 @@ place, the place where its window begins (`places`), and what it found in the wi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +19,9 @@ LINES = 7
 IDENTITY = 5  # the lines that make two rows the same, which are also their order
 EVENT = 3  # the lines that make two rows the same event
 NEVER = -(1 << 62)
-# Rows walked by the interpreter before the kernels are compiled: below that it is done before numba has loaded.
-COMPILE_FROM = 1_000_000
+# Rows walked by the interpreter before the kernels are compiled: below that it is done before numba has loaded; where it
+# is loaded already, before compiled kernels are.
+COMPILE_FROM, LOADED_FROM = 1_000_000, 10_000
 
 
 class Kernels:
@@ -32,7 +34,7 @@ class Kernels:
     def get(self, kernel: Callable[..., Any], rows: int) -> Callable[..., Any]:
         """The kernel, to be called for so many rows."""
         self._walked += rows
-        if self._walked < COMPILE_FROM:
+        if self._walked < (LOADED_FROM if "numba" in sys.modules else COMPILE_FROM):
             return kernel
         return self.compiled(kernel)
 
