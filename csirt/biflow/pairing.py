@@ -14,7 +14,7 @@ from csirt.errors import CsirtError
 from csirt.model.batch import Array
 
 VERSION = 1
-SLICE = 1 << 16  # records decided at a time: what is needed for them stays near the processor
+SLICE = 1 << 17  # records decided at a time: what is needed for them stays near the processor
 # Numbers of pairs of ends must not be made to collide by who chooses addresses and ports; results do not depend on it.
 _SEED = np.uint64(secrets.randbits(64))
 

@@ -19,8 +19,8 @@ LINES = 7
 IDENTITY = 5  # the lines that make two rows the same, which are also their order
 EVENT = 3  # the lines that make two rows the same event
 NEVER = -(1 << 62)
-# Rows walked by the interpreter before the kernels are compiled: below that it is done before numba has loaded; where it
-# is loaded already, before compiled kernels are.
+# Rows walked by the interpreter before the kernels are compiled: below that it is done before numba has loaded, or the
+# kernels have where it is loaded already.
 COMPILE_FROM, LOADED_FROM = 1_000_000, 10_000
 
 
