@@ -234,12 +234,12 @@ def _who(
 
 
 @kernel
-def blank(flows: Array, known: int) -> None:
-    """No flows from the `known`-th on."""
-    for flow in range(known, len(flows)):
-        for word in range(FLOW):
-            flows[flow, word] = 0
-        flows[flow, LAST] = NEVER
+def blank(flows: Array, opener: Array, known: int) -> None:
+    """No flows of pairs of ends from the `known`-th on; what their other words hold nobody reads."""
+    for pair in range(known, len(opener)):
+        opener[pair] = 0
+        flows[2 * pair, LAST] = NEVER
+        flows[2 * pair + 1, LAST] = NEVER
 
 
 @kernel
@@ -425,10 +425,24 @@ def decide(
 
 
 @kernel
-def still_open(flows: Array, pairs: int, now: int, touch: int, gap: int, out: Array) -> None:
-    """Which pairs of ends a record that is due after `now` may still belong to."""
+def keep(key: Array, opener: Array, flows: Array, pairs: int, now: int, touch: int, gap: int) -> int:
+    """Move the pairs of ends that a record due after `now` may still belong to before all others; how many."""
+    count = 0
     for pair in range(pairs):
-        out[pair] = False
+        alive = False
         for flow in (2 * pair, 2 * pair + 1):
             if flows[flow, LAST] != NEVER and _expires(flows, flow, touch, gap) >= now:
-                out[pair] = True
+                alive = True
+        if not alive:
+            continue
+        for way in range(2):
+            known = flows[2 * pair + way, LAST] != NEVER
+            for word in range(FLOW):
+                flows[2 * count + way, word] = flows[2 * pair + way, word] if known else 0
+            if not known:
+                flows[2 * count + way, LAST] = NEVER
+        for word in range(KEY):
+            key[count, word] = key[pair, word]
+        opener[count] = opener[pair]
+        count += 1
+    return count

@@ -22,7 +22,7 @@ _SEED = np.uint64(secrets.randbits(64))
 def decide(rows: Rows, order: Array, decided: int, before: Open, limits: Limits, room: Room) -> tuple[Marks, Open, int]:
     """Marks, at the rows' own places, of the first `decided` in `order`, which is by (due, segment, ordinal); what is
     open after them; how many pairs of ends the bound closed. The other rows in `order` are only looked at. `room`:
-    where the marks, and what else is needed, are made."""
+    where the marks, what is open and what else is needed are made; what was open before is no more."""
     marks = Marks.blank(room, rows.count)
     due, lost, start = rows.due[order], 0, 0
     while start < decided:
@@ -39,8 +39,7 @@ def _decide(
 ) -> tuple[Open, int]:
     """Mark some rows; what is open after them, and what the bound cost."""
     most = len(before.key) + len(order)
-    key = room.array("ends", (most, KEY), np.uint64)
-    key[: len(before.key)] = before.key
+    key = _with(before.key, room.array("ends", (most, KEY), np.uint64))
     slots = room.array("slots", 1 << max(4, (2 * most).bit_length()), np.int32)
     pair = room.array("pair", rows.count, np.int32)
     pairs = kernel.number(key, len(before.key), rows.key, order, _SEED, slots, pair)
@@ -48,11 +47,9 @@ def _decide(
     kernel.chain(pair, order, room.array("last", pairs, np.int32), behind)
     # Pairs are numbered as they come: those of rows that are only looked at are the last, and need no flows.
     pairs = max(len(before.key), int(pair[order[:decided]].max(initial=-1)) + 1)
-    flows = room.array("flows", (2 * pairs, FLOW), np.int64)
-    flows[: len(before.flows)] = before.flows
-    kernel.blank(flows, len(before.flows))
-    opener = room.filled("opener", pairs, np.uint8, 0)
-    opener[: len(before.opener)] = before.opener
+    flows = _with(before.flows, room.array("flows", (2 * pairs, FLOW), np.int64))
+    opener = _with(before.opener, room.array("opener", pairs, np.uint8))
+    kernel.blank(flows, opener, len(before.key))
     points, places = _places(before.points, rows.point[order])
     place = room.array("place", rows.count, np.int32)
     place[order] = places
@@ -67,23 +64,21 @@ def _decide(
         marks.answered, marks.opener,
     )  # fmt: skip
     now = int(rows.due[order[decided - 1]])
-    key, opener, flows = _kept(key, opener, flows, pairs, now, limits)
-    return Open(key, opener, flows, points, sees, int(tick)), lost
+    left = kernel.keep(key, opener, flows, pairs, now, limits.touch, limits.gap)
+    return Open(key[:left], opener[:left], flows[: 2 * left], points, sees, int(tick)), lost
+
+
+def _with(before: Array, room: Array) -> Array:
+    """The room with what there was in front; it is there already when the room is still where it was."""
+    if before.ctypes.data != room.ctypes.data:
+        room[: len(before)] = before
+    return room
 
 
 def _places(known: Array, points: Array) -> tuple[Array, Array]:
     """The observation points known before and now, and where each record's is among them."""
     every = pa.concat_arrays([pa.array(known), pa.array(points)]).dictionary_encode()
     return np.asarray(every.dictionary), np.asarray(every.indices)[len(known) :]
-
-
-def _kept(key: Array, opener: Array, flows: Array, pairs: int, now: int, limits: Limits) -> tuple[Array, Array, Array]:
-    """What records due after `now` can still belong to."""
-    keep = np.empty(pairs, np.bool_)
-    kernel.still_open(flows, pairs, now, limits.touch, limits.gap, keep)
-    which = np.flatnonzero(keep)
-    both = np.stack([2 * which, 2 * which + 1], axis=1).reshape(-1)
-    return key[which], opener[which], flows[both]
 
 
 def to_bytes(state: Open) -> bytes:
