@@ -21,7 +21,7 @@ EVENT = 3  # the lines that make two rows the same event
 NEVER = -(1 << 62)
 # Rows walked by the interpreter before the kernels are compiled: below that it is done before numba has loaded, or the
 # kernels have where it is loaded already.
-COMPILE_FROM, LOADED_FROM = 1_000_000, 10_000
+COMPILE_FROM, LOADED_FROM = 1_000_000, 3_000
 
 
 class Kernels:

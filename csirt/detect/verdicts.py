@@ -80,6 +80,8 @@ class Verdicts:
         """Read the columns that are asked for, and answer what no reading tells."""
         jumps = self._jumps
         asked = jumps.tests[places[pairs]]
+        if len(jumps.atoms) < 1 << 16:
+            asked = asked.astype(np.uint16)  # short numbers are counted into their places, not compared
         order = np.argsort(asked, kind="stable")
         pairs, asked = pairs[order], asked[order]
         for piece in np.split(np.arange(len(pairs)), np.flatnonzero(np.diff(asked)) + 1) if len(pairs) else ():
