@@ -28,6 +28,7 @@ from csirt.watermark import TICK, tick
 # but at least one step of event time: what it holds in memory, and what a kill makes it do again, are bounded.
 SLICE = 250_000
 ALERTING = 20_000
+MANY = 12  # steps of event time: of more, what is quiet is taken in at once
 
 
 class Analyst:
@@ -147,6 +148,9 @@ def _steps(windows: Windows, hits: pa.Table, until: int) -> list[list[AlertChang
     """What the hits up to `until` change, step by step of event time; an alert that opened or grew in a step is one
     change. Steps in which nothing happens cost nothing."""
     times = np.asarray(hits.column("time").to_numpy())
+    if len(times) and int(times.max()) - int(times.min()) > MANY * TICK:
+        hits = windows.quiet(hits)
+        times = np.asarray(hits.column("time").to_numpy())
     if len(times) and _end_of_step(int(times.min())) < int(times.max()):
         order = np.argsort(times, kind="stable")
         hits, times = hits.take(pa.array(order)), times[order]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,12 @@ class Counting:
         salts = [int(ids.digest("chained", rule, size=7), 16) if rule in correlations else 0 for rule in item.rules]
         self.held = Held(_KINDS[item.type], salts, max_groups=max_groups, max_rows=max_rows)
         self.dropped: dict[str, int] = {}
+
+    def copy(self) -> Counting:
+        """Another one in the same state."""
+        made = copy(self)
+        made.held, made.dropped = self.held.copy(), dict(self.dropped)
+        return made
 
     def _cut(self, until: int | None) -> int:
         """Rows at or before this time are in no later window."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -54,6 +55,17 @@ class Held:
         self._seen = np.zeros(0, np.int64)
         self._max_groups, self._max_rows = max_groups, max_rows
         self._touched = self._least = np.empty(0, np.int64)
+
+    def copy(self) -> Held:
+        """Another one with the same rows."""
+        made = copy(self)
+        made.names, made._codes, made._values = list(self.names), dict(self._codes), dict(self._values)
+        made.payload = self.payload.copy()
+        made.pool = np.empty_like(self.pool)
+        made.pool[:, : self._used] = self.pool[:, : self._used]
+        made._start, made._length, made._room = self._start.copy(), self._length.copy(), self._room.copy()
+        made._seen = self._seen.copy()
+        return made
 
     @property
     def rows(self) -> int:

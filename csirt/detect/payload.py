@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,12 @@ class Payload:
         self._next_row = 0
         self._next_piece = 0
         self._written: set[int] = set()
+
+    def copy(self) -> Payload:
+        """Another one with the same pieces."""
+        made = copy(self)
+        made.pieces, made._written = list(self.pieces), set(self._written)
+        return made
 
     def append(self, table: pa.Table) -> int:
         """Keep the rows; the number of the first one."""

@@ -21,7 +21,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect import baseline, chain, fold, legacy
+from csirt.detect import baseline, chain, fold, legacy, quiet
 from csirt.detect.alerts import Growing, Summary
 from csirt.detect.baseline import Baseline
 from csirt.detect.counting import Counting, Fires
@@ -108,6 +108,25 @@ class Windows:
         self._close(self._until)
         return sorted(self._changes.values(), key=lambda change: (change.at, change.alert.id))
 
+    def quiet(self, hits: pa.Table) -> pa.Table:
+        """Take in those hits of which nothing will come before the latest of them is closed; the other hits. For many
+        steps of time that are there at once."""
+        if self._until is not None and hits.num_rows and pc.min(hits.column("time")).as_py() <= self._until:
+            return hits  # what comes late is counted where it is taken in
+        by_stream = _split(hits)
+        for item in self._correlations.values():
+            names = self._streams[item.id]
+            inputs = [by_stream.get(name, none()) for name in names]
+            chained = any(rule in self._correlations for rule in item.rules) or len(set(names)) < len(names)
+            if chained or item.type in ("absence", "baseline") or not any(part.num_rows for part in inputs):
+                continue
+            found = quiet.taken(self._counted(item), inputs, self._until)
+            if found is not None:
+                self._counting[item.id], left = found
+                by_stream |= dict(zip(names, left, strict=True))
+        rest = [part for _, part in sorted(by_stream.items()) if part.num_rows]
+        return pa.concat_tables(rest) if rest else hits.slice(0, 0)
+
     @property
     def closed(self) -> int | None:
         """The time up to which everything is closed, or None before the first advance."""
@@ -180,11 +199,15 @@ class Windows:
 
     # -- counting in windows --------------------------------------------------------------------------------------
 
+    def _counted(self, item: Correlation) -> Counting:
+        """What a correlation has counted so far."""
+        known = self._counting.get(item.id)
+        if known is not None:
+            return known
+        return Counting(item, self._correlations, max_groups=self._max_groups, max_rows=self._max_held)
+
     def _count(self, item: Correlation, inputs: list[pa.Table]) -> None:
-        counting = self._counting.get(item.id)
-        if counting is None:
-            counting = Counting(item, self._correlations, max_groups=self._max_groups, max_rows=self._max_held)
-            self._counting[item.id] = counting
+        counting = self._counting[item.id] = self._counted(item)
         fires = counting.advance(inputs, self._until)
         for reason, number in counting.dropped.items():
             self.dropped[reason] += number
