@@ -127,6 +127,8 @@ def _correlation(loaded: Ruleset, item: Correlation) -> Iterator[Problem]:
     inner = {one.id: one for one in loaded.correlations}
     for base in item.rules:
         names = [*(field for _, field in item.fields(base)), *item.value_fields]
+        if item.hours is not None and item.hours.field and base == item.rules[0]:
+            names.append(item.hours.field)
         if base in inner:
             yield from _of_alerts(loaded, item, inner[base], names)
             continue

@@ -23,8 +23,10 @@ from sigma.correlations import (
 from csirt.content import Document
 from csirt.detect import history
 from csirt.detect import sigma as reader
-from csirt.detect.rule import NUMERIC, Correlation, Expression, History, Meta, Rule
+from csirt.detect.rule import NUMERIC, Correlation, Expression, History, Meta, OpenHours, Rule
 from csirt.errors import Problem
+from csirt.model import calendar
+from csirt.model import hours as hours_
 
 SIGMA = ("event_count", "value_count", "temporal", "temporal_ordered", *NUMERIC)
 OWN = ("absence", "baseline", "ratio")
@@ -49,6 +51,7 @@ class Draft:
     share: float = 0.5
     at_least: float = 0.0
     baseline: History | None = None
+    hours: OpenHours | None = None
     meta: Meta = field(default_factory=lambda: _NOWHERE)
 
 
@@ -76,6 +79,7 @@ def draft(document: Document, problems: list[Problem]) -> Draft | None:
     elif kind != "absence" and isinstance(condition, dict):
         bounds = _bounds(condition, wrong)
     _CHECKS.get(kind, _nothing)(body, wrong)
+    hours = _open_hours(body, kind, wrong)
     fields = _fields(kind, condition, wrong)
     if problems:
         return None
@@ -98,6 +102,7 @@ def draft(document: Document, problems: list[Problem]) -> Draft | None:
         share=float(numbers.get("percentile", 50)) / 100,
         at_least=float(numbers.get("at-least", 0)),
         baseline=baseline,
+        hours=hours,
     )
 
 
@@ -106,6 +111,7 @@ def _plain(value: dict[str, Any], kind: str) -> dict[str, Any]:
     plain = copy.deepcopy(value)
     if kind in OWN:
         plain["correlation"].update(type="event_count", condition={"gte": 1})
+        plain["correlation"].pop("open-hours", None)
     elif isinstance(plain["correlation"].get("condition"), dict):
         condition = plain["correlation"]["condition"]
         for name in [name for name in OPERATORS if name in condition][1:]:
@@ -162,6 +168,32 @@ def _check_absence(body: dict[str, Any], wrong: Wrong) -> None:
         wrong("absence needs group-by", "name what both events share, with aliases where the fields differ", "group-by")
     if "condition" in body:
         wrong("absence has no condition", "remove it", "condition")
+
+
+def _open_hours(body: dict[str, Any], kind: str, wrong: Wrong) -> OpenHours | None:
+    if "open-hours" not in body:
+        return None
+    said = body["open-hours"]
+    if kind != "absence":
+        wrong(f"{kind} does not wait for anybody", "`open-hours` is for absence", "open-hours")
+        return None
+    if not isinstance(said, dict):
+        wrong("open-hours must be a mapping", "known keys: field, otherwise, holidays", "open-hours")
+        return None
+    for key in said:
+        if key not in ("field", "otherwise", "holidays"):
+            wrong(f"unknown key {key!r}", "known: field, otherwise, holidays", "open-hours", str(key))
+    field_, otherwise, holidays = (str(said.get(key) or "") for key in ("field", "otherwise", "holidays"))
+    if not field_ and not otherwise:
+        wrong("open-hours of nobody", "name the field that says them, or write `otherwise: mon-fri 08:00-15:30`",
+              "open-hours")  # fmt: skip
+    if holidays not in calendar.HOLIDAYS:
+        wrong(f"the holidays of {holidays!r} are not known", "there is `norway`", "open-hours", "holidays")
+    try:
+        hours_.parse(otherwise or hours_.ALWAYS)
+    except ValueError as error:
+        wrong(str(error), "", "open-hours", "otherwise")
+    return OpenHours(field_, otherwise or hours_.ALWAYS, holidays)
 
 
 def _check_ratio(body: dict[str, Any], wrong: Wrong) -> None:
@@ -252,6 +284,7 @@ def resolve(
         share=item.share,
         at_least=item.at_least,
         baseline=item.baseline,
+        hours=item.hours,
     )
 
 

@@ -82,6 +82,8 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
         if item.type == "absence":
             value = tuple(name for _, name in group)
             names = custom.group_by if custom.group_by is not None else plain
+            if item.hours is not None and item.hours.field:  # an alert is of one calendar
+                names = tuple(dict.fromkeys((*names, item.hours.field)))
             group = tuple((name, name) for name in names)
         shown = custom.facts if custom.facts is not None else facts
         name = stream(item.id, rule.id)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect import fold
 from csirt.detect.rule import Correlation
+from csirt.model import calendar, hours
 from csirt.model.batch import Array
 from csirt.model.hits import none
+
+MOST_KNOWN = 100_000  # groups whose calendar is remembered
 
 
 class Overdue:
@@ -20,12 +24,13 @@ class Overdue:
         self._most = most
         self.waiting = none()
         self.dropped = 0
+        self._hours: dict[str, str] = {}  # by group
 
     def advance(self, first: pa.Table, second: pa.Table, until: int) -> pa.Table:
         """The events that are overdue at `until`."""
         waiting = pa.concat_tables([self.waiting, first])
         times = np.asarray(waiting.column("time").to_numpy())
-        due = self.due(times)
+        due = self.due(waiting, times)
         if second.num_rows and waiting.num_rows:
             keys = fold.ranks(pa.concat_arrays([*waiting.column("value").chunks, *second.column("value").chunks]))
             other = np.asarray(second.column("time").to_numpy())
@@ -39,13 +44,40 @@ class Overdue:
         self.waiting = rest.combine_chunks()
         return waiting.filter(pa.array(over))
 
-    def due(self, times: Array) -> Array:
-        """When the event of each of these times is overdue."""
+    def due(self, hits: pa.Table, times: Array) -> Array:
+        """When an event of each of these times and of the group of that hit is overdue; by open hours, a group's
+        hits have one calendar."""
         found: Array = times + self._item.timespan
+        if self._item.hours is None or not len(times):
+            return found
+        groups = pc.dictionary_encode(hits.column("group")).combine_chunks()
+        names = [self._calendar(group) for group in groups.dictionary.to_pylist()]
+        codes = np.asarray(groups.indices.to_numpy())
+        for name in dict.fromkeys(names):
+            rows = np.flatnonzero(np.array([other == name for other in names])[codes])
+            found[rows] = calendar.due(times[rows], self._item.timespan, hours.parse(name), self._item.hours.holidays)
         return found
+
+    def _calendar(self, group: str) -> str:
+        """The open hours that a group's hits say, or the rule's own."""
+        assert self._item.hours is not None
+        if group not in self._hours:
+            if len(self._hours) >= MOST_KNOWN:
+                self._hours.clear()
+            said = orjson.loads(group).get(self._item.hours.field)
+            self._hours[group] = said if isinstance(said, str) and _known(said) else self._item.hours.otherwise
+        return self._hours[group]
 
     def next_time(self) -> int | None:
         """When the next event is overdue, or None."""
         if not self.waiting.num_rows:
             return None
-        return int(self.due(np.array([pc.min(self.waiting.column("time")).as_py()]))[0])
+        return int(self.due(self.waiting, np.asarray(self.waiting.column("time").to_numpy())).min())
+
+
+def _known(name: str) -> bool:
+    try:
+        hours.parse(name)
+    except ValueError:
+        return False
+    return True

@@ -21,7 +21,7 @@ from csirt.content import folder
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not, Or
 from csirt.detect.deploy import Deployed, Deployment, Exemption
 from csirt.detect.files import File
-from csirt.detect.rule import Correlation, Custom, History, Limit, Meta, Rule
+from csirt.detect.rule import Correlation, Custom, History, Limit, Meta, OpenHours, Rule
 from csirt.errors import Problem
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def decode(raw: bytes, ruleset: Ruleset) -> bool:
 
 def _plain(value: Any) -> Any:
     """A dataclass as the list of its values, all the way down."""
-    if isinstance(value, Meta | Custom | Correlation | History | Limit | Deployed):
+    if isinstance(value, Meta | Custom | Correlation | History | Limit | OpenHours | Deployed):
         return [_plain(getattr(value, item.name)) for item in fields(value)]
     return value
 
@@ -171,10 +171,10 @@ def _read_meta(raw: list[Any]) -> Meta:
 
 
 def _read_correlation(raw: list[Any]) -> Correlation:
-    meta, *values, baseline = raw
+    meta, *values, baseline, hours = raw
     history = None
     if baseline is not None:
         named = dict(zip((item.name for item in fields(History)), baseline, strict=True))
         limits = {name: Limit(*named[name]) if named[name] is not None else None for name in ("above", "below")}
         history = History(**{**named, **limits})
-    return Correlation(*[_read_meta(meta), *map(_frozen, values), history])
+    return Correlation(*[_read_meta(meta), *map(_frozen, values), history, OpenHours(*hours) if hours else None])

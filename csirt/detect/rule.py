@@ -118,6 +118,16 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenHours:
+    """Whose clock an `absence` counts by: the hours that `field` of the first rule's event says, else `otherwise`
+    (`model/calendar.py`); `holidays`: a country whose public holidays are closed, or empty."""
+
+    field: str
+    otherwise: str
+    holidays: str
+
+
+@dataclass(frozen=True, slots=True)
 class Correlation:
     """A Sigma correlation, or one of our own types.
 
@@ -142,6 +152,7 @@ class Correlation:
     at_least: float = 0.0
     alerts: bool = True
     baseline: History | None = None
+    hours: OpenHours | None = None
 
     @property
     def id(self) -> str:

@@ -7,7 +7,8 @@ Semantics, all in (time, event id) order per group:
   Fires that follow each other within the timespan are one alert; it holds every event from the first fire's window to
   the last fire. `lt` sees no empty window. `temporal_ordered` looks once per moment: its events are in any order.
 - `absence`: an event of the first rule without one of the second rule, same key, in [time, time + timespan] is overdue
-  at time + timespan. Overdue events of a group within the rule's own `timespan` of each other are one alert.
+  at time + timespan. Overdue events of a group within the rule's own `timespan` of each other are one alert. With
+  `open-hours` only open time counts; a group then has one calendar.
 - A correlation of correlations: each alert of theirs is one event, the event that opened it, at the time it opened.
 """
 
@@ -149,12 +150,12 @@ class Windows:
 
     # -- a rule alone, and what is overdue ------------------------------------------------------------------------
 
-    def _pauses(self, meta: Meta, span: int, hits: pa.Table, due: Callable[[Array], Array]) -> None:
-        """Hits to alerts by pauses longer than `span`; a hit of some time is known when it is `due`."""
+    def _pauses(self, meta: Meta, span: int, hits: pa.Table, due: Callable[[pa.Table, Array], Array]) -> None:
+        """Hits to alerts by pauses longer than `span`; a hit of some group and time is known when it is `due`."""
         if not hits.num_rows:
             return
         table, groups, times, events = fold.ordered(hits, "group")
-        known = due(times)
+        known = due(table, times)
         breaks = np.ones(len(groups), bool)
         breaks[1:] = (groups[1:] != groups[:-1]) | (np.diff(times) > span)
         runs = np.cumsum(breaks) - 1
@@ -162,7 +163,7 @@ class Windows:
         lasts = np.append(firsts[1:], len(runs)) - 1
         names = table.column("group").take(pa.array(firsts)).to_pylist()
         parts = fold.summaries(table, runs, fold.fresh_events(runs, events), self._samples)
-        reach = due(times[lasts] + span)
+        reach = due(table.take(pa.array(lasts)), times[lasts] + span)
         opened: list[int] = []
         for index, (name, part) in enumerate(zip(names, parts, strict=True)):
             growing = self._open.get((meta.id, name))
@@ -377,7 +378,7 @@ class Windows:
                 self._written |= {f"{KEY}:baseline:{name}:{part}" for part in self._baselines[name].written}
 
 
-def _at_once(times: Array) -> Array:
+def _at_once(hits: pa.Table, times: Array) -> Array:
     return times
 
 

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from csirt.enrich import kernels
 from csirt.enrich.columns import Classes, dictionary
-from csirt.enrich.hours import intervals
 from csirt.enrich.register import Register
 from csirt.model.batch import Array
+from csirt.model.hours import intervals
 
 _FOREVER = 1 << 62
 _TRANSPORT = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}

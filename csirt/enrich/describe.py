@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from csirt.clock import iso
-from csirt.enrich.file.fields import DAYS
 from csirt.enrich.register import Register
-from csirt.model.member import Agreement, Member, SupplierWindow, Weekly
+from csirt.model.hours import written
+from csirt.model.member import Agreement, Member, SupplierWindow
 
 _SKIPPED = ("line",)
 
@@ -33,7 +33,7 @@ def summary(member: Member) -> dict[str, Any]:
 def member(register: Register, found: Member) -> dict[str, Any]:
     """Everything the register says of a member."""
     document: dict[str, Any] = _plain(asdict(found))
-    document["open_hours"] = weekly(found.open_hours) if found.open_hours else "always"
+    document["open_hours"] = written(found.open_hours)
     for site, plain in zip(found.sites, document["sites"], strict=True):
         plain["prefixes"] = [prefix.network for prefix in site.prefixes]
     for plain in document["her"]:
@@ -55,16 +55,10 @@ def window(value: SupplierWindow) -> dict[str, Any]:
     return {
         "supplier": value.supplier,
         "member": value.member,
-        "weekly": weekly(value.weekly) if value.weekly else None,
+        "weekly": written(value.weekly) if value.weekly else None,
         "since": _time(value.since),
         "until": _time(value.until),
     }
-
-
-def weekly(value: Weekly) -> str:
-    """Weekly hours as the file writes them: `mon,tue 08:00-15:30 Europe/Oslo`."""
-    hours = "-".join(f"{minute // 60:02d}:{minute % 60:02d}" for minute in (value.start, value.end))
-    return f"{','.join(DAYS[day] for day in value.days)} {hours} {value.timezone}"
 
 
 def diff(old: Register, new: Register) -> dict[str, Any]:

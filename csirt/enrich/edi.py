@@ -9,13 +9,17 @@ import pyarrow.compute as pc
 from csirt.enrich.columns import Classes, boolean
 from csirt.enrich.prefixes import OUTSIDE
 from csirt.enrich.register import Register
-from csirt.model.batch import Array
+from csirt.model.batch import Array, codes
+from csirt.model.hours import ALWAYS, written
+
+# Who waits for a message there waits at night too.
+NEVER_CLOSED = ("hospital", "laboratory", "amk", "legevakt")
 
 
 def ends(
     register: Register, classes: Classes, table: pa.Table, source: Array, destination: Array
 ) -> tuple[Array, Array, dict[str, pa.Array]]:
-    """Ends from the HER-ids, and `csirt.edi.sender_mismatch`.
+    """Ends from the HER-ids, the receiver's open hours, and `csirt.edi.sender_mismatch`.
 
     An end whose HER-id and address belong to the same member keeps what the address says (site, role, zone).
 
@@ -27,8 +31,20 @@ def ends(
     sender, state = _parties(register, classes, table, "csirt.edi.her_from")
     receiver, _ = _parties(register, classes, table, "csirt.edi.her_to")
     mismatch = _mismatch(register, classes, sender, state, source)
-    columns = {"csirt.edi.sender_mismatch": boolean(mismatch)}
+    columns = {
+        "csirt.edi.sender_mismatch": boolean(mismatch),
+        "csirt.destination.open_hours": codes(classes.member[receiver] + 1, _hours(register)),
+    }
     return _end(classes, sender, source), _end(classes, receiver, destination), columns
+
+
+def _hours(register: Register) -> list[str | None]:
+    """The open hours of nobody, then of every member; None where the register does not say."""
+    found: list[str | None] = [None]
+    for member in register.members():
+        always = member.kind in NEVER_CLOSED
+        found.append(ALWAYS if always else written(member.open_hours) if member.open_hours else None)
+    return found
 
 
 # What is known of a sender's HER-id.

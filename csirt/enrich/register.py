@@ -13,9 +13,9 @@ from pathlib import Path
 
 from csirt.enrich import prefixes
 from csirt.enrich.file.entries import Entries, parse, read
-from csirt.enrich.hours import covers, intervals
 from csirt.errors import Problem
 from csirt.model.address import from_text
+from csirt.model.hours import covers, intervals
 from csirt.model.member import (
     Agreement,
     EdiAddress,

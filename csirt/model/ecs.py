@@ -202,6 +202,7 @@ EDI: dict[str, pa.DataType] = {
     "csirt.edi.mime_id": FREE,
     "csirt.mail.queue_id": FREE,
     "csirt.edi.parts": LIST,
+    "csirt.destination.open_hours": TEXT,  # by enrichment: the receiver's, as model/calendar.py writes them
     "csirt.edi.sender_mismatch": BOOL,  # by enrichment: the sender's HER-id does not belong to where it came from
 }
 

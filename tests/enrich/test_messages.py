@@ -161,3 +161,7 @@ def test_edi_ends_are_the_parties(register: Register, make: SimpleNamespace) -> 
     assert make.column(batch, "csirt.source.role") == ["msh", None, None, "relay"]
     assert make.column(batch, "csirt.destination.member.id") == ["m001", "m001", None, "m018"]
     assert make.column(batch, "csirt.cross_member") == [True, True, None, True]
+    # a hospital never closes; of who is unknown, or says nothing, nothing is claimed
+    assert make.column(batch, "csirt.destination.open_hours")[:3] == ["always", "always", None]
+    back = Enricher(register).apply(_edi(make, [("910011", "910170", None)]))
+    assert make.column(back, "csirt.destination.open_hours") == ["mon,tue,wed,thu,fri 08:00-15:30 Europe/Oslo"]

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 from csirt.content import Document
 from csirt.errors import Problem
+from csirt.model.hours import DAYS
 from csirt.model.member import Weekly
 
 Path = tuple[str | int, ...]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MAX_TEXT = 300
 _HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)\s*-\s*([01]\d|2[0-4]):([0-5]\d)")
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

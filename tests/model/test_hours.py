@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from csirt.clock import HOUR, MINUTE, parse_iso
-from csirt.enrich.hours import covers, interval, intervals
+from csirt.model.hours import covers, interval, intervals
 from csirt.model.member import SupplierWindow, Weekly
 
 SUNDAY = (6,)

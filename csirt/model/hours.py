@@ -6,12 +6,17 @@ closes at its second occurrence, so that a window never loses an hour that peopl
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from csirt.model.member import SupplierWindow, Weekly
 
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+ALWAYS = "always"
+ZONE = "Europe/Oslo"
+_HOURS = re.compile(r"([a-z,-]{3,40}) (\d\d):(\d\d)-(\d\d):(\d\d)(?: ([A-Za-z][A-Za-z0-9_+/-]{0,40}))?")
 _MINUTE = 60 * 1_000_000
 _DAY = 1440 * _MINUTE
 _EPOCH = date(1970, 1, 1)
@@ -73,3 +78,42 @@ def intervals(window: SupplierWindow, first: int, last: int) -> list[tuple[int, 
         if hours is not None and max(hours[0], since) < min(hours[1], until):
             found.append((max(hours[0], since), min(hours[1], until)))
     return found
+
+
+def written(weekly: Weekly | None) -> str:
+    """Weekly hours as text: `mon,tue 08:00-15:30 Europe/Oslo`; `always` for None."""
+    if weekly is None:
+        return ALWAYS
+    hours = "-".join(f"{minute // 60:02d}:{minute % 60:02d}" for minute in (weekly.start, weekly.end))
+    return f"{','.join(DAYS[day] for day in weekly.days)} {hours} {weekly.timezone}"
+
+
+@lru_cache(maxsize=4_096)
+def parse(text: str) -> Weekly | None:
+    """The hours of a text: `mon-fri 08:00-15:30`, `sat,sun 10:00-14:00 Europe/Oslo`; None for `always`. Raises
+    ValueError."""
+    if text.strip().lower() == ALWAYS:
+        return None
+    match = _HOURS.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text[:60]!r} are no hours: write them as 'mon-fri 08:00-15:30', or {ALWAYS!r}")
+    start, end = int(match[2]) * 60 + int(match[3]), int(match[4]) * 60 + int(match[5])
+    if start >= 1440 or end > 1440 or start == end or int(match[3]) > 59 or int(match[5]) > 59:
+        raise ValueError(f"{text[:60]!r} are no hours; those of a whole day are 00:00-24:00")
+    zone = match[6] or ZONE
+    try:
+        ZoneInfo(zone)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(f"{zone!r} is not a time zone") from error
+    return Weekly(_days(match[1]), start, end, zone)
+
+
+def _days(text: str) -> tuple[int, ...]:
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if first not in DAYS or (last or first) not in DAYS:
+            raise ValueError(f"{part[:20]!r} are no days: {' '.join(DAYS)}")
+        a, b = DAYS.index(first), DAYS.index(last or first)
+        found.update(range(a, b + 1) if a <= b else [*range(a, 7), *range(b + 1)])
+    return tuple(sorted(found))
