@@ -224,10 +224,10 @@ def _stamp(moment: int) -> str:
 
 
 def _handler(rng: np.random.Generator, start: int) -> list[tuple[int, str, str]]:
-    """The message handler's events: dialogue with receipts, and yesterday's referral whose receipt never comes."""
+    """The message handler's events: dialogue with receipts, and a referral of eight hours ago that nobody confirms."""
     lines: list[tuple[int, str, str]] = []
     hospital, office = BY_ID["m001"], BY_ID["m021"]
-    lost = start - 24 * HOUR + 15 * MINUTE
+    lost = start - 8 * HOUR + 15 * MINUTE
     lines += _message(lost, "7104acf8-21e9-4ee7-b894-d413a00a8881", office, hospital, "Henvisning", receipt=False)
     pairs = [(office, hospital, "Henvisning"), (hospital, office, "Epikrise"), (BY_ID["m002"], office, "Svarrapport")]
     for number in range(60):
