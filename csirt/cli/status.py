@@ -76,6 +76,8 @@ def _records(document: dict[str, Any]) -> None:
         name, size = _folder(item), item["receive_buffer"]
         write_rows([["buffer", name, size["asked"], size["granted"]]] if size["asked"] else [])
         write_rows(["closed", name, reason, number] for reason, number in sorted(item.get("closed", {}).items()))
+    for what, numbers in sorted(document["windows"].items()):
+        write_rows(["windows", what, name, number] for name, number in sorted(numbers.items()))
 
 
 def _receivers(document: dict[str, Any]) -> list[list[object]]:
@@ -119,6 +121,10 @@ class _Screen:
         for stage in document["stages"]:
             for reason, number in sorted(stage["dropped"].items()):
                 self._line("dropped_by", stage=stage["name"], reason=reason, number=self._number(number))
+        for reason, number in sorted(document["windows"]["dropped"].items()):
+            self._line("windows_dropped", reason=reason, number=self._number(number))
+        for rule, number in sorted(document["windows"]["learning"].items()):
+            self._line("windows_learning", rule=rule, number=self._number(number))
         if document["exporters"]:
             write()
             write(self._say("exporters"))

@@ -22,6 +22,7 @@ STALE = 30 * SECOND  # since a receiver of another process last wrote its counte
 HELD_BACK = 10 * MINUTE  # by which a source's event time may lag behind the present, beside the lateness
 UNTOLD = HOUR  # how long a notification that could not be delivered is a trouble of now
 BEHIND = MINUTE  # from receipt to commit
+BOUNDS = ("groups", "hits")  # what rules' windows lose for lack of room
 LOSSES = {"sequence_lost": "exporter_sequence", "malformed": "exporter_malformed", "expired": "exporter_expired"}
 
 
@@ -41,6 +42,7 @@ def counters(document: dict[str, Any]) -> dict[str, int]:
         found[f"{name}.kernel_dropped"] = item["kernel_dropped"]
         for reason, number in item["spool_dropped"].items():
             found[f"{name}.spool_dropped.{reason}"] = number
+    found |= {f"windows.dropped.{reason}": number for reason, number in document["windows"]["dropped"].items()}
     return found
 
 
@@ -185,6 +187,9 @@ def _dropping(document: dict[str, Any], lately: dict[str, int]) -> list[dict[str
         for reason, number in stage["dropped"].items():
             if reason not in HARMLESS:
                 add("stage", stage["name"], f"stage.{stage['name']}.dropped.{reason}", number, reason)
+    for reason, number in document["windows"]["dropped"].items():
+        if reason in BOUNDS:
+            add("windows", "correlations", f"windows.dropped.{reason}", number, reason)
     for item in document["exporters"]:
         name = exporter_name(item)
         for key, what in LOSSES.items():

@@ -43,6 +43,13 @@ MAX_HELD = 2_000_000
 MANY_RUNS = 10_000
 
 
+def seen(raw: bytes | None) -> dict[str, dict[str, int]]:
+    """What a committed state (its header) says for people: what was `dropped`, by reason, and in how many groups each
+    baseline is `learning`."""
+    header = orjson.loads(raw) if raw is not None and raw.startswith(b"{") else {}
+    return {name: dict(header.get(name) or {}) for name in ("dropped", "learning")}
+
+
 class Windows:
     """The open alerts and the hits that windows still need. `read`: gives the committed state by key. `samples`: event
     ids an alert keeps. `dropped` counts what the bounds cost: `groups` and `hits` that left too early, `late` hits that
@@ -317,6 +324,7 @@ class Windows:
             "held": {name: item.held.payload.listed() for name, item in sorted(self._counting.items())},
             "overdue": sorted(self._overdue),
             "baseline": sorted(self._baselines),
+            "learning": self.learning(),  # for status; a restart finds it out again
         }
         result[KEY] = orjson.dumps(header)
         return result

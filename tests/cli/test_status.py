@@ -20,6 +20,7 @@ def _receiver(lane: str, **more: Any) -> dict[str, Any]:
 DOCUMENT = {
     "schema": "csirt.status/1", "live": True, "store": "/s", "watermark": None, "stages": [], "exporters": [],
     "events": {}, "redacted": {}, "backlog": {"edge": 4}, "warnings": [],
+    "windows": {"dropped": {"groups": 1_200}, "learning": {"rule-a": 7}},
     "receivers": [
         _receiver(""),
         _receiver("1", receive_buffer={"asked": 32 << 20, "granted": 212_992}),
@@ -83,4 +84,5 @@ def test_people_see_what_is_not_as_it_should_be(
     assert guarded(main, ["status", "--lang", lang]) == 0
     out = capsys.readouterr().out
     assert buffer in out and closed in out
+    assert ("1,200: groups" if lang == "en" else "1 200: groups") in out and "rule-a" in out
     assert out.count("KiB") == 1 and max(map(len, out.splitlines())) <= 80

@@ -51,6 +51,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "exporters": [{**exporter, "malformed": 0, "expired": 0}],
         "receivers": [{**receiver, "spool_dropped": {}, "failed": "", "updated": NOW - SECOND, "started": 0}],
         "backlog": {"edge": 0},
+        "windows": {"dropped": {"late": 3, "gone": 1}, "learning": {}},
     }
     return {**base, **changes}
 
@@ -133,3 +134,10 @@ def test_every_trouble_has_a_sentence() -> None:
         *("waiting", "held_back"),
     ):
         assert text(f"status.{what}", "nb", **fields) != text(f"status.{what}", "en", **fields)
+
+
+def test_windows_that_lose_for_lack_of_room_are_named() -> None:
+    """Groups and hits that left too early are a loss of now; late hits and those of rules that are gone are none."""
+    lost = document(windows={"dropped": {"groups": 5, "late": 9}, "learning": {"rule": 3}})
+    assert found(lost) == [("dropping", "windows", "correlations")]
+    assert found(lost, {"windows.dropped.late": 9}) == []

@@ -22,7 +22,7 @@ from csirt.detect import buckets
 from csirt.detect.condense import condense
 from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector
-from csirt.detect.windows import Windows
+from csirt.detect.windows import KEY, Windows, seen
 from csirt.model.batch import Batch
 from csirt.model.hits import HITS
 from tests.detect.oracle import Hit
@@ -230,7 +230,7 @@ def test_a_new_member_is_being_learned_and_that_is_said() -> None:
     """Until its history is long enough a group is counted as learning."""
     windows = Windows(ruleset("measure: count, above: {quantile: 0.9}, history: 28d"))
     windows.advance(table([(f"{RULE}/{ONE}", hit(START, 1))]), START + 27 * DAY)
-    assert windows.learning() == {RULE: 1}
+    assert windows.learning() == seen(windows.states()[KEY])["learning"] == {RULE: 1}
     windows.advance(table([]), START + 29 * DAY)
     assert windows.learning() == {}
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from csirt.detect import sliding
 from csirt.detect.load import Ruleset
-from csirt.detect.windows import Windows
+from csirt.detect.windows import KEY, Windows, seen
 from csirt.errors import CsirtError
 from csirt.model.hits import HITS
 from tests.detect import oracle
@@ -353,3 +353,14 @@ def test_hits_of_a_rule_that_is_gone_are_counted() -> None:
     windows = Windows(RULESET)
     assert windows.advance(table([("removed", Hit(1, "a" * 32))]), 10) == []
     assert windows.dropped["gone"] == 1
+
+
+def test_what_a_state_says_for_people() -> None:
+    """Drops and learning baselines are read from the committed header; none, and states of older programs, say
+    nothing."""
+    assert seen(None) == seen(b"ARROW1") == {"dropped": {}, "learning": {}}
+    windows = Windows(RULESET)
+    windows.dropped["groups"] = 7
+    states = windows.states()
+    raw = states[KEY]
+    assert seen(raw)["dropped"]["groups"] == 7 and seen(raw)["learning"] == {}

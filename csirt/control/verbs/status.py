@@ -12,6 +12,7 @@ from csirt.control import trouble
 from csirt.control.verbs import Context, verb
 from csirt.metrics import STAGES
 
+WINDOWS = "windows"  # csirt.detect.windows.KEY; that module is heavy
 EXPORTER = (
     "received",
     "kernel_dropped",
@@ -67,7 +68,19 @@ def overview(store: Any, config: Config, daemon: Any, *, live: bool) -> dict[str
         "forgotten": _forgotten(counts),
         "receivers": receivers,
         "backlog": _backlog(counts, receivers),
+        "windows": _windows(store),
     }
+
+
+def _windows(store: Any) -> dict[str, dict[str, int]]:
+    """What the bounds of rules' windows cost, and what baselines still learn, as of the last commit."""
+    raw = store.state(WINDOWS)
+    if raw is None:
+        return {"dropped": {}, "learning": {}}
+    from csirt.detect.windows import seen
+
+    found = seen(raw)
+    return {**found, "dropped": {reason: number for reason, number in found["dropped"].items() if number}}
 
 
 def _backlog(counts: dict[str, int], receivers: list[dict[str, Any]]) -> dict[str, int]:
