@@ -33,7 +33,7 @@ def make(folder: Path, *, flows: int = 200_000, seed: int = 5) -> Inputs:
     folder.mkdir(parents=True, exist_ok=True)
     files = exports.write(folder / "exports", seed=seed, records=flows)
     scenario = build(START, seed=seed, background=4_000)
-    files += [_segment(folder, number, rows) for number, rows in enumerate(scenario.flows)]
+    files += [segment(folder, number, rows) for number, rows in enumerate(scenario.flows)]
     capture = folder / "gp-office.pcap"
     order = json.dumps({**scenario.capture, "path": str(capture)})
     subprocess.run(
@@ -82,7 +82,7 @@ def datagrams(rows: np.ndarray, number: int) -> list[tuple[int, bytes]]:
     return list(Exporter((9, 10)[number], domain=number + 1, boot=START - 24 * HOUR).datagrams(rows))
 
 
-def _segment(folder: Path, number: int, rows: np.ndarray) -> Path:
+def segment(folder: Path, number: int, rows: np.ndarray) -> Path:
     """A spool segment as the collector writes it, with a fixed name and a fixed identity."""
     from tests.spool import write_segment
 
