@@ -25,24 +25,34 @@ class Overdue:
         self.waiting = none()
         self.dropped = 0
         self._hours: dict[str, str] = {}  # by group
+        self._dues: Array | None = None  # when each that waits is overdue
 
     def advance(self, first: pa.Table, second: pa.Table, until: int) -> pa.Table:
         """The events that are overdue at `until`."""
+        known = self._known()
+        if not first.num_rows and not second.num_rows and (not len(known) or known.min() > until):
+            return first
         waiting = pa.concat_tables([self.waiting, first])
         times = np.asarray(waiting.column("time").to_numpy())
-        due = self.due(waiting, times)
+        due = np.concatenate([known, self.due(first, np.asarray(first.column("time").to_numpy()))])
         if second.num_rows and waiting.num_rows:
             keys = fold.ranks(pa.concat_arrays([*waiting.column("value").chunks, *second.column("value").chunks]))
             other = np.asarray(second.column("time").to_numpy())
             done = fold.settled(keys[: len(times)], times, keys[len(times) :], other, due)
             waiting, due = waiting.filter(pa.array(~done)), due[~done]
         over = due <= until
-        rest = waiting.filter(pa.array(~over))
+        rest, left = waiting.filter(pa.array(~over)), due[~over]
         if rest.num_rows > self._most:
             self.dropped += rest.num_rows - self._most
-            rest = rest.slice(rest.num_rows - self._most)
-        self.waiting = rest.combine_chunks()
+            rest, left = rest.slice(rest.num_rows - self._most), left[rest.num_rows - self._most :]
+        self.waiting, self._dues = rest.combine_chunks(), left
         return waiting.filter(pa.array(over))
+
+    def _known(self) -> Array:
+        """When each that waits is overdue; found out again after a restart."""
+        if self._dues is None or len(self._dues) != self.waiting.num_rows:
+            self._dues = self.due(self.waiting, np.asarray(self.waiting.column("time").to_numpy()))
+        return self._dues
 
     def due(self, hits: pa.Table, times: Array) -> Array:
         """When an event of each of these times and of the group of that hit is overdue; by open hours, a group's
@@ -72,7 +82,7 @@ class Overdue:
         """When the next event is overdue, or None."""
         if not self.waiting.num_rows:
             return None
-        return int(self.due(self.waiting, np.asarray(self.waiting.column("time").to_numpy())).min())
+        return int(self._known().min())
 
 
 def _known(name: str) -> bool:

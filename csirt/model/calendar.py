@@ -50,13 +50,13 @@ def due(times: Array, span: int, weekly: Weekly | None, holidays: str) -> Array:
     for piece in np.unique(days[inside] // _PIECE).tolist():
         rows = np.flatnonzero(inside & (days // _PIECE == piece))
         latest = times[rows] + span + LONGEST * _DAY
-        found[rows] = np.minimum(_passed(times[rows], span, weekly, holidays), latest)
+        found[rows] = np.minimum(_passed(times[rows], span, weekly, holidays, piece * _PIECE), latest)
     return found
 
 
-def _passed(times: Array, span: int, weekly: Weekly, holidays: str) -> Array:
-    last = int(times.max() + span) // _DAY + LONGEST
-    starts, ends = _open(weekly, holidays, int(times.min()) // _DAY - 2, last)
+def _passed(times: Array, span: int, weekly: Weekly, holidays: str, first: int) -> Array:
+    """When the span has passed; all times lie in the piece that begins on the day `first`."""
+    starts, ends = _open(weekly, holidays, first - 2, first + _PIECE + span // _DAY + LONGEST + 1)
     if not len(starts):
         return times + span + LONGEST * _DAY
     passed = np.concatenate([[0], np.cumsum(ends - starts)])
@@ -69,6 +69,7 @@ def _passed(times: Array, span: int, weekly: Weekly, holidays: str) -> Array:
     return found
 
 
+@lru_cache(maxsize=1_024)
 def _open(weekly: Weekly, holidays: str, first: int, last: int) -> tuple[Array, Array]:
     """The open intervals that begin on these local days (since 1970), joined where they touch or overlap."""
     found: list[list[int]] = []
