@@ -22,7 +22,8 @@ from csirt.detect.load import Ruleset
 from csirt.detect.raw import RawFrame, from_events, from_table, read
 from csirt.model.batch import Array
 
-WARM = 500
+# Enough that every compiled loop is loaded; a few hundred rows would do without most of them.
+WARM = 10_000
 
 
 def main() -> None:
