@@ -53,7 +53,7 @@ class Correlator:
         self._fold = _Fold(window_us)
         self._names = names or {}
         if changes:
-            wanted = sorted({key for change in changes for key in links.keys(links.tied(change.alert))})
+            wanted = links.keys([change.alert for change in changes])
             since = min(change.alert.first for change in changes) - window_us
             until = max(change.alert.last for change in changes) + window_us
             for incident in candidates(wanted, since, until):
@@ -92,6 +92,7 @@ class _Held:
         self.techniques = dict.fromkeys(incident.techniques)
         self.aliases = dict.fromkeys(incident.aliases)
         self.known: links.Known = {}
+        self.followed: set[str] = set()  # alerts of which all that came before was taken over
         self.names: set[tuple[str, str, str, str | None]] = set()
         self.targets = 0
         for entity in incident.entities:
@@ -133,6 +134,7 @@ class _Fold:
     def __init__(self, window: int) -> None:
         self._window = window
         self._index: dict[links.Key, set[str]] = {}
+        self._tied: dict[str, links.Tied] = {}
         self.held: dict[str, _Held] = {}
         self.changed: set[str] = set()
 
@@ -145,10 +147,11 @@ class _Fold:
 
     def take(self, alert: Alert) -> None:
         """One change: find the alert's incident, join what it ties together, take over what is new in it."""
-        entities = links.tied(alert)
-        near = self._near(alert, entities)
+        tied = self._tied.setdefault(alert.id, links.Tied())
+        fresh = tied.grow(alert)
+        near = self._near(alert, tied.keys)
         home = next((held for held in near if alert.id in held.alerts), None)
-        ties = [(held, links.reasons(entities, held.known)) for held in near if held is not home]
+        ties = [(held, links.reasons(tied.tying, held.known)) for held in near if held is not home]
         ties = [(held, why) for held, why in ties if why]
         joined = sorted([held for held, _ in ties] + ([home] if home else []), key=_age)
         if not joined:
@@ -160,12 +163,13 @@ class _Fold:
         ]
         for younger in joined[1:]:
             self._merge(younger, oldest, alert)
-        self._absorb(oldest, alert, entities)
+        self._absorb(oldest, alert, fresh if alert.id in oldest.followed else tied.all())
+        oldest.followed.add(alert.id)
         alert.incident = oldest.incident.id
 
-    def _near(self, alert: Alert, entities: list[Entity]) -> list[_Held]:
+    def _near(self, alert: Alert, keys: Iterable[links.Key]) -> list[_Held]:
         since, until = alert.first - self._window, alert.last + self._window
-        found = {key for pair in links.keys(entities) for key in self._index.get(pair, ())}
+        found = {key for pair in keys for key in self._index.get(pair, ())}
         near = [self.held[key] for key in found]
         return sorted((held for held in near if _open_within(held.incident, since, until)), key=_age)
 

@@ -10,7 +10,7 @@ member, a HER-id or a mail domain in common (those are shared by many on purpose
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from csirt.model.records import Alert, Entity
@@ -34,23 +34,70 @@ class Reason:
     to: str
 
 
-def tied(alert: Alert) -> list[Entity]:
-    """The alert's entities as an incident keeps them, those made here included, each naming the alert."""
-    entities = [
-        Entity.model_construct(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert.id)
-        for one in alert.entities
-    ]
-    actors = sorted({entity.value for entity in entities if entity.kind == "her" and entity.role == "actor"})
-    targets = sorted({entity.value for entity in entities if entity.kind == "her" and entity.role == "target"})
-    pairs = sorted({"|".join(sorted((one, other))) for one in actors for other in targets if one != other})
-    entities += [Entity(kind=PAIR, value=pair, role="actor", alert=alert.id) for pair in pairs]
-    entities.append(Entity(kind=OWN, value=alert.id, role="actor", alert=alert.id))
-    return entities
+class Tied:
+    """An alert's entities as incidents keep them, each naming the alert, those made here included. An alert that grows
+    is followed: what it had before is not made again.
+
+    `tying`: those that can tie it to an incident; `keys`: the (kind, value) pairs by which others are looked up.
+    """
+
+    def __init__(self) -> None:
+        self._alert: Alert | None = None
+        self._kept: dict[int, tuple[Entity, Entity]] = {}  # by identity: the alert's, ours
+        self._made: dict[tuple[str, str], Entity] = {}
+        self.tying: list[Entity] = []
+        self.keys: dict[Key, None] = {}
+
+    def grow(self, alert: Alert) -> list[Entity]:
+        """Follow the alert; what is new in it."""
+        fresh = [one for one in alert.entities if id(one) not in self._kept]
+        if len(alert.entities) - len(fresh) != len(self._kept):  # another one than it was
+            self._kept, self._made, self.tying, self.keys = {}, {}, [], {}
+            fresh = alert.entities
+        self._alert = alert
+        ours = [_kept(one, alert) for one in fresh]
+        self._kept.update((id(one), (one, mine)) for one, mine in zip(fresh, ours, strict=True))
+        for key in made(alert):
+            if key not in self._made:
+                self._made[key] = Entity(kind=key[0], value=key[1], role="actor", alert=alert.id)
+                ours.append(self._made[key])
+        for entity in ours:
+            if _ties(entity):
+                self.tying.append(entity)
+                self.keys[entity.kind, entity.value] = None
+        return ours
+
+    def all(self) -> list[Entity]:
+        """All of them: the alert's, in its order, then those made here."""
+        assert self._alert is not None
+        return [
+            *(self._kept[id(one)][1] for one in self._alert.entities),
+            *(self._made[key] for key in made(self._alert)),
+        ]
 
 
-def keys(entities: Iterable[Entity]) -> list[Key]:
-    """The (kind, value) pairs by which other incidents are looked up, sorted."""
-    return sorted({(entity.kind, entity.value) for entity in entities if _ties(entity)})
+def _kept(one: Entity, alert: Alert) -> Entity:
+    return Entity.model_construct(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert.id)
+
+
+def made(alert: Alert) -> list[Key]:
+    """The (kind, value) pairs made here: the conversations of HER-ids it tells of, sorted, and the alert itself."""
+    actors = {entity.value for entity in alert.entities if entity.kind == "her" and entity.role == "actor"}
+    targets = {entity.value for entity in alert.entities if entity.kind == "her" and entity.role == "target"}
+    pairs = {"|".join(sorted((one, other))) for one in actors for other in targets if one != other}
+    return [*((PAIR, pair) for pair in sorted(pairs)), (OWN, alert.id)]
+
+
+def keys(alerts: Sequence[Alert]) -> list[Key]:
+    """The (kind, value) pairs by which incidents of these alerts are looked up, sorted."""
+    found: set[Key] = set()
+    seen: set[int] = set()  # the values of an alert that grows share their entities
+    for alert in alerts:
+        fresh = [entity for entity in alert.entities if id(entity) not in seen]
+        seen.update(map(id, fresh))
+        found.update((entity.kind, entity.value) for entity in fresh if _ties(entity))
+        found.update(made(alert))
+    return sorted(found)
 
 
 def _ties(entity: Entity) -> bool:
