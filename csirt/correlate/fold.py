@@ -95,6 +95,7 @@ class _Held:
         self.followed: set[str] = set()  # alerts of which all that came before was taken over
         self.names: set[tuple[str, str, str, str | None]] = set()
         self.targets = 0
+        self._titled: tuple[int, list[str], list[str]] | None = None  # what the title was made of
         for entity in incident.entities:
             self._learn(entity)
 
@@ -119,7 +120,9 @@ class _Held:
         incident.aliases = list(self.aliases)
         incident.worst = self.worst
         incident.severity = summary.severity(self.worst, incident)
-        incident.title = summary.title(incident, names)
+        of = len(incident.entities), incident.members, list(incident.rules)
+        if of != self._titled:
+            incident.title, self._titled = summary.title(incident, names), of
         return incident
 
     def _learn(self, entity: Entity) -> None:
@@ -134,6 +137,8 @@ class _Fold:
     def __init__(self, window: int) -> None:
         self._window = window
         self._index: dict[links.Key, set[str]] = {}
+        self._noted = 0  # how often the index grew
+        self._found: dict[str, tuple[int, int, set[str]]] = {}  # by alert: versions of keys and index, near ones
         self._tied: dict[str, links.Tied] = {}
         self.held: dict[str, _Held] = {}
         self.changed: set[str] = set()
@@ -149,7 +154,7 @@ class _Fold:
         """One change: find the alert's incident, join what it ties together, take over what is new in it."""
         tied = self._tied.setdefault(alert.id, links.Tied())
         fresh = tied.grow(alert)
-        near = self._near(alert, tied.keys)
+        near = self._near(alert, tied)
         home = next((held for held in near if alert.id in held.alerts), None)
         ties = [(held, links.reasons(tied.tying, held.known)) for held in near if held is not home]
         ties = [(held, why) for held, why in ties if why]
@@ -167,9 +172,12 @@ class _Fold:
         oldest.followed.add(alert.id)
         alert.incident = oldest.incident.id
 
-    def _near(self, alert: Alert, keys: Iterable[links.Key]) -> list[_Held]:
+    def _near(self, alert: Alert, tied: links.Tied) -> list[_Held]:
         since, until = alert.first - self._window, alert.last + self._window
-        found = {key for pair in keys for key in self._index.get(pair, ())}
+        version, noted, found = self._found.get(alert.id, (-1, -1, set()))
+        if version != tied.version or noted != self._noted:
+            found = {key for pair in tied.keys for key in self._index.get(pair, ())}
+            self._found[alert.id] = tied.version, self._noted, found
         near = [self.held[key] for key in found]
         return sorted((held for held in near if _open_within(held.incident, since, until)), key=_age)
 
@@ -191,6 +199,7 @@ class _Fold:
     def _note(self, held: _Held, entities: list[Entity]) -> None:
         for entity in entities:
             self._index.setdefault((entity.kind, entity.value), set()).add(held.incident.id)
+        self._noted += bool(entities)
 
     def _absorb(self, held: _Held, alert: Alert, entities: list[Entity]) -> None:
         incident = held.incident

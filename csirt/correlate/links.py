@@ -38,7 +38,8 @@ class Tied:
     """An alert's entities as incidents keep them, each naming the alert, those made here included. An alert that grows
     is followed: what it had before is not made again.
 
-    `tying`: those that can tie it to an incident; `keys`: the (kind, value) pairs by which others are looked up.
+    `tying`: those that can tie it to an incident; `keys`: the (kind, value) pairs by which others are looked up, which
+    change with `version`.
     """
 
     def __init__(self) -> None:
@@ -47,13 +48,17 @@ class Tied:
         self._made: dict[tuple[str, str], Entity] = {}
         self.tying: list[Entity] = []
         self.keys: dict[Key, None] = {}
+        self.version = 0  # of the keys
 
     def grow(self, alert: Alert) -> list[Entity]:
         """Follow the alert; what is new in it."""
+        if self._alert is not None and alert.entities is self._alert.entities:
+            return []
         fresh = [one for one in alert.entities if id(one) not in self._kept]
         if len(alert.entities) - len(fresh) != len(self._kept):  # another one than it was
             self._kept, self._made, self.tying, self.keys = {}, {}, [], {}
             fresh = alert.entities
+            self.version += 1
         self._alert = alert
         ours = [_kept(one, alert) for one in fresh]
         self._kept.update((id(one), (one, mine)) for one, mine in zip(fresh, ours, strict=True))
@@ -65,6 +70,7 @@ class Tied:
             if _ties(entity):
                 self.tying.append(entity)
                 self.keys[entity.kind, entity.value] = None
+                self.version += 1
         return ours
 
     def all(self) -> list[Entity]:
@@ -91,12 +97,14 @@ def made(alert: Alert) -> list[Key]:
 def keys(alerts: Sequence[Alert]) -> list[Key]:
     """The (kind, value) pairs by which incidents of these alerts are looked up, sorted."""
     found: set[Key] = set()
-    seen: set[int] = set()  # the values of an alert that grows share their entities
+    seen: set[int] = set()  # values of an alert that has nothing new share their list, others what is in it
     for alert in alerts:
-        fresh = [entity for entity in alert.entities if id(entity) not in seen]
-        seen.update(map(id, fresh))
-        found.update((entity.kind, entity.value) for entity in fresh if _ties(entity))
-        found.update(made(alert))
+        if id(alert.entities) not in seen:
+            fresh = [entity for entity in alert.entities if id(entity) not in seen]
+            seen.add(id(alert.entities))
+            seen.update(map(id, fresh))
+            found.update((entity.kind, entity.value) for entity in fresh if _ties(entity))
+            found.update(made(alert))
     return sorted(found)
 
 

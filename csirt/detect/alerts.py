@@ -52,8 +52,10 @@ class Growing:
     links: dict[str, None] = field(default_factory=dict)
     members: dict[str, None] = field(default_factory=dict)
     facts: dict[str, list[str]] = field(default_factory=dict)
-    # What the three above are as entities, made once: an alert over many events is shown many times.
+    # What the three above are as entities, made once: an alert over many events is shown many times. Values of it that
+    # have the same entities have the same list.
     shown: tuple[list[Entity], list[Entity], list[Entity]] = field(default_factory=lambda: ([], [], []), repr=False)
+    together: list[Entity] = field(default_factory=list, repr=False)
 
     def add(self, part: Summary, samples: int = SAMPLE_EVENTS) -> None:
         """Count a run of hits that comes after those counted so far."""
@@ -90,6 +92,8 @@ class Growing:
                 shown += [_entity(value, role, owner) for value, owner in islice(known.items(), len(shown), None)]
         shown = self.shown[2]
         shown += [_entity(value, "target", None) for value in islice(self.links, len(shown), None)]
+        if sum(map(len, self.shown)) > len(self.together):
+            self.together = [*self.shown[0], *self.shown[1], *self.shown[2]]
 
     def alert(self, meta: Meta) -> Alert:
         """The whole alert as it stands."""
@@ -113,7 +117,7 @@ class Growing:
             last=self.last,
             count=self.count,
             events=list(self.events),
-            entities=[*self.shown[0], *self.shown[1], *self.shown[2]],
+            entities=self.together,
             members=sorted(self.members),
             facts={name: sorted(known) for name, known in sorted(self.facts.items())},
             clinical=custom.clinical,
@@ -134,7 +138,7 @@ class Growing:
         return growing
 
 
-_FIELDS = tuple(one.name for one in fields(Growing) if one.name != "shown")
+_FIELDS = tuple(one.name for one in fields(Growing) if one.name not in ("shown", "together"))
 _ORDERED = ("actors", "targets", "links", "members", "facts")
 
 
