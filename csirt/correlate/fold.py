@@ -6,7 +6,7 @@ with the rest gives the same incidents (architecture, decisions 3 and 10).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from csirt import ids
 from csirt.correlate import links, summary
@@ -53,7 +53,7 @@ class Correlator:
         self._fold = _Fold(window_us)
         self._names = names or {}
         if changes:
-            wanted = links.keys([change.alert for change in changes])
+            wanted = links.keys(_followed(sorted(changes, key=_order)))
             since = min(change.alert.first for change in changes) - window_us
             until = max(change.alert.last for change in changes) + window_us
             for incident in candidates(wanted, since, until):
@@ -65,7 +65,7 @@ class Correlator:
         fold = self._fold
         fold.changed.clear()
         for change in sorted(changes, key=_order):
-            fold.take(change.alert)
+            fold.take(change.alert, change.fresh)
         return [fold.held[key].finish(self._names) for key in sorted(fold.changed)]
 
 
@@ -73,6 +73,16 @@ def _copied(incident: Incident) -> Incident:
     """A copy whose lists may grow; what is in them does not change."""
     lists = {name: list(value) for name, value in incident if isinstance(value, list)}
     return incident.model_copy(update=lists)
+
+
+def _followed(changes: list[AlertChange]) -> Iterator[tuple[Alert, list[Entity]]]:
+    """Each change's alert with its entities that the changes before it did not have."""
+    seen: set[str] = set()
+    for change in changes:
+        alert = change.alert
+        known = change.fresh is not None and alert.id in seen
+        yield alert, change.fresh if known and change.fresh is not None else alert.entities
+        seen.add(alert.id)
 
 
 def _order(change: AlertChange) -> tuple[int, str, bool, int, int]:
@@ -94,21 +104,25 @@ class _Held:
         self.known: links.Known = {}
         self.followed: set[str] = set()  # alerts of which all that came before was taken over
         self.names: set[tuple[str, str, str, str | None]] = set()
+        self.acting: dict[str, None] = {}  # members that act
+        self.actors: dict[str, None] = {}  # hosts and domains that act
         self.targets = 0
-        self._titled: tuple[int, list[str], list[str]] | None = None  # what the title was made of
+        self._titled: tuple[int, int, list[str], list[str]] | None = None  # what the title was made of
         for entity in incident.entities:
             self._learn(entity)
 
-    def add(self, entities: Iterable[Entity]) -> list[Entity]:
-        """Take over entities that are new, targets up to MAX_TARGETS; those that were taken."""
+    def add(self, entities: Iterable[Entity], alert: str = "") -> list[Entity]:
+        """Take over entities that are new, targets up to MAX_TARGETS; those that were taken. `alert`: which brought
+        them, where they do not say it themselves."""
         fresh: list[Entity] = []
         for entity in entities:
             if _name(entity) in self.names:
                 continue
             if _counted(entity) and self.targets >= MAX_TARGETS:
                 continue
-            self._learn(entity)
-            fresh.append(entity)
+            mine = entity if entity.alert or not alert else _of(entity, alert)
+            self._learn(mine)
+            fresh.append(mine)
         self.incident.entities += fresh
         return fresh
 
@@ -120,15 +134,21 @@ class _Held:
         incident.aliases = list(self.aliases)
         incident.worst = self.worst
         incident.severity = summary.severity(self.worst, incident)
-        of = len(incident.entities), incident.members, list(incident.rules)
+        of = len(self.acting), len(self.actors), incident.members, list(incident.rules)
         if of != self._titled:
-            incident.title, self._titled = summary.title(incident, names), of
+            incident.title, self._titled = summary.title(incident, self.acting, self.actors, names), of
         return incident
 
     def _learn(self, entity: Entity) -> None:
         self.names.add(_name(entity))
         self.known.setdefault((entity.kind, entity.value), []).append(entity)
-        self.targets += entity.role == "target"
+        if entity.role == "target":
+            self.targets += 1
+            return
+        if entity.member:
+            self.acting.setdefault(entity.member)
+        if entity.kind in ("host", "domain"):
+            self.actors.setdefault(entity.value)
 
 
 class _Fold:
@@ -136,9 +156,9 @@ class _Fold:
 
     def __init__(self, window: int) -> None:
         self._window = window
-        self._index: dict[links.Key, set[str]] = {}
-        self._noted = 0  # how often the index grew
-        self._found: dict[str, tuple[int, int, set[str]]] = {}  # by alert: versions of keys and index, near ones
+        self._index: dict[links.Key, set[str]] = {}  # incidents that have it
+        self._asked: dict[links.Key, list[set[str]]] = {}  # what alerts that it can tie have near
+        self._nearby: dict[str, set[str]] = {}  # by alert: incidents that have any of what can tie it
         self._tied: dict[str, links.Tied] = {}
         self.held: dict[str, _Held] = {}
         self.changed: set[str] = set()
@@ -150,11 +170,14 @@ class _Fold:
         self._note(held, incident.entities)
         return held
 
-    def take(self, alert: Alert) -> None:
-        """One change: find the alert's incident, join what it ties together, take over what is new in it."""
-        tied = self._tied.setdefault(alert.id, links.Tied())
-        fresh = tied.grow(alert)
-        near = self._near(alert, tied)
+    def take(self, alert: Alert, grown: list[Entity] | None) -> None:
+        """One change: find the alert's incident, join what it ties together, take over what is new in it: `grown`, when
+        the change before it was taken too and that is known."""
+        tied = self._tied.get(alert.id)
+        fresh = alert.entities if grown is None or tied is None else grown
+        if tied is None:
+            tied = self._tied[alert.id] = links.Tied()
+        near = self._near(alert, tied, fresh)
         home = next((held for held in near if alert.id in held.alerts), None)
         ties = [(held, links.reasons(tied.tying, held.known)) for held in near if held is not home]
         ties = [(held, why) for held, why in ties if why]
@@ -168,16 +191,20 @@ class _Fold:
         ]
         for younger in joined[1:]:
             self._merge(younger, oldest, alert)
-        self._absorb(oldest, alert, fresh if alert.id in oldest.followed else tied.all())
-        oldest.followed.add(alert.id)
+        if alert.id not in oldest.followed:
+            oldest.followed.add(alert.id)
+            fresh = [*alert.entities, *links.made(alert)]
+        elif any(entity.kind == links.HER for entity in fresh):
+            fresh = [*fresh, *links.made(alert)]
+        self._absorb(oldest, alert, fresh)
         alert.incident = oldest.incident.id
 
-    def _near(self, alert: Alert, tied: links.Tied) -> list[_Held]:
+    def _near(self, alert: Alert, tied: links.Tied, fresh: list[Entity]) -> list[_Held]:
         since, until = alert.first - self._window, alert.last + self._window
-        version, noted, found = self._found.get(alert.id, (-1, -1, set()))
-        if version != tied.version or noted != self._noted:
-            found = {key for pair in tied.keys for key in self._index.get(pair, ())}
-            self._found[alert.id] = tied.version, self._noted, found
+        found = self._nearby.setdefault(alert.id, set())
+        for key in tied.grow(alert, fresh):
+            self._asked.setdefault(key, []).append(found)
+            found |= self._index.get(key, set())
         near = [self.held[key] for key in found]
         return sorted((held for held in near if _open_within(held.incident, since, until)), key=_age)
 
@@ -197,9 +224,12 @@ class _Fold:
         )
 
     def _note(self, held: _Held, entities: list[Entity]) -> None:
+        name = held.incident.id
         for entity in entities:
-            self._index.setdefault((entity.kind, entity.value), set()).add(held.incident.id)
-        self._noted += bool(entities)
+            key = entity.kind, entity.value
+            self._index.setdefault(key, set()).add(name)
+            for near in self._asked.get(key, ()):
+                near.add(name)
 
     def _absorb(self, held: _Held, alert: Alert, entities: list[Entity]) -> None:
         incident = held.incident
@@ -216,7 +246,7 @@ class _Fold:
         held.techniques.update(dict.fromkeys(alert.techniques))
         incident.clinical = incident.clinical or alert.clinical
         incident.tlp = tlp.strictest([incident.tlp, *alert.facts.get(tlp.FIELD, ())])
-        self._settle(held, entities)
+        self._settle(held, entities, alert.id)
 
     def _merge(self, young: _Held, old: _Held, alert: Alert) -> None:
         younger, older = young.incident, old.incident
@@ -243,13 +273,17 @@ class _Fold:
         self.changed.add(younger.id)
         self._settle(old, younger.entities)
 
-    def _settle(self, held: _Held, entities: list[Entity]) -> None:
-        self._note(held, held.add(entities))
+    def _settle(self, held: _Held, entities: list[Entity], alert: str = "") -> None:
+        self._note(held, held.add(entities, alert))
         self.changed.add(held.incident.id)
 
 
 def _open_within(incident: Incident, since: int, until: int) -> bool:
     return not incident.merged_into and incident.last >= since and incident.first <= until
+
+
+def _of(one: Entity, alert: str) -> Entity:
+    return Entity.model_construct(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert)
 
 
 def _counted(entity: Entity) -> bool:

@@ -10,13 +10,14 @@ member, a HER-id or a mail domain in common (those are shared by many on purpose
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from csirt.model.records import Alert, Entity
 
 ACTORS = frozenset({"host", "mailbox"})
 SHARED = frozenset({"message", "conversation", "link"})
+HER = "her"
 MADE = ("her_pair", "alert")  # kinds made here: for finding, not for people
 PAIR = "her_pair"  # made here: the two HER-ids, sorted, so that the store's entity index finds the conversation
 OWN = "alert"  # made here for every alert, so that its extensions find its incident whatever they carry
@@ -35,76 +36,59 @@ class Reason:
 
 
 class Tied:
-    """An alert's entities as incidents keep them, each naming the alert, those made here included. An alert that grows
-    is followed: what it had before is not made again.
-
-    `tying`: those that can tie it to an incident; `keys`: the (kind, value) pairs by which others are looked up, which
-    change with `version`.
-    """
+    """What can tie an alert to incidents, followed while the alert grows. `tying`: its entities that can, those made
+    here included."""
 
     def __init__(self) -> None:
-        self._alert: Alert | None = None
-        self._kept: dict[int, tuple[Entity, Entity]] = {}  # by identity: the alert's, ours
-        self._made: dict[tuple[str, str], Entity] = {}
         self.tying: list[Entity] = []
-        self.keys: dict[Key, None] = {}
-        self.version = 0  # of the keys
+        self._known: set[tuple[Key, str, str | None]] = set()
+        self._hers: dict[str, set[str]] = {"actor": set(), "target": set()}
 
-    def grow(self, alert: Alert) -> list[Entity]:
-        """Follow the alert; what is new in it."""
-        if self._alert is not None and alert.entities is self._alert.entities:
-            return []
-        fresh = [one for one in alert.entities if id(one) not in self._kept]
-        if len(alert.entities) - len(fresh) != len(self._kept):  # another one than it was
-            self._kept, self._made, self.tying, self.keys = {}, {}, [], {}
-            fresh = alert.entities
-            self.version += 1
-        self._alert = alert
-        ours = [_kept(one, alert) for one in fresh]
-        self._kept.update((id(one), (one, mine)) for one, mine in zip(fresh, ours, strict=True))
-        for key in made(alert):
-            if key not in self._made:
-                self._made[key] = Entity(kind=key[0], value=key[1], role="actor", alert=alert.id)
-                ours.append(self._made[key])
-        for entity in ours:
+    def grow(self, alert: Alert, fresh: Iterable[Entity]) -> list[Key]:
+        """Take in entities of the alert; the (kind, value) pairs by which others may now be found, which were not
+        before."""
+        keys: dict[Key, None] = {}
+        for entity in [*fresh, *self._made(alert, fresh)]:
             if _ties(entity):
-                self.tying.append(entity)
-                self.keys[entity.kind, entity.value] = None
-                self.version += 1
-        return ours
+                name = ((entity.kind, entity.value), entity.role, entity.member)
+                if name not in self._known:
+                    self._known.add(name)
+                    self.tying.append(entity)
+                    keys[name[0]] = None
+        return list(keys)
 
-    def all(self) -> list[Entity]:
-        """All of them: the alert's, in its order, then those made here."""
-        assert self._alert is not None
-        return [
-            *(self._kept[id(one)][1] for one in self._alert.entities),
-            *(self._made[key] for key in made(self._alert)),
-        ]
-
-
-def _kept(one: Entity, alert: Alert) -> Entity:
-    return Entity.model_construct(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert.id)
-
-
-def made(alert: Alert) -> list[Key]:
-    """The (kind, value) pairs made here: the conversations of HER-ids it tells of, sorted, and the alert itself."""
-    actors = {entity.value for entity in alert.entities if entity.kind == "her" and entity.role == "actor"}
-    targets = {entity.value for entity in alert.entities if entity.kind == "her" and entity.role == "target"}
-    pairs = {"|".join(sorted((one, other))) for one in actors for other in targets if one != other}
-    return [*((PAIR, pair) for pair in sorted(pairs)), (OWN, alert.id)]
+    def _made(self, alert: Alert, fresh: Iterable[Entity]) -> list[Entity]:
+        """What is made here that was not made before."""
+        found = [] if self._known else [(OWN, alert.id)]
+        hers = [entity for entity in fresh if entity.kind == HER]
+        if hers:
+            for entity in hers:
+                self._hers[entity.role].add(entity.value)
+            found += [(PAIR, pair) for pair in pairs(self._hers["actor"], self._hers["target"])]
+        return [Entity(kind=kind, value=value, role="actor") for kind, value in found]
 
 
-def keys(alerts: Sequence[Alert]) -> list[Key]:
-    """The (kind, value) pairs by which incidents of these alerts are looked up, sorted."""
+def pairs(actors: Iterable[str], targets: Iterable[str]) -> list[str]:
+    """The conversations of HER-ids, each sorted, in order."""
+    return sorted({"|".join(sorted((one, other))) for one in actors for other in targets if one != other})
+
+
+def made(alert: Alert) -> list[Entity]:
+    """The entities made here: the conversations of HER-ids an alert tells of, and the alert itself."""
+    hers = [entity for entity in alert.entities if entity.kind == HER]
+    actors = {entity.value for entity in hers if entity.role == "actor"}
+    targets = {entity.value for entity in hers if entity.role == "target"}
+    found = [*((PAIR, pair) for pair in pairs(actors, targets)), (OWN, alert.id)]
+    return [Entity(kind=kind, value=value, role="actor") for kind, value in found]
+
+
+def keys(changes: Iterable[tuple[Alert, Iterable[Entity]]]) -> list[Key]:
+    """The (kind, value) pairs by which incidents of alerts that grow are looked up, sorted. Of each change the alert,
+    and its entities that are new since the change before it."""
+    tied: dict[str, Tied] = {}
     found: set[Key] = set()
-    seen: set[int] = set()  # values of an alert that has nothing new share their list, others what is in it
-    for alert in alerts:
-        if id(alert.entities) not in seen:
-            fresh = [entity for entity in alert.entities if id(entity) not in seen]
-            seen.add(id(alert.entities))
-            seen.update(map(id, fresh))
-            found.update((entity.kind, entity.value) for entity in fresh if _ties(entity))
-            found.update(made(alert))
+    for alert, fresh in changes:
+        found.update(tied.setdefault(alert.id, Tied()).grow(alert, fresh))
     return sorted(found)
 
 

@@ -27,19 +27,17 @@ def severity(worst: Severity, incident: Incident) -> Severity:
     return SEVERITIES[min(len(SEVERITIES) - 1, rank(worst) + 1)] if raised(incident) else worst
 
 
-def title(incident: Incident, names: Mapping[str, str]) -> str:
+def title(incident: Incident, acting: Iterable[str], actors: Iterable[str], names: Mapping[str, str]) -> str:
     """The leading rule, who acts and who is hit: `NET-05 SMB worm fan-out (+2): Solberg -> Vest, Nord +1`.
 
-    Free of words of any one language, so that it reads the same in bokmål and English. `names`: member id -> name.
+    Free of words of any one language, so that it reads the same in bokmål and English. `acting`: the members that act;
+    `actors`: hosts and domains that act, named where no member is known. `names`: member id -> name.
     """
-    actors = _unique(entity.member for entity in incident.entities if entity.role == "actor")
-    others = [member for member in incident.members if member not in actors]
-    if not actors:
-        actors = _unique(
-            entity.value for entity in incident.entities if entity.role == "actor" and entity.kind in ("host", "domain")
-        )
+    who_acts = list(acting)
+    others = [member for member in incident.members if member not in who_acts]
+    who_acts = who_acts or list(actors)
     more = f" (+{len(incident.rules) - 1})" if len(incident.rules) > 1 else ""
-    who = " -> ".join(part for part in (_few(actors, names), _few(others, names)) if part)
+    who = " -> ".join(part for part in (_few(who_acts, names), _few(others, names)) if part)
     text = f"{incident.rules[0]}{more}" if incident.rules else "?"
     text = f"{text}: {who}" if who else text
     return text if len(text) <= TITLE else text[: TITLE - 3].rstrip() + "..."
@@ -48,7 +46,3 @@ def title(incident: Incident, names: Mapping[str, str]) -> str:
 def _few(values: list[str], names: Mapping[str, str]) -> str:
     shown = ", ".join(names.get(value, value) for value in values[:2])
     return f"{shown} +{len(values) - 2}" if len(values) > 2 else shown
-
-
-def _unique(values: Iterable[str | None]) -> list[str]:
-    return list(dict.fromkeys(value for value in values if value))

@@ -56,6 +56,7 @@ class Growing:
     # have the same entities have the same list.
     shown: tuple[list[Entity], list[Entity], list[Entity]] = field(default_factory=lambda: ([], [], []), repr=False)
     together: list[Entity] = field(default_factory=list, repr=False)
+    fresh: list[Entity] = field(default_factory=list, repr=False)  # made since they were taken
 
     def add(self, part: Summary, samples: int = SAMPLE_EVENTS) -> None:
         """Count a run of hits that comes after those counted so far."""
@@ -87,13 +88,22 @@ class Growing:
 
     def _show(self) -> None:
         """Make the entities that came since."""
+        before = len(self.fresh)
         for known, shown, role in ((self.actors, self.shown[0], "actor"), (self.targets, self.shown[1], "target")):
             if len(known) > len(shown):
-                shown += [_entity(value, role, owner) for value, owner in islice(known.items(), len(shown), None)]
-        shown = self.shown[2]
-        shown += [_entity(value, "target", None) for value in islice(self.links, len(shown), None)]
-        if sum(map(len, self.shown)) > len(self.together):
+                made = [_entity(value, role, owner) for value, owner in islice(known.items(), len(shown), None)]
+                shown += made
+                self.fresh += made
+        made = [_entity(value, "target", None) for value in islice(self.links, len(self.shown[2]), None)]
+        self.shown[2].extend(made)
+        self.fresh += made
+        if len(self.fresh) > before:
             self.together = [*self.shown[0], *self.shown[1], *self.shown[2]]
+
+    def taken(self) -> list[Entity]:
+        """The entities that were not taken before."""
+        found, self.fresh = self.fresh, []
+        return found
 
     def alert(self, meta: Meta) -> Alert:
         """The whole alert as it stands."""
@@ -138,7 +148,7 @@ class Growing:
         return growing
 
 
-_FIELDS = tuple(one.name for one in fields(Growing) if one.name not in ("shown", "together"))
+_FIELDS = tuple(one.name for one in fields(Growing) if one.name not in ("shown", "together", "fresh"))
 _ORDERED = ("actors", "targets", "links", "members", "facts")
 
 

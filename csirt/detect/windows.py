@@ -197,7 +197,9 @@ class Windows:
     def _change(self, growing: Growing, meta: Meta, opened: bool, at: int) -> None:
         item = self._correlations.get(meta.id)
         if item is None or item.alerts:
-            self._changes[growing.id] = AlertChange(at, opened, growing.alert(meta))
+            before = self._changes.get(growing.id)  # of this step
+            fresh = [*(before.fresh or () if before else ()), *growing.taken()]
+            self._changes[growing.id] = AlertChange(at, opened, growing.alert(meta), fresh)
 
     def _announce(self, rule_id: str, rows: pa.Table, at: Array) -> None:
         """Alerts of a correlation as events of those built on it."""

@@ -10,7 +10,7 @@ from functools import cache
 
 import pyarrow as pa
 
-from csirt.model.records import Alert
+from csirt.model.records import Alert, Entity
 
 HITS = pa.schema(
     [
@@ -56,8 +56,10 @@ def conform(table: pa.Table) -> pa.Table:
 
 @dataclass(slots=True)
 class AlertChange:
-    """An alert that opened or was extended; `alert` is its whole new value. Ordered by (`at`, alert id)."""
+    """An alert that opened or was extended; `alert` is its whole new value. Ordered by (`at`, alert id). `fresh`: its
+    entities that the change before it did not have; None where that is not known."""
 
     at: int
     opened: bool
     alert: Alert
+    fresh: list[Entity] | None = None
