@@ -270,7 +270,8 @@ class Report(Section):
 
 @dataclass(kw_only=True)
 class ElasticCluster(Section):
-    """The cluster that gets every document of a store of kind `elasticsearch`. `in_flight`: bulk requests at once."""
+    """The cluster that gets every document of a store of kind `elasticsearch`. `in_flight`: bulk requests at once.
+    `content`: what of the events it gets beside those documents."""
 
     urls: list[str] = field(default_factory=list)  # "https://es1.example:9200"
     ca: str = ""  # PEM file of the authority; a name without `/` is a systemd credential
@@ -278,6 +279,8 @@ class ElasticCluster(Section):
     prefix: str = "csirt"  # of the names of indices and templates
     timeout: Duration = "30s"
     in_flight: Annotated[int, between(1, 16)] = 3
+    # aggregates: those that rules matched, and flows added up by minute; all: also every event by itself
+    content: Literal["none", "matched", "aggregates", "all"] = "aggregates"
 
 
 @dataclass(kw_only=True)
@@ -303,6 +306,7 @@ class Retention(Section):
     mail: Duration = "180d"
     edi: Duration = "180d"
     self_: Duration = field(default="90d", metadata={"key": "self"})
+    minutes: Duration = "365d"  # sums of flows in a cluster
     cases: Duration = "1095d"
     reports: Duration = "1095d"
     audit: Duration = "1826d"

@@ -116,6 +116,9 @@ def gauges(daemon: Daemon) -> None:
     if cluster := document.get("cluster"):
         metrics.gauge("csirt_cluster_waiting", cluster["waiting"])
         metrics.gauge("csirt_cluster_dead_letters", cluster["dead_letters"])
+        for kind in ("events", "minutes"):
+            for name, number in cluster[kind].items():
+                metrics.gauge("csirt_cluster_content", number, kind=kind, counter=name)
         metrics.gauge("csirt_cluster_trouble", bool(cluster["trouble"]))
     mark = daemon.pipeline.watermark.mark
     if mark is not None:

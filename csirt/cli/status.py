@@ -66,6 +66,7 @@ def _records(document: dict[str, Any]) -> None:
     )
     if cluster := document.get("cluster"):
         write_rows([["cluster", ",".join(cluster["urls"]), cluster["waiting"], cluster["dead_letters"]]])
+        write_rows([["cluster_content", cluster["content"], cluster["events"]["sent"], cluster["minutes"]["sent"]]])
     for stage in document["stages"]:
         counts = (stage["name"], stage["in"], stage["out"], sum(stage["dropped"].values()))
         write_rows([["stage", *counts, stage.get("rate", ""), stage["lag_s"]]])
@@ -152,6 +153,8 @@ class _Screen:
         self._line("store", store=document["store"], state=state)
         if cluster := document.get("cluster"):
             self._line("cluster_line", urls=", ".join(cluster["urls"]), waiting=self._number(cluster["waiting"]))
+            sent = {name: self._number(cluster[name]["sent"]) for name in ("events", "minutes")}
+            self._line("cluster_content", content=cluster["content"], **sent)
         mark = document["watermark"]
         self._line("watermark", time=self._times.both(mark) if mark else self._say("nothing_yet"))
         kinds = [f"{name} {self._number(number)}" for name, number in document["events"].items()]

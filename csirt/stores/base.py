@@ -48,6 +48,7 @@ class Commit:
     audit: list[AuditEntry] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     ready: Any = None  # what `Store.prepare` made of the batches and hits
+    noted: Any = None  # what a store with a cluster will send of the batches
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from csirt.errors import Unreachable
+from csirt.model.batch import event_ids
 from csirt.stores.base import Commit
 from csirt.stores.elastic import connect, templates
 from csirt.stores.elastic.roles import roles
@@ -98,8 +99,12 @@ def test_each_key_does_its_part(secure: Secure, tmp_path: Path) -> None:
         connect.probe(client, settings["installer"], indices=False)
         templates.install(client, "sec")
     with desk.opened(tmp_path / "store", url, "sec", ca=ca, api_key=files["daemon"]) as store:
-        store.commit(Commit(alerts=[build.alert("a")], audit=[build.entry()]))
+        mails = build.mails(2)
+        hits = build.hits([build.START])
+        hits = hits.set_column(hits.column_names.index("event"), "event", event_ids(mails.table).slice(0, 1))
+        store.commit(Commit(batches=[mails], hits=hits, alerts=[build.alert("a")], audit=[build.entry()]))
         store.shipper.settle(desk.SECONDS)
+        assert store.cluster()["events"]["sent"] == 1  # into an index that its key may make
         assert len(list(store.dump(["alert", "audit"]))) == 2
         with connect.client(settings["reader"]) as client:
             assert client.count(index="sec-alert")["count"] == 1

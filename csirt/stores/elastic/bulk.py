@@ -63,7 +63,11 @@ class Bulk:
     def send(self, documents: list[Waiting]) -> list[Refused]:
         """Send all; what was refused. Raises Unreachable when the cluster is away, or when it is stopped: then some
         were sent and some not, and sending all of them again changes nothing."""
-        left = [_Item(one, self._lines(one)) for one in documents]
+        return self.deliver([(one, self._lines(one)) for one in documents])
+
+    def deliver(self, actions: list[tuple[Waiting, bytes]]) -> list[Refused]:
+        """As `send`, of actions whose lines are made already."""
+        left = [_Item(*one) for one in actions]
         refused: list[Refused] = []
         pause, idle = SHORT, 0
         while left:
@@ -84,7 +88,7 @@ class Bulk:
                     raise Unreachable(f"the cluster turns documents away ({why}); see its log and its load")
                 if self.stop.wait(pause):
                     raise Unreachable("stopped before the cluster had everything")
-        self.sent += len(documents) - len(refused)
+        self.sent += len(actions) - len(refused)
         return refused
 
     def _lines(self, one: Waiting) -> bytes:

@@ -35,6 +35,7 @@ def copy(
         if again:
             with store.database.transaction("sending everything") as connection:
                 outbox.add_all(connection)
+            store.follower.everything()
         _settle(store, progress)
         dead = store.cluster()["dead_letters"]
         here, counts = _digest(embedded.dump(store, KINDS))

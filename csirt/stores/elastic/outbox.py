@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 import orjson
 
+from csirt.stores.elastic.events import notes
 from csirt.stores.embedded.catalogue import documents
 
 FIRST_STEP = 1_000  # above the version 1 that the cluster gives to what is only ever created
@@ -80,6 +81,7 @@ def joined(connection: apsw.Connection) -> bool:
 def join(connection: apsw.Connection) -> None:
     """Begin to keep account, inside the caller's transaction; everything the folder holds is new to the cluster."""
     connection.execute(_TABLES)
+    notes.join(connection)
     if not connection.execute("SELECT count(*) FROM cluster").get:
         name = os.urandom(16).hex()
         connection.execute("INSERT INTO cluster VALUES (1, ?, '', '', 1, ?)", (name, FIRST_STEP))
@@ -121,17 +123,20 @@ def confirm(connection: apsw.Connection) -> None:
     connection.execute("UPDATE cluster SET confirmed = 1")
 
 
-def window(connection: apsw.Connection, limit: int, octets: int) -> tuple[list[Waiting], list[Waiting]]:
+def window(
+    connection: apsw.Connection, limit: int, octets: int, before: int = 1 << 62
+) -> tuple[list[Waiting], list[Waiting]]:
     """The documents that have waited longest, at most `limit` and about so many octets; and the positions whose commits
-    the cluster has whole once it has those: of one snapshot, so that no later commit holds them back."""
+    the cluster has whole once it has those: of one snapshot, so that no later commit holds them back. `before`: of
+    commits before that step, from which on events are missing."""
     rows: list[Any] = connection.execute(
         "SELECT kind, id, first, last FROM outbox WHERE kind <> 'position' ORDER BY first LIMIT ?", (limit + 1,)
     ).fetchall()
     found: list[Waiting] = []
-    size, rest = 0, 1 << 62
+    size, rest = 0, before
     for kind, key, first, last in rows:
         if len(found) == limit or size >= octets:
-            rest = first
+            rest = min(rest, first)
             break
         text = _text(connection, kind, key)
         found.append(Waiting(kind, key, first, last, text))
@@ -177,6 +182,15 @@ def acknowledge(connection: apsw.Connection, sent: list[Waiting], refused: list[
         )
         if (item.kind, item.key) not in bad:
             connection.execute("DELETE FROM dead_letter WHERE kind = ? AND id = ?", (item.kind, item.key))
+    _list(connection, refused, now)
+
+
+def put_aside(connection: apsw.Connection, kind: str, refused: list[Refused], now: int) -> None:
+    """List what of a kind without an outbox was refused, in the caller's transaction."""
+    _list(connection, [item for item in refused if item.kind == kind], now)
+
+
+def _list(connection: apsw.Connection, refused: list[Refused], now: int) -> None:
     connection.executemany(
         "INSERT OR REPLACE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?)",
         [(item.kind, item.key, item.version, item.status, item.reason, now) for item in refused],
@@ -185,9 +199,10 @@ def acknowledge(connection: apsw.Connection, sent: list[Waiting], refused: list[
 
 def waiting(connection: apsw.Connection, until: int | None = None) -> int:
     """How many documents the cluster lacks; `until`: only those that wait since that step or longer."""
+    lake = sum(notes.waiting(connection, until).values())
     if until is None:
-        return int(connection.execute("SELECT count(*) FROM outbox").get)
-    return int(connection.execute("SELECT count(*) FROM outbox WHERE first <= ?", (until,)).get)
+        return int(connection.execute("SELECT count(*) FROM outbox").get) + lake
+    return int(connection.execute("SELECT count(*) FROM outbox WHERE first <= ?", (until,)).get) + lake
 
 
 def steps(connection: apsw.Connection) -> int:
@@ -214,6 +229,10 @@ def retry(connection: apsw.Connection) -> int:
     """Let what was refused be sent again, in the caller's transaction; how many."""
     found = connection.execute("SELECT kind, id FROM dead_letter").fetchall()
     for kind, key in found:
+        if kind not in _PLACES:
+            notes.again(connection, str(kind), str(key))
+            connection.execute("DELETE FROM dead_letter WHERE kind = ? AND id = ?", (kind, key))
+            continue
         connection.execute("UPDATE cluster SET steps = steps + 1")
         connection.execute(
             """INSERT INTO outbox SELECT ?, ?, steps, steps FROM cluster WHERE true

@@ -12,25 +12,29 @@ from csirt.config import ElasticCluster
 from csirt.errors import CsirtError, Unreachable
 from csirt.stores.elastic import connect, outbox
 from csirt.stores.elastic.bulk import Bulk
+from csirt.stores.elastic.events import follow, notes
 from csirt.stores.elastic.head import Head
 from csirt.stores.embedded.catalogue.database import Database
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
+    from csirt.stores.elastic.events.follow import Follower
+
 LOG = logging.getLogger("csirt.stores.elastic")
 ROWS, OCTETS = 2_000, 8 * 1024 * 1024  # of one round
 TOGETHER = 0.3  # seconds that changes may gather before they are sent
 FIRST, MOST = 0.5, 15.0  # seconds between two tries while the cluster is away
-DAY = 86_400
+LOOK = 15.0  # seconds between two looks for minutes that have come to rest
 
 
 class Shipper:
     """One thread. `trouble`: why the cluster does not get what waits, empty when it does."""
 
-    def __init__(self, database: Database, config: ElasticCluster, clock: Clock) -> None:
+    def __init__(self, database: Database, config: ElasticCluster, clock: Clock, follower: Follower) -> None:
         self.trouble = ""
         self._database, self._config, self._clock = database, config, clock
+        self._follower, self._now = follower, False  # _now: somebody waits
         self._stop, self._wake, self._hurry = threading.Event(), threading.Event(), threading.Event()
         self._turned = threading.Condition()
         self._turns = 0
@@ -67,17 +71,23 @@ class Shipper:
         with self._database.reading() as connection:
             now = outbox.steps(connection)
         turn = self._turns + 1  # one may be under way that knew nothing of the last commit
-        while self.waiting(now):
-            if self._stop.is_set():
-                raise Unreachable("the store is closing")
-            late = SYSTEM.monotonic() > deadline
-            if late or (not patient and self.trouble and self._turns > turn):
-                raise Unreachable(self.trouble or f"the cluster still lacks {self.waiting(now)} documents; try again")
-            self._hurry.set()
-            self._wake.set()
-            with self._turned:
-                seen = self._turns
-                self._turned.wait_for(lambda seen=seen: self._turns > seen, 0.2)  # type: ignore[misc]
+        try:
+            while self.waiting(now):
+                if self._stop.is_set():
+                    raise Unreachable("the store is closing")
+                late = SYSTEM.monotonic() > deadline
+                if late or (not patient and self.trouble and self._turns > turn):
+                    raise Unreachable(
+                        self.trouble or f"the cluster still lacks {self.waiting(now)} documents; try again"
+                    )
+                self._now = True
+                self._hurry.set()
+                self._wake.set()
+                with self._turned:
+                    seen = self._turns
+                    self._turned.wait_for(lambda seen=seen: self._turns > seen, 0.2)  # type: ignore[misc]
+        finally:
+            self._now = False
 
     def close(self, seconds: float) -> None:
         """Send what can be sent in that time, then end; what is left waits in the folder."""
@@ -113,7 +123,7 @@ class Shipper:
                 self.trouble = ""
             self._finished()
             if not more:
-                self._wake.wait(DAY)
+                self._wake.wait(LOOK)
                 self._wake.clear()
                 if not self._hurry.is_set():
                     self._stop.wait(TOGETHER)
@@ -140,6 +150,7 @@ class Shipper:
             LOG.warning("%s", said, exc_info=None if known else error)
         self.trouble = said
         self._head = None
+        self._follower.forget()
 
     def turn(self) -> bool:
         """One round; whether there is more to send."""
@@ -148,12 +159,28 @@ class Shipper:
         if self._head is None:
             self._head = self._claimed()
         with self._database.reading() as connection:
-            documents, positions = outbox.window(connection, ROWS, OCTETS)
+            rows, rest = notes.waiting_events(connection, follow.ROWS)
+            documents, positions = outbox.window(connection, ROWS, OCTETS, rest)
         moved = self._send(documents)
+        if rows:
+            self._follower.send_events(self._bulk, rows)
         moved = self._send(positions) or moved
-        if moved:
-            self._head.write(max(one.last for one in (*documents, *positions)))
-        return moved
+        minutes = self._due_minutes()
+        if minutes:
+            self._follower.send_minutes(self._bulk, minutes)
+        if moved or rows or minutes:
+            steps = [one.last for one in (*documents, *positions)] + [one.step for one in rows]
+            self._head.write(max([*steps, *(one.last for one in minutes)]))
+        self._follower.retire(self.client)
+        return moved or bool(rows or minutes)
+
+    def _due_minutes(self) -> list[notes.MinuteNote]:
+        """Minutes whose sums are sent now: those that have come to rest, or all when somebody waits for them."""
+        now = self._clock.now()
+        with self._database.reading() as connection:
+            if self._now:
+                return notes.waiting_minutes(connection, now, now, follow.MINUTES)
+            return notes.waiting_minutes(connection, now - follow.QUIET, now - follow.OLD, follow.MINUTES)
 
     def _claimed(self) -> Head:
         connect.probe(self.client, self._config)
@@ -171,6 +198,7 @@ class Shipper:
         """The indices are new, or were lost: all that the folder holds is to be sent."""
         with self._database.transaction("sending everything") as connection:
             outbox.add_all(connection)
+        self._follower.everything()
 
     def _send(self, documents: list[outbox.Waiting]) -> bool:
         if not documents or self._bulk is None:

@@ -12,11 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from csirt import config as settings
 from csirt.clock import Clock
 from csirt.stores.base import Commit
 from csirt.stores.elastic import outbox
+from csirt.stores.elastic.events import notes
+from csirt.stores.elastic.events.follow import Follower
 from csirt.stores.elastic.ship import Shipper
+from csirt.stores.embedded.catalogue.apply import Hits
+from csirt.stores.embedded.lake.parts import Part
 from csirt.stores.embedded.owner import OwnerLock
 from csirt.stores.embedded.store import EmbeddedStore, open_embedded
 
@@ -51,7 +57,8 @@ class ElasticStore(EmbeddedStore):
         try:
             with self.database.transaction("joining a cluster") as connection:
                 outbox.join(connection)
-            self.shipper = Shipper(self.database, config.elasticsearch, clock)
+            self.follower = Follower(self)
+            self.shipper = Shipper(self.database, config.elasticsearch, clock, self.follower)
         except BaseException:
             super().close()
             raise
@@ -59,8 +66,20 @@ class ElasticStore(EmbeddedStore):
 
     def commit(self, change: Commit) -> None:
         """As the embedded store's; the cluster gets it as soon as it can."""
+        self.follower.ready(change)
         super().commit(change)
         self.shipper.wake()
+
+    def prepare(self, change: Commit) -> None:
+        """As the embedded store's; also what is to be noted of the rows."""
+        self.follower.ready(change)
+        super().prepare(change)
+
+    def _apply(
+        self, connection: apsw.Connection, change: Commit, written: list[Part], hits: Hits | None, now: int
+    ) -> dict[str, str]:
+        self.follower.note(connection, change, written, now)
+        return super()._apply(connection, change, written, hits, now)
 
     def _append_audit(self, entries: list[Any]) -> None:
         super()._append_audit(entries)
@@ -69,6 +88,7 @@ class ElasticStore(EmbeddedStore):
     def maintain(self) -> None:
         """As the embedded store's; also sends what others changed in the catalogue (retention)."""
         super().maintain()
+        self.follower.maintain(self.clock.now())
         self.shipper.wake()
 
     def dump(self, kinds: list[str] | None = None) -> Iterator[bytes]:
@@ -79,13 +99,18 @@ class ElasticStore(EmbeddedStore):
         return dump(self, kinds)
 
     def cluster(self) -> dict[str, Any]:
-        """How the cluster follows: `{urls, prefix, waiting, dead_letters, trouble}`."""
+        """How the cluster follows: `{urls, prefix, content, events, minutes, waiting, dead_letters,
+        trouble}`."""
         with self.database.reading() as connection:
             waiting, dead = outbox.waiting(connection), outbox.count_dead(connection)
+            lake, counts = notes.waiting(connection), notes.counts(connection)
         config = self.config.elasticsearch
         return {
             "urls": config.urls,
             "prefix": config.prefix,
+            "content": config.content,
+            "events": {"waiting": lake["events"], **_counted(counts, "events", "gone", "clipped")},
+            "minutes": {"waiting": lake["minutes"], **_counted(counts, "minutes")},
             "waiting": waiting,
             "dead_letters": dead,
             "trouble": self.shipper.trouble,
@@ -95,3 +120,7 @@ class ElasticStore(EmbeddedStore):
         """Send what can be sent at once, then release everything."""
         self.shipper.close(CLOSING)
         super().close()
+
+
+def _counted(counts: dict[str, int], sent: str, *more: str) -> dict[str, int]:
+    return {"sent": counts.get(sent, 0), **{name: counts.get(name, 0) for name in more}}

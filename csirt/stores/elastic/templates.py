@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from csirt.clock import SYSTEM
 from csirt.errors import Conflict
 from csirt.stores.elastic import layout
+from csirt.stores.elastic.events import mapping, names
 
 VERSION = 1
 FIRST = "000001"
@@ -71,7 +73,23 @@ def indices(prefix: str) -> dict[str, dict[str, Any]]:
             "version": VERSION,
             "_meta": {"managed_by": "csirt"},
         }
+    for kind, fields in ((names.EVENT, mapping.fields()), (names.MINUTE, mapping.minute_fields())):
+        name = layout.alias(prefix, kind)
+        found[name] = {
+            "index_patterns": [f"{name}-*"],
+            "composed_of": [component(prefix)],
+            "priority": 500,
+            "template": {"mappings": mapping.mappings(fields), "aliases": {name: {}}},
+            "version": VERSION,
+            "_meta": {"managed_by": "csirt"},
+        }
     return found
+
+
+def first(prefix: str, name: str) -> str:
+    """The index that is made with a template; of dated ones, so that their alias is there, that of now."""
+    kind = name.removeprefix(f"{prefix}-")
+    return names.index(prefix, kind, "flow", SYSTEM.now()) if kind in names.KINDS else f"{name}-{FIRST}"
 
 
 def difference(client: Any, prefix: str) -> list[dict[str, Any]]:
@@ -92,7 +110,7 @@ def difference(client: Any, prefix: str) -> list[dict[str, Any]]:
     aliases = aliased(client, prefix)
     for name in indices(prefix):
         state = "same" if name in aliases else "missing"
-        found.append({"what": "index", "name": f"{name}-{FIRST}", "state": state, "changes": []})
+        found.append({"what": "index", "name": first(prefix, name), "state": state, "changes": []})
     return found
 
 
@@ -158,8 +176,10 @@ def install(client: Any, prefix: str) -> list[dict[str, Any]]:
     there = aliased(client, prefix)
     for name in indices(prefix):
         if name not in there:
-            client.indices.create(index=f"{name}-{FIRST}", aliases={name: {"is_write_index": True}})
+            dated = name.removeprefix(f"{prefix}-") in names.KINDS
+            aliases = None if dated else {name: {"is_write_index": True}}  # theirs is in the template
+            client.indices.create(index=first(prefix, name), aliases=aliases)
         else:
             mappings = indices(prefix)[name]["template"]["mappings"]
-            client.indices.put_mapping(index=name, properties=mappings["properties"], write_index_only=True)
+            client.indices.put_mapping(index=name, properties=mappings["properties"])
     return found

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import apsw
 import orjson
 
 from csirt import config as settings
@@ -153,7 +154,7 @@ class EmbeddedStore:
                 self.keeper.adding(ready, now) as (written, replaced),
                 self.database.transaction("committing") as connection,
             ):
-                numbers = apply.apply(connection, change, written, hits, now)
+                numbers = self._apply(connection, change, written, hits, now)
                 parts.remove(connection, replaced)
                 if change.settled is not None:
                     gone = parts.settle(connection, change.settled.until, change.settled.rows)
@@ -162,6 +163,11 @@ class EmbeddedStore:
             raise
         self.keeper.trash(gone)
         return numbers
+
+    def _apply(
+        self, connection: apsw.Connection, change: Commit, written: list[parts.Part], hits: apply.Hits | None, now: int
+    ) -> dict[str, str]:
+        return apply.apply(connection, change, written, hits, now)
 
     def _early_refusal(self, change: Commit) -> None:
         """Refuse a stale hand-over before its events are written; the transaction checks again."""

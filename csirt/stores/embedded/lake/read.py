@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from csirt.errors import CsirtError
 from csirt.model import ecs
-from csirt.model.batch import event_ids
+from csirt.model.batch import Array, event_ids
 from csirt.stores.embedded.lake.encode import from_ipc, optional
 from csirt.stores.embedded.lake.files import FRESH
 from csirt.stores.embedded.lake.narrow import widen
@@ -121,6 +121,13 @@ class Chosen:
             if ordinal is not None:
                 by_segment.setdefault(id[:16], []).append(ordinal)
         self._ordinals = {name: np.array(sorted(values), np.uint64) for name, values in by_segment.items()}
+
+    @classmethod
+    def of(cls, ordinals: dict[str, Array]) -> Chosen:
+        """The set of these ordinals, by segment."""
+        found = cls([])
+        found._ordinals = ordinals
+        return found
 
     def filter(self, table: pa.Table) -> pa.Table:
         """The rows whose id is in the set."""
