@@ -12,7 +12,7 @@ STAMP := $(VENV)/.synced
 export PYTHONDONTWRITEBYTECODE :=
 SYSTEM := tshark softflowd fprobe pmacct nfdump strace systemd maven default-jdk-headless
 
-.PHONY: help setup system demo test lint types bench bench-live soak fuzz chaos docs format clean
+.PHONY: help setup system demo test lint types bench bench-live bench-elastic soak fuzz chaos docs format clean
 
 help:
 	@echo "make demo    set up, then run the main job on a small network of its own"
@@ -61,6 +61,10 @@ bench: setup
 # 50,000 datagrams a second for a minute, 100,000 for 20 seconds, then as fast as it goes; nothing else should run.
 bench-live: setup
 	$(BIN)/csirt bench live
+
+# Beside a server of its own, of the tests' assembly.
+bench-elastic: setup system
+	$(BIN)/python -m tests.elastic.serve $(BIN)/csirt bench elastic
 
 chaos: setup
 	CSIRT_KILLS=50 $(BIN)/python -m pytest -q -p no:randomly --timeout 3600 tests/crash

@@ -58,7 +58,7 @@ def iso(us: int) -> str:
     """Microseconds as ISO 8601 UTC with `Z`; the fraction is left out when it is zero."""
     moment = datetime.fromtimestamp(us // SECOND, UTC)
     fraction = us % SECOND
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    text = moment.isoformat()[:19]
     return f"{text}.{fraction:06d}Z" if fraction else f"{text}Z"
 
 

@@ -271,6 +271,7 @@ class Report(Section):
 @dataclass(kw_only=True)
 class ElasticCluster(Section):
     """The cluster that gets every document of a store of kind `elasticsearch`. `in_flight`: bulk requests at once.
+    `compress`: them, where the way there is slower than gzip.
     `content`: what of the events it gets beside those documents."""
 
     urls: list[str] = field(default_factory=list)  # "https://es1.example:9200"
@@ -279,6 +280,7 @@ class ElasticCluster(Section):
     prefix: str = "csirt"  # of the names of indices and templates
     timeout: Duration = "30s"
     in_flight: Annotated[int, between(1, 16)] = 3
+    compress: bool = False
     # aggregates: those that rules matched, and flows added up by minute; all: also every event by itself
     content: Literal["none", "matched", "aggregates", "all"] = "aggregates"
 

@@ -10,7 +10,7 @@ import click
 from csirt.cli.command import command
 from csirt.cli.common import Settings, shared, write, write_json
 
-NAMES = ["pipeline", "flows", "live", "memory", "sigma"]
+NAMES = ["pipeline", "flows", "live", "memory", "sigma", "elastic"]
 RECORDS = {"pipeline": 3_000_000, "flows": 1_000_000, "memory": 1_000_000}
 
 
@@ -35,9 +35,10 @@ RECORDS = {"pipeline": 3_000_000, "flows": 1_000_000, "memory": 1_000_000}
     type=click.IntRange(1_000),
     help="sigma: events of the generated corpus.",
 )
-@click.option("--only", multiple=True, metavar="RESULT", help="flows, sigma: only these results.")
+@click.option("--only", multiple=True, metavar="RESULT", help="flows, sigma, elastic: only these results.")
 @click.option("--rate", type=click.IntRange(0), help="flows, live: datagrams a second; live: 0 is as fast as it goes.")
 @click.option("--seconds", type=click.IntRange(1), help="live: how long to send at that rate.")
+@click.option("--url", metavar="URL", help="elastic: the server; else http://127.0.0.1:9200.")
 @click.option("--require-peers", is_flag=True, help="Exit 6 when a peer is not installed.")
 @shared
 def bench(
@@ -53,6 +54,7 @@ def bench(
     only: tuple[str, ...],
     rate: int | None,
     seconds: int | None,
+    url: str | None,
     require_peers: bool,
 ) -> int:
     """Measure one part of the product; every run is a fresh process.
@@ -62,7 +64,9 @@ def bench(
     they are here. live: a daemon under paced datagrams, then a receiver at 50,000 and 100,000 datagrams a second and as
     fast as it goes. memory: that memory does not grow over many passes and broken datagrams. sigma: rules over events,
     beside rsigma, pairs of (event, rule) compared; `--rules` are folders of rules beside synthetic ones. Exit 1: a
-    floor missed or work unequal; 7: a peer is not here. docs/benchmarks.md says what each figure means.
+    floor missed or work unequal; 7: a peer is not here. elastic: the
+    cluster's writer, correlation and lists, in indices of their own; exit 6 without a server. docs/benchmarks.md says
+    what each figure means.
 
     \b
     Examples:
@@ -90,6 +94,8 @@ def bench(
             from csirt.bench import sigma
 
             results = sigma.run(work, sigma.Task(seed, runs, rules, corpus, events, only))
+        elif name == "elastic":
+            results = _elastic(work, seed, runs, url, records, only)
         elif name == "memory":
             from csirt.bench import memory
 
@@ -118,6 +124,18 @@ def _message(name: str, result: dict[str, Any]) -> str:
     if name in ("pipeline", "memory", "sigma"):
         return name
     return "live-lake" if result["name"] == "live-lake" else "stream" if "spooled" in result else "pair"
+
+
+def _elastic(
+    work: Path, seed: int, runs: int, url: str | None, records: int | None, only: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """`records`: so many documents, alerts and cases, instead of as many as the floors are about."""
+    from csirt.bench import elastic
+
+    task = elastic.Task(url or elastic.URL, seed, runs, only=only)
+    if records:
+        task = elastic.Task(task.url, seed, runs, records, records, records, only)
+    return elastic.run(work, task)
 
 
 def _live(work: Path, seed: int, rate: int | None, seconds: int | None) -> list[dict[str, Any]]:

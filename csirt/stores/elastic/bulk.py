@@ -24,16 +24,19 @@ from csirt.stores.elastic.outbox import Refused, Waiting
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-LEAST, MOST = 16 * 1024, 8 * 1024 * 1024  # octets of one request
+LEAST, MOST = 16 * 1024, 4 * 1024 * 1024  # octets of one request
 START = 1024 * 1024
 SHORT, LONG = 0.1, 5.0  # seconds before items that were turned away are sent again
+_WANTED = "errors,items.*.status,items.*.error"
 PATIENCE = 6  # times that nothing of what is left was taken, before that is a failure to tell
 
 
 @dataclass(slots=True)
 class _Item:
+    """The lines of one action; of a document that waits they are made when it is sent, while others are under way."""
+
     waiting: Waiting
-    lines: bytes
+    lines: bytes = b""
 
 
 @dataclass(slots=True)
@@ -63,11 +66,14 @@ class Bulk:
     def send(self, documents: list[Waiting]) -> list[Refused]:
         """Send all; what was refused. Raises Unreachable when the cluster is away, or when it is stopped: then some
         were sent and some not, and sending all of them again changes nothing."""
-        return self.deliver([(one, self._lines(one)) for one in documents])
+        return self._deliver([_Item(one) for one in documents])
 
     def deliver(self, actions: list[tuple[Waiting, bytes]]) -> list[Refused]:
         """As `send`, of actions whose lines are made already."""
-        left = [_Item(*one) for one in actions]
+        return self._deliver([_Item(*one) for one in actions])
+
+    def _deliver(self, items: list[_Item]) -> list[Refused]:
+        left = items
         refused: list[Refused] = []
         pause, idle = SHORT, 0
         while left:
@@ -88,7 +94,7 @@ class Bulk:
                     raise Unreachable(f"the cluster turns documents away ({why}); see its log and its load")
                 if self.stop.wait(pause):
                     raise Unreachable("stopped before the cluster had everything")
-        self.sent += len(actions) - len(refused)
+        self.sent += len(items) - len(refused)
         return refused
 
     def _lines(self, one: Waiting) -> bytes:
@@ -109,6 +115,7 @@ class Bulk:
         chunk: list[_Item] = []
         size = 0
         for item in items:
+            item.lines = item.lines or self._lines(item.waiting)
             if chunk and size + len(item.lines) > self.size:
                 yield chunk
                 chunk, size = [], 0
@@ -126,8 +133,8 @@ class Bulk:
         if self.stop.is_set():
             return _Outcome([], [], failed=Unreachable("stopped before the cluster had everything"))
         try:
-            lines: list[Any] = [item.lines for item in items]
-            answer = self.client.bulk(operations=lines).body
+            lines: Any = b"\n".join(item.lines for item in items)
+            answer = self.client.bulk(operations=lines, filter_path=_WANTED).body
         except es.ApiError as error:
             return self._turned_away(items, error)
         except Exception as error:

@@ -30,7 +30,7 @@ def client(config: ElasticCluster) -> Elasticsearch:
         raise Usage("\n".join(problems))
     import logging
 
-    from elasticsearch import Elasticsearch
+    from elasticsearch import Elasticsearch, OrjsonSerializer
 
     # Every failed request of an outage would be a line; what is wrong is said once, by us.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)
@@ -45,7 +45,8 @@ def client(config: ElasticCluster) -> Elasticsearch:
             max_retries=0,
             retry_on_timeout=False,
             connections_per_node=config.in_flight + 2,
-            http_compress=True,
+            http_compress=config.compress,
+            serializer=OrjsonSerializer(),
             **more,
         )
     except (ValueError, OSError) as error:
@@ -102,6 +103,13 @@ def explain(error: Exception, config: ElasticCluster) -> Unreachable:
     if isinstance(error, es.ApiError):
         return _answered(error, where)
     return Unreachable(f"the cluster at {where}: {type(error).__name__}: {_first(error)}")
+
+
+def of_cluster(error: Exception) -> bool:
+    """Whether a request failed, and not csirt."""
+    import elasticsearch as es
+
+    return isinstance(error, es.ApiError | es.TransportError)
 
 
 def failed(error: Exception, config: ElasticCluster) -> CsirtError:

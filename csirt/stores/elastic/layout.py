@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ KINDS = (*documents.KINDS, *ENTRIES)
 CREATED = frozenset({"audit", "case_event"})
 META = "meta"
 TEXT = "document"
+_ECS = {"version": ECS_VERSION}
 _LONG = (1 << 63) - 1
 _NANOS = (0, 9_223_372_036_854_775)  # what `date_nanos` can hold, in microseconds
 
@@ -39,12 +41,18 @@ def document_id(kind: str, key: str) -> str:
 def source(kind: str, key: str, text: str) -> bytes:
     """The body of a document in the cluster, from its text in the catalogue."""
     document: dict[str, Any] = orjson.loads(text)
-    body = {**_FIELDS[kind](document), "ecs": {"version": ECS_VERSION}, TEXT: text}
-    own = {name: _number(document.get(name)) for name in fields(kind) if document.get(name) is not None}
-    body["csirt"] = {**body.get("csirt", {}), **own, "kind": kind, "id": document_id(kind, key)}
+    body = _FIELDS[kind](document)
+    own = body.setdefault("csirt", {})
+    for name in fields(kind):
+        value = document.get(name)
+        if value is not None:
+            own[name] = value if not isinstance(value, int) or value <= _LONG else _LONG
+    own["kind"], own["id"] = kind, document_id(kind, key)
+    body["ecs"], body[TEXT] = _ECS, text
     return orjson.dumps(body)
 
 
+@cache
 def fields(kind: str) -> tuple[str, ...]:
     """The fields of a kind that are searched, as the documents call them."""
     if kind in documents.KINDS:
@@ -52,10 +60,6 @@ def fields(kind: str) -> tuple[str, ...]:
     if kind == "audit":
         return ("seq", "actor", "category", "action", "subject", "on_behalf")
     return ("case", "seq", "actor") if kind == "case_event" else ("source", "fingerprint", "offset", "done")
-
-
-def _number(value: Any) -> Any:
-    return min(value, _LONG) if isinstance(value, int) else value
 
 
 def _time(us: int) -> dict[str, str]:
@@ -69,13 +73,19 @@ def _severity(document: dict[str, Any]) -> int:
 
 def _related(entities: list[dict[str, Any]]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {"ip": set(), "hosts": set()}
-    for entity in entities:
-        if entity["kind"] == "host":
-            try:
-                found["ip"].add(str(ipaddress.ip_address(entity["value"])))
-            except ValueError:
-                found["hosts"].add(entity["value"])
+    for value in {entity["value"] for entity in entities if entity["kind"] == "host"}:
+        address = _address(value)
+        found["ip" if address else "hosts"].add(address or value)
     return {name: sorted(values) for name, values in found.items() if values}
+
+
+@lru_cache(65_536)
+def _address(value: str) -> str:
+    """The one way to write an address; empty for a name."""
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        return ""
 
 
 def _threat(document: dict[str, Any]) -> dict[str, Any]:

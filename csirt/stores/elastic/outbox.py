@@ -173,15 +173,18 @@ def acknowledge(connection: apsw.Connection, sent: list[Waiting], refused: list[
     """Take away what the cluster has, and note what it refused, in the caller's transaction. What changed while it was
     sent waits on, from then."""
     bad = {(item.kind, item.key) for item in refused}
-    for item in sent:
-        connection.execute(
-            "DELETE FROM outbox WHERE kind = ? AND id = ? AND last = ?", (item.kind, item.key, item.last)
+    connection.executemany(
+        "DELETE FROM outbox WHERE kind = ? AND id = ? AND last = ?", [(item.kind, item.key, item.last) for item in sent]
+    )
+    connection.executemany(
+        "UPDATE outbox SET first = max(first, ?) WHERE kind = ? AND id = ?",
+        [(item.last + 1, item.kind, item.key) for item in sent],
+    )
+    if connection.execute("SELECT EXISTS (SELECT 1 FROM dead_letter)").get:
+        connection.executemany(
+            "DELETE FROM dead_letter WHERE kind = ? AND id = ?",
+            [(item.kind, item.key) for item in sent if (item.kind, item.key) not in bad],
         )
-        connection.execute(
-            "UPDATE outbox SET first = max(first, ?) WHERE kind = ? AND id = ?", (item.last + 1, item.kind, item.key)
-        )
-        if (item.kind, item.key) not in bad:
-            connection.execute("DELETE FROM dead_letter WHERE kind = ? AND id = ?", (item.kind, item.key))
     _list(connection, refused, now)
 
 

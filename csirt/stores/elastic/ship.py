@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from csirt.stores.elastic.events.follow import Follower
 
 LOG = logging.getLogger("csirt.stores.elastic")
-ROWS, OCTETS = 2_000, 8 * 1024 * 1024  # of one round
+ROWS, OCTETS = 10_000, 16 * 1024 * 1024  # of one round
 TOGETHER = 0.3  # seconds that changes may gather before they are sent
 FIRST, MOST = 0.5, 15.0  # seconds between two tries while the cluster is away
 LOOK = 15.0  # seconds between two looks for minutes that have come to rest
@@ -144,8 +144,8 @@ class Shipper:
         """Begin anew with the cluster: it may be another one when it comes back."""
         if self._stop.is_set():
             return
-        known = isinstance(error, CsirtError)
-        said = error.message if isinstance(error, CsirtError) else connect.explain(error, self._config).message
+        known = isinstance(error, CsirtError) or connect.of_cluster(error)
+        said = connect.failed(error, self._config).message
         if said != self.trouble:
             LOG.warning("%s", said, exc_info=None if known else error)
         self.trouble = said

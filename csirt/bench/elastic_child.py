@@ -1,0 +1,166 @@
+"""One measured run: `python -m csirt.bench.elastic_child URL PREFIX WHAT SEED COUNT …`; JSON on standard output.
+
+`bulk`: minute aggregates through our writer. `peer THREADS CHUNK`: the same through the client's `parallel_bulk`.
+`correlate FOLDER`: alerts to incidents and cases, committed in a store folder, until the cluster has everything.
+`cases FOLDER`: a store with so many open cases, and a cluster that has them all. What is written is made before the
+clock starts; the clock stops when the cluster has acknowledged the last of it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from csirt.bench import elastic_documents as made
+from csirt.clock import SYSTEM
+from csirt.config import ElasticCluster, Stores
+
+COMMIT = 10_000  # alerts of one commit
+
+
+def main() -> None:
+    """Run once and say what was written and what it took."""
+    from csirt.heap import prepare
+
+    prepare()
+    url, prefix, what, seed, count, *more = sys.argv[1:]
+    config = ElasticCluster(urls=[url], prefix=prefix)
+    run = {"bulk": bulk, "peer": peer, "correlate": correlate, "cases": cases}[what]
+    sys.stdout.write(json.dumps(run(config, int(seed), int(count), more)))
+
+
+class _Clock:
+    """Wall and CPU seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = SYSTEM.monotonic(), SYSTEM.cpu()
+
+    def spent(self) -> dict[str, float]:
+        """So far."""
+        return {"wall_s": SYSTEM.monotonic() - self._wall, "cpu_s": SYSTEM.cpu() - self._cpu}
+
+
+def fresh(config: ElasticCluster) -> str:
+    """An empty index for aggregates; its name."""
+    from csirt.stores.elastic import connect
+
+    name = f"{config.prefix}-aggregates"
+    with connect.client(config) as client:
+        client.options(ignore_status=404).indices.delete(index=f"{name}-1")
+        settings = {"number_of_shards": 1, "number_of_replicas": 0}
+        client.indices.create(index=f"{name}-1", aliases={name: {}}, mappings=made.MAPPING, settings=settings)
+    return name
+
+
+def _counted(config: ElasticCluster, name: str) -> int:
+    from csirt.stores.elastic import connect
+
+    with connect.client(config) as client:
+        client.indices.refresh(index=name)
+        return int(client.count(index=name)["count"])
+
+
+def bulk(config: ElasticCluster, seed: int, count: int, more: list[str]) -> dict[str, Any]:
+    """Aggregates by our writer."""
+    import orjson
+
+    from csirt.stores.elastic import connect
+    from csirt.stores.elastic.bulk import Bulk
+    from csirt.stores.elastic.outbox import Waiting
+
+    name, documents = fresh(config), made.aggregates(seed, count)
+    with connect.client(config) as client:
+        writer, one = Bulk(client, config, threading.Event()), Waiting("aggregate", "", 0, 0, None)
+        clock = _Clock()
+        for start in range(0, count, made.STEP):
+            actions = [
+                (one, orjson.dumps({"create": {"_index": name, "_id": id}}) + b"\n" + orjson.dumps(document))
+                for id, document in documents[start : start + made.STEP]
+            ]
+            if writer.deliver(actions):
+                raise SystemExit("documents were refused")
+        spent = clock.spent()
+        writer.close()
+    return {"documents": _counted(config, name), **spent}
+
+
+def peer(config: ElasticCluster, seed: int, count: int, more: list[str]) -> dict[str, Any]:
+    """Aggregates by the client's helper, with its quickest serializer."""
+    from elasticsearch import Elasticsearch, OrjsonSerializer
+    from elasticsearch.helpers import parallel_bulk
+
+    threads, chunk = map(int, more)
+    name, documents = fresh(config), made.aggregates(seed, count)
+    with Elasticsearch(
+        config.urls, request_timeout=60, connections_per_node=threads + 2, serializer=OrjsonSerializer()
+    ) as client:
+        clock = _Clock()
+        actions = ({"_op_type": "create", "_index": name, "_id": id, "_source": document} for id, document in documents)
+        for good, _ in parallel_bulk(client, actions, thread_count=threads, chunk_size=chunk):
+            if not good:
+                raise SystemExit("documents were refused")
+        spent = clock.spent()
+    return {"documents": _counted(config, name), **spent}
+
+
+def correlate(config: ElasticCluster, seed: int, count: int, more: list[str]) -> dict[str, Any]:
+    """Alerts to incidents, cases and the cluster."""
+    from csirt.answers import Answers
+    from csirt.config import Config
+    from csirt.notify.router import Router
+    from csirt.respond.plan import Responder
+    from csirt.stores.elastic import connect, templates
+    from csirt.stores.elastic.store import open_elastic
+
+    with connect.client(config) as client:
+        templates.install(client, config.prefix)
+    own = Config()
+    responder, router = Responder({}, register=None, config=own), Router(own)
+    names = {f"m{number:04}": f"Member {number}" for number in range(made.MEMBERS)}
+    commits = list(made.steps(seed, count, COMMIT))
+    store = open_elastic(Path(more[0]), clock=SYSTEM, config=Stores(kind="elasticsearch", elasticsearch=config))
+    with store:
+        store.shipper.settle(60)
+        gc.disable()  # as the daemon's analysis does in its steps
+        clock = _Clock()
+        for steps in commits:
+            answers = Answers(
+                store, steps, SYSTEM.now(), responder=responder, router=router, names=names, window_us=made.WINDOW
+            )
+            for changes in steps:
+                answers.take(changes)
+            store.commit(answers.commit())
+        correlated = clock.spent()["wall_s"]
+        store.shipper.settle(600, patient=True)
+        spent = clock.spent()
+        found = {kind: store.count(kind) for kind in ("alert", "incident", "case")}
+        there = {kind: _counted(config, f"{config.prefix}-{kind}") for kind in found}
+        events = _counted(config, f"{config.prefix}-case-event")
+    return {"found": found, "there": there, "case_events": events, "correlated_s": correlated, **spent}
+
+
+def cases(config: ElasticCluster, seed: int, count: int, more: list[str]) -> dict[str, Any]:
+    """A store with so many cases."""
+    from csirt.stores.base import Commit
+    from csirt.stores.elastic import connect, templates
+    from csirt.stores.elastic.store import open_elastic
+
+    with connect.client(config) as client:
+        templates.install(client, config.prefix)
+    store = open_elastic(Path(more[0]), clock=SYSTEM, config=Stores(kind="elasticsearch", elasticsearch=config))
+    with store:
+        clock = _Clock()
+        for start in range(0, count, COMMIT):
+            found = [made.case(seed, number) for number in range(start, min(count, start + COMMIT))]
+            store.commit(Commit(cases=[case for case, _ in found], case_events=[event for _, event in found]))
+        store.shipper.settle(3_600, patient=True)
+        spent = clock.spent()
+    return {"there": _counted(config, f"{config.prefix}-case"), **spent}
+
+
+if __name__ == "__main__":
+    main()
