@@ -20,6 +20,7 @@ from csirt.detect.rule import Correlation, Limit
 from csirt.model.batch import Array
 
 NEVER = -(1 << 62)
+Found = tuple[int, float, float, float]  # a group's code, its value, what was expected, the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Baseline:
 
     `names`, `since` and `seen` per group: its text, the first bucket and the latest one in which it had something.
     `parents`: the same two of what groups belong to. `next`: the bucket that is closed next. `era`: how often the codes
-    of groups were given anew.
+    of groups were given anew. `row`: by code, how many buckets in a row were out of the ordinary, and where they began.
     """
 
     item: Correlation
@@ -67,6 +68,7 @@ class Baseline:
     next: int | None = None
     dropped: int = 0
     era: int = 0
+    row: dict[int, tuple[int, int]] = field(default_factory=dict)
     dirty: bool = True
     written: set[str] = field(default_factory=set)
 
@@ -88,10 +90,19 @@ class Baseline:
             for start in np.unique(begins).tolist():
                 which = begins == start
                 mine = table if which.all() else table.filter(pa.array(which))
-                self.open.setdefault(start, Bucket(settings.measure)).add(mine, index, self._code)
+                self._bucket(start).add(mine, index, self._code)
         if self.next is None and self.open:
             self.next = min(self.open)
         return late
+
+    def _bucket(self, start: int) -> Bucket:
+        if start not in self.open:
+            self.open[start] = self._fresh()
+        return self.open[start]
+
+    def _fresh(self, *tables: pa.Table) -> Bucket:
+        assert self.item.baseline is not None
+        return Bucket(self.item.baseline.measure, self.item.numeric, *tables)
 
     def _code(self, names: list[str]) -> Array:
         """The codes of groups, new ones added."""
@@ -136,61 +147,80 @@ class Baseline:
     def _close(self, start: int) -> Iterator[Judged]:
         settings = self.item.baseline
         assert settings is not None
-        bucket = self.open.pop(start, None) or Bucket(settings.measure)
+        bucket = self.open.pop(start, None) or self._fresh()
         tally = bucket.tally()
         values = np.zeros(len(self.names))
         values[tally.codes] = tally.values
         slot = buckets.slot(start, self.item.timespan, settings.timezone, settings.season)
         self.history = [record for record in self.history if record.start >= start - settings.keep]
-        yield from self._judge(start, slot, values, bucket, tally)
+        yield from self._in_a_row(self._judge(start, slot, values, tally), start, bucket, tally)
         had = tally.codes
         if settings.new:
             for code in had.tolist():
                 self.parents.setdefault(_parent(self.names[code], settings.new), [start, start])[1] = start
         self.since[had] = np.where(self.since[had] == NEVER, start, self.since[had])
         self.seen[had] = start
-        if not settings.new:
+        if settings.learns:
             self.history.append(Record(start, slot, had, tally.values))
         self._forget(start - settings.keep)
 
-    def _judge(self, start: int, slot: int, values: Array, bucket: Bucket, tally: Tally) -> Iterator[Judged]:
+    def _judge(self, start: int, slot: int, values: Array, tally: Tally) -> Iterator[Found]:
+        """The groups that are out of their ordinary."""
         settings = self.item.baseline
         assert settings is not None
+        enough = tally.codes[tally.bases >= settings.enough]
         if settings.new:
-            for code in tally.codes.tolist():
+            for code in enough.tolist():
                 known = self.parents.get(_parent(self.names[code], settings.new))
                 old = known is not None and known[0] + settings.history <= start
-                if old and self.since[code] == NEVER and values[code] >= settings.at_least:
-                    yield self._judged(code, start, values[code], 0.0, 0.0, bucket, tally)
+                fresh = self.since[code] == NEVER or self.since[code] + settings.new_for > start
+                if old and fresh and values[code] >= settings.at_least:
+                    yield code, values[code], 0.0, 0.0
             return
         learned = (self.since > NEVER) & (self.since + settings.history <= start)
         if settings.above is not None:
-            codes = np.flatnonzero(learned & (values >= settings.at_least) & (values > 0))
+            codes = enough if settings.above.value is not None else np.flatnonzero(learned)
+            codes = codes[(values[codes] >= settings.at_least) & (values[codes] > 0)]
+            codes = codes[np.isin(codes, enough)] if settings.enough else codes
             middle, limit = self._limits(codes, start, slot, settings.above)
             for place in np.flatnonzero(values[codes] > limit).tolist():
-                code = int(codes[place])
-                yield self._judged(code, start, values[code], middle[place], limit[place], bucket, tally)
+                yield int(codes[place]), values[codes[place]], middle[place], limit[place]
         if settings.below is not None:
-            codes = np.flatnonzero(learned)
+            codes = enough if settings.below.value is not None else np.flatnonzero(learned)
             middle, limit = self._limits(codes, start, slot, settings.below)
             low = (values[codes] < limit) & (middle >= settings.expected)
             for place in np.flatnonzero(low).tolist():
-                code = int(codes[place])
-                yield self._judged(code, start, values[code], middle[place], limit[place], bucket, tally)
+                yield int(codes[place]), values[codes[place]], middle[place], limit[place]
+
+    def _in_a_row(self, found: Iterator[Found], start: int, bucket: Bucket, tally: Tally) -> Iterator[Judged]:
+        """Those that were so in as many buckets in a row as are wanted, from the first of them on."""
+        settings = self.item.baseline
+        assert settings is not None
+        row: dict[int, tuple[int, int]] = {}
+        for code, value, expected, limit in found:
+            length, begin = self.row.get(code, (0, start))
+            row[code] = length + 1, begin
+            if length + 1 >= settings.in_a_row:
+                # What came before this bucket is in the alert already when the row is longer.
+                since = begin if length + 1 == settings.in_a_row else start
+                yield self._judged(code, start, since, (value, expected, limit), bucket, tally)
+        self.row = row if settings.in_a_row > 1 else {}
 
     def _judged(
-        self, code: int, start: int, value: float, expected: float, limit: float, bucket: Bucket, tally: Tally
+        self, code: int, start: int, since: int, numbers: tuple[float, float, float], bucket: Bucket, tally: Tally
     ) -> Judged:
         place = int(np.searchsorted(tally.codes, code))
         has = place < len(tally.codes) and tally.codes[place] == code
         row = bucket.row(place) if has else None
         count = int(tally.counts[place]) if has else 0
-        return Judged(
-            self.names[code], start, self._end(start), float(value), float(expected), float(limit), count, row
-        )
+        value, expected, limit = map(float, numbers)
+        return Judged(self.names[code], since, self._end(start), value, expected, limit, count, row)
 
     def _limits(self, codes: Array, start: int, slot: int, limit: Limit) -> tuple[Array, Array]:
         """The median and the limit of each group, over the buckets that are alike since it was first seen."""
+        if limit.value is not None:
+            fixed = np.full(len(codes), limit.value)
+            return fixed, fixed
         alike = [record for record in self.history if record.slot == slot and record.start < start]
         nothing = np.full(len(codes), np.nan)
         if not alike or not len(codes):
@@ -238,6 +268,7 @@ class Baseline:
         ]
         for bucket in self.open.values():
             bucket.renumber(new)
+        self.row = {int(new[code]): value for code, value in self.row.items() if keep[code]}
 
     # -- state ----------------------------------------------------------------------------------------------------
 
@@ -269,6 +300,7 @@ class Baseline:
                 "parents": sorted(self.parents.items()),
                 "next": self.next,
                 "era": self.era,
+                "row": sorted([code, *value] for code, value in self.row.items()),
                 "open": sorted(self.open),
                 "past": [[record.start, record.slot] for record in self.history],
             }
@@ -283,10 +315,10 @@ class Baseline:
         self.codes = {name: code for code, name in enumerate(self.names)}
         self.since, self.seen = np.array(known["since"], np.int64), np.array(known["seen"], np.int64)
         self.parents = dict(known["parents"])
+        self.row = {code: (length, begin) for code, length, begin in known.get("row", [])}
         for start in known["open"]:
             rows, pairs = from_ipc(read(f"open:{start}")), from_ipc(read(f"pairs:{start}"))
-            assert self.item.baseline is not None
-            self.open[start] = Bucket(self.item.baseline.measure, rows, pairs)
+            self.open[start] = self._fresh(rows, pairs)
             self.written |= {f"open:{start}", f"pairs:{start}"}
         for start, slot in known["past"]:
             name = f"past:{self.era}:{start}"

@@ -14,8 +14,8 @@ from csirt.model.batch import Array
 from csirt.model.hits import HITS, conform
 
 # Beside a hit that speaks for its group: the group, how many events, their sum in whole parts and millionths, and the
-# events of the second rule of a ratio.
-COUNTED = ("code", "events", "whole", "parts", "other")
+# same of the second rule of a ratio.
+COUNTED = ("code", "events", "whole", "parts", "other", "other_whole", "other_parts")
 KEPT = [name for name in HITS.names if name != "values"]
 ROWS = pa.schema([*(HITS.field(name) for name in KEPT), *((name, pa.int64()) for name in COUNTED)])
 PAIRS = pa.schema([("code", pa.int64()), ("value", pa.string())])
@@ -23,20 +23,24 @@ PAIRS = pa.schema([("code", pa.int64()), ("value", pa.string())])
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Per group that had something (codes, ascending) its measure and how many events it is of."""
+    """Per group that had something (codes, ascending) its measure and how many events it is of; `bases`: what a ratio
+    divides."""
 
     codes: Array
     values: Array
     counts: Array
+    bases: Array
 
 
 class Bucket:
     """An open bucket. `rows`: one per group, the hit with the greatest number that came first, with what was counted.
     `pairs`: the distinct values of each group."""
 
-    def __init__(self, measure: str, rows: pa.Table | None = None, pairs: pa.Table | None = None) -> None:
-        self._measure = measure
-        self.rows = ROWS.empty_table() if rows is None else rows
+    def __init__(
+        self, measure: str, numeric: bool, rows: pa.Table | None = None, pairs: pa.Table | None = None
+    ) -> None:
+        self._measure, self._numeric = measure, numeric
+        self.rows = ROWS.empty_table() if rows is None else _current(rows)
         self.pairs = PAIRS.empty_table() if pairs is None else pairs
         self.dirty = rows is None
 
@@ -50,18 +54,15 @@ class Bucket:
         numbers = np.asarray(totals.to_numpy())
         clipped = np.clip(numbers, -WHOLE, WHOLE)
         whole = np.floor(clipped)
-        counted = {
-            "code": codes,
-            "events": counts if rule == 0 else np.zeros_like(counts),
-            "whole": whole.astype(np.int64),
-            "parts": np.rint((clipped - whole) * 1e6).astype(np.int64),
-            "other": counts if rule == 1 else np.zeros_like(counts),
-        }
+        parts = np.rint((clipped - whole) * 1e6).astype(np.int64)
+        names = ("events", "whole", "parts"), ("other", "other_whole", "other_parts")
+        counted = dict(zip(names[rule], (counts, whole.astype(np.int64), parts), strict=True))
+        counted |= dict.fromkeys(names[1 - rule], np.zeros_like(parts)) | {"code": codes}
         if self._measure == "distinct":
             self._values(_pairs(hits, codes))
         fresh = hits.select(KEPT)
-        for name, values in counted.items():
-            fresh = fresh.append_column(name, pa.array(values))
+        for name in COUNTED:
+            fresh = fresh.append_column(name, pa.array(counted[name]))
         self.rows = _merged(pa.concat_tables([self.rows, fresh]))
 
     def _values(self, pairs: pa.Table) -> None:
@@ -78,10 +79,15 @@ class Bucket:
             places = np.searchsorted(columns["code"], np.asarray(self.pairs.column("code").to_numpy()))
             values = np.bincount(places, minlength=len(events)).astype(float)
         elif self._measure == "ratio":
-            values = np.where(columns["other"] > 0, events / np.maximum(columns["other"], 1), 0.0)
+            base, divisor = events.astype(float), columns["other"].astype(float)
+            if self._numeric:
+                base = columns["whole"] + columns["parts"] / 1e6
+                divisor = columns["other_whole"] + columns["other_parts"] / 1e6
+            values = np.divide(base, divisor, out=np.zeros(len(base)), where=divisor > 0)
+            return Tally(columns["code"], values, events + columns["other"], base)
         else:
             values = events.astype(float)
-        return Tally(columns["code"], values, events + columns["other"])
+        return Tally(columns["code"], values, events + columns["other"], values)
 
     def row(self, place: int) -> pa.Table:
         """The hit that speaks for a group of the tally."""
@@ -95,6 +101,14 @@ class Bucket:
             place = table.schema.get_field_index("code")
             setattr(self, name, table.set_column(place, table.schema.field(place), pa.array(codes)))
         self.dirty = True
+
+
+def _current(rows: pa.Table) -> pa.Table:
+    """Rows as this program writes them, from those of one that knew no sums of the second rule."""
+    for name in COUNTED:
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.array(np.zeros(rows.num_rows, np.int64)))
+    return rows.select(ROWS.names)
 
 
 def ipc(table: pa.Table) -> bytes:

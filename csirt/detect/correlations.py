@@ -142,16 +142,16 @@ def _fields(kind: str, condition: Any, wrong: Wrong) -> tuple[str, ...]:
     named = condition.get("field") if isinstance(condition, dict) else None
     names = [named] if isinstance(named, str) else named
     measure = condition.get("measure") if isinstance(condition, dict) else None
-    if kind == "baseline" and measure not in ("sum", "distinct"):
+    if kind == "baseline" and measure not in ("sum", "distinct", "ratio"):
         if named is not None:
             wrong(f"the measure {measure!r} has no field", "remove it", "condition", "field")
         return ()
-    if kind == "ratio" and named is None:
+    if "ratio" in (kind, measure) and named is None:
         return ()
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         wrong(f"{kind} needs a field", "name it in the condition: `field: destination.ip`", "condition", "field")
         return ()
-    if (kind in NUMERIC or measure == "sum") and len(names) > 1:
+    if (kind in NUMERIC or measure in ("sum", "ratio")) and len(names) > 1:
         wrong(f"{kind} takes one field", "", "condition", "field")
     return tuple(dict.fromkeys(names))
 

@@ -11,10 +11,12 @@ from csirt.detect.buckets import DAY, HOUR, SEASONS
 from csirt.detect.rule import History, Limit
 
 KEYS = (
-    *("measure", "field", "above", "below", "new", "at-least", "expected"),
+    *("measure", "field", "above", "below", "new", "new-for", "at-least", "expected", "enough", "in-a-row"),
     *("season", "timezone", "history", "keep"),
 )
-LIMITS = ("quantile", "deviations", "times")
+LIMITS = ("quantile", "deviations", "times", "value")
+PAST = ("season", "history", "keep", "expected")  # what is said of the history
+MAX_ROW = 100
 MEASURES = ("count", "sum", "distinct", "ratio")
 MAX_BUCKETS = 20_000  # of a history
 Wrong = Callable[..., None]
@@ -44,18 +46,31 @@ def read(body: dict[str, Any], wrong: Wrong) -> History | None:
         no(f"a baseline of this measure has {wanted} rule{'s' if wanted > 1 else ''}", "", "rules")
     if sum(name in condition for name in ("above", "below", "new")) == 0:
         no("the condition says neither above, below nor new", "", "condition")
+    above, below = _limit(condition, "above", no), _limit(condition, "below", no)
+    compared = "new" in condition or any(limit is None or limit.value is None for limit in (above, below) if limit)
+    if not compared and (above or below):
+        for name in PAST:
+            if name in condition:
+                no(f"{name} says nothing where the limit is a value", "remove it", "condition", name)
     found = History(
         measure=str(measure),
         season=_one_of(condition, "season", tuple(SEASONS), "week", no),
         timezone=_timezone(condition.get("timezone", "Europe/Oslo"), no),
-        history=_span(condition, "history", 28 * DAY, no),
-        keep=_span(condition, "keep", 56 * DAY, no),
-        above=_limit(condition, "above", no),
-        below=_limit(condition, "below", no),
+        history=_span(condition, "history", 28 * DAY, no) if compared else 0,
+        keep=_span(condition, "keep", 56 * DAY, no) if compared else _bucket(body),
+        above=above,
+        below=below,
         at_least=_number(condition, "at-least", no),
         expected=_number(condition, "expected", no),
         new=_new(body, condition.get("new", ""), no),
+        new_for=_span(condition, "new-for", 0, no),
+        enough=_number(condition, "enough", no),
+        in_a_row=_row(condition, no),
     )
+    if "new-for" in condition and not found.new:
+        no("new-for is of what is new", "name it: `new: source.ip`", "condition", "new-for")
+    if "enough" in condition and found.measure != "ratio":
+        no("enough is of a ratio", "of other measures it is `at-least`", "condition", "enough")
     _check_times(body, found, no)
     return None if said else found
 
@@ -73,6 +88,22 @@ def _check_times(body: dict[str, Any], found: History, no: Wrong) -> None:
         no(f"a history of more than {MAX_BUCKETS} buckets", "keep less, or take longer buckets", "condition", "keep")
     if found.history > found.keep:
         no("more history is wanted than is kept", "", "condition", "history")
+
+
+def _bucket(body: dict[str, Any]) -> int:
+    """The timespan; 0 when it is none, which is said elsewhere."""
+    try:
+        return duration(str(body.get("timespan")))
+    except ValueError:
+        return 0
+
+
+def _row(condition: dict[str, Any], no: Wrong) -> int:
+    value = condition.get("in-a-row", 1)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_ROW:
+        no(f"in-a-row is a whole number from 1 to {MAX_ROW}", "", "condition", "in-a-row")
+        return 1
+    return value
 
 
 def _one_of(condition: dict[str, Any], name: str, known: tuple[str, ...], default: str, no: Wrong) -> str:
@@ -120,9 +151,13 @@ def _limit(condition: dict[str, Any], name: str, no: Wrong) -> Limit | None:
     if not isinstance(value, dict) or not set(value) <= set(LIMITS) or not all(map(_is_number, value.values())):
         no(f"{name} says {', '.join(LIMITS)}, each a number", "", "condition", name)
         return None
-    if ("quantile" in value) == ("deviations" in value) or value.get("quantile", 0) > 1:
-        no(f"{name} has either a quantile, from 0 to 1, or deviations", "", "condition", name)
+    if sum(kind in value for kind in ("quantile", "deviations", "value")) != 1 or value.get("quantile", 0) > 1:
+        no(f"{name} has either a quantile, from 0 to 1, or deviations, or a value", "", "condition", name)
         return None
+    if "value" in value:
+        if "times" in value:
+            no(f"{name}: a value stands alone", "remove `times`", "condition", name)
+        return Limit(value=float(value["value"]))
     deviations = value.get("deviations")
     signed = None if deviations is None else float(deviations) * (1 if name == "above" else -1)
     return Limit(float(value.get("quantile", 0)), signed, float(value.get("times", 1)))

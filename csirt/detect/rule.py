@@ -93,17 +93,20 @@ NUMERIC = ("value_sum", "value_avg", "value_percentile", "value_median")
 @dataclass(frozen=True, slots=True)
 class Limit:
     """How far from its history a value may be: a quantile of it, or the median and so many times the median absolute
-    deviation; multiplied by `times`."""
+    deviation; multiplied by `times`. Or `value`, whatever was before."""
 
     quantile: float = 0.0
     deviations: float | None = None
     times: float = 1.0
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """What a `baseline` measures (count, sum, distinct, ratio) and compares with: see docs/rule-authors.md. `history`
-    and `keep` in microseconds; `new`: the group-by name whose history decides whether a group is new."""
+    and `keep` in microseconds; `new`: the group-by name whose history decides whether a group is new, which it is for
+    `new_for` microseconds after it was first seen. `enough`: what the events of a ratio's first rule come to at least.
+    `in_a_row`: how many buckets of a group must follow each other."""
 
     measure: str
     season: str
@@ -115,6 +118,14 @@ class History:
     at_least: float = 0.0
     expected: float = 0.0
     new: str = ""
+    new_for: int = 0
+    enough: float = 0.0
+    in_a_row: int = 1
+
+    @property
+    def learns(self) -> bool:
+        """Whether what is measured is compared with what was measured before."""
+        return any(limit is not None and limit.value is None for limit in (self.above, self.below))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +173,9 @@ class Correlation:
     @property
     def numeric(self) -> bool:
         """Whether its field is a number."""
-        return self.type in NUMERIC or (self.baseline is not None and self.baseline.measure == "sum")
+        if self.baseline is not None:
+            return self.baseline.measure == "sum" or (self.baseline.measure == "ratio" and bool(self.value_fields))
+        return self.type in NUMERIC
 
     def fields(self, rule: str) -> tuple[tuple[str, str], ...]:
         """(name in the group, field of that rule's events) for each group-by name."""

@@ -54,6 +54,9 @@ def measured(measure: str, hits: list[Hit]) -> float:
     if measure == "ratio":
         second = len(hits) - len(first)
         return len(first) / second if second else 0
+    if measure == "ratio of sums":
+        divisor = sum(hit.number for hit in hits if hit.rule != ONE)
+        return sum(hit.number for hit in first) / divisor if divisor else 0
     return len(first)
 
 
@@ -81,6 +84,9 @@ def oracle(hits: list[Hit], measure: str, condition: dict[str, Any], until: int)
     found = {}
     for group in {hit.group for hit in hits}:
         had = sorted(edge for name, edge in inside if name == group)
+        if "value" in condition.get("above", condition.get("below", {})):
+            found |= fixed(inside, group, edges, ends, until, measure, condition)
+            continue
         for edge in edges:
             before = [other for other in had if other < edge]
             if edge not in ends or ends[edge] > until or not before:
@@ -109,6 +115,42 @@ def oracle(hits: list[Hit], measure: str, condition: dict[str, Any], until: int)
     return found
 
 
+def fixed(
+    inside: dict[tuple[str, int], list[Hit]],
+    group: str,
+    edges: list[int],
+    ends: dict[int, int],
+    until: int,
+    measure: str,
+    condition: dict[str, Any],
+) -> dict[tuple[str, int], float]:
+    """The same for a limit that is a value: every bucket that has something is judged by it alone."""
+    found = {}
+    for edge in edges:
+        had = inside.get((group, edge), [])
+        if not had or edge not in ends or ends[edge] > until:
+            continue
+        value = measured(measure, had)
+        if sum(hit.number for hit in had if hit.rule == ONE) < condition.get("enough", 0):
+            continue
+        if "above" in condition and value > condition["above"]["value"]:
+            found[group, edge] = value
+        if "below" in condition and value < condition["below"]["value"]:
+            found[group, edge] = value
+    return found
+
+
+def in_a_row(found: dict[tuple[str, int], float], edges: dict[int, int], wanted: int) -> set[tuple[str, int]]:
+    """Those of the buckets that are in a run of so many that follow each other."""
+    runs: list[list[tuple[str, int]]] = []
+    for group, edge in sorted(found):
+        if runs and runs[-1][-1][0] == group and edges[runs[-1][-1][1]] == edge:
+            runs[-1].append((group, edge))
+        else:
+            runs.append([(group, edge)])
+    return {one for run in runs if len(run) >= wanted for one in run}
+
+
 HITS_STRATEGY = st.lists(
     st.builds(
         lambda time, event, group, values, number, rule: Hit(
@@ -131,7 +173,12 @@ CONDITIONS = {
     "distinct": {"above": {"quantile": 0.75}, "at-least": 1},
     "ratio": {"above": {"quantile": 0.8}},
     "silence": {"below": {"deviations": 1}, "expected": 1},
+    "sum in a row": {"above": {"value": 2}, "in-a-row": 2},
+    "few in a row": {"below": {"value": 2}, "in-a-row": 3},
+    "busy in a row": {"above": {"quantile": 0.5}, "in-a-row": 2},
+    "ratio of sums": {"above": {"value": 1.5}, "enough": 3},
 }
+MEASURES = {"silence": "count", "sum in a row": "sum", "few in a row": "count", "busy in a row": "count"}
 
 
 def condensed(table: pa.Table, item: Any) -> pa.Table:
@@ -182,22 +229,27 @@ def test_any_cuts_order_and_restart_give_what_the_oracle_says(
     hits: list[Hit], name: str, cuts: list[int], restart: bool
 ) -> None:
     """Every measure, over a change to summer time or not: the buckets an author can work out by hand."""
-    condition, measure = CONDITIONS[name], "count" if name == "silence" else name
-    field = {"sum": ", field: network.bytes", "distinct": ", field: destination.ip"}.get(measure, "")
-    text = f"measure: {measure}{field}, season: day, history: 3d, keep: 6d, " + json.dumps(condition)[1:-1]
-    rules = ruleset(text, rules="one, two" if measure == "ratio" else "one")
+    condition, measure = CONDITIONS[name], MEASURES.get(name, name)
+    number = ", field: network.bytes"
+    field = {"sum": number, "ratio of sums": number, "distinct": ", field: destination.ip"}.get(measure, "")
+    limit: Any = condition.get("above", condition.get("below"))
+    past = "" if "value" in limit else "season: day, history: 3d, keep: 6d, "
+    text = f"measure: {measure.split()[0]}{field}, {past}" + json.dumps(condition)[1:-1]
+    rules = ruleset(text, rules="one, two" if "ratio" in measure else "one")
     assert not rules.problems
-    if measure != "ratio":
+    if "ratio" not in measure:
         hits = [hit for hit in hits if hit.rule == ONE]
     until = START + 17 * DAY
     steps = sorted({*(START + cut * HOUR for cut in cuts), until})
     found, _ = played(rules, hits, steps, restart)
-    expected = oracle(hits, measure, condition, until)
+    found_out = oracle(hits, measure, condition, until)
+    ends = {edge: buckets.end(edge, 6 * HOUR, "Europe/Oslo") for _, edge in found_out}
+    expected = in_a_row(found_out, ends, condition.get("in-a-row", 1))
     # Buckets that follow each other are one alert: each alert begins and ends with an expected bucket.
     joined: dict[tuple[str, int], int] = {}
     for group, edge in sorted(expected):
         last = next((key for key, end in joined.items() if key[0] == group and end == edge), None)
-        joined[last or (group, edge)] = buckets.end(edge, 6 * HOUR, "Europe/Oslo")
+        joined[last or (group, edge)] = ends[edge]
     assert {key: alert.last + 1 for key, alert in found.items()} == joined
 
 
@@ -258,6 +310,20 @@ def test_new_is_what_a_known_parent_never_had_within_what_is_kept() -> None:
     changes = Windows(rules).advance(table(rows), START + 45 * DAY)
     days = sorted(((change.alert.first - START) // DAY, change.alert.group["destination.ip"]) for change in changes)
     assert days == [(8, "d"), (29, "d")]
+
+
+def test_what_is_new_stays_so_as_long_as_the_rule_says() -> None:
+    """`new-for`: a service that few use on its first day and many on its third is found then, not one that is older."""
+    text = "measure: distinct, field: destination.mac, at-least: 3, new: source.ip, new-for: 3d, history: 7d, keep: 30d"
+    rules = ruleset(text, "24h", group="source.ip, destination.ip")
+    rows = []
+    for target, day, users in (("old", 0, 1), ("a", 9, 1), ("a", 11, 3), ("b", 9, 1), ("b", 13, 5), ("c", 12, 2)):
+        group = json.dumps({"destination.ip": target, "source.ip": "s"}, separators=(",", ":"))
+        for user in range(users):
+            name = f"{day * 1000 + ord(target[0]) * 10 + user:032x}"
+            rows.append((f"{RULE}/{ONE}", Hit(START + day * DAY + HOUR, name, group, (str(user),), ONE)))
+    changes = Windows(rules).advance(table(rows), START + 45 * DAY)
+    assert [(change.alert.group["destination.ip"], change.alert.count) for change in changes] == [("a", 3)]
 
 
 def test_hits_after_their_bucket_was_closed_are_counted_as_that() -> None:
@@ -324,6 +390,12 @@ def test_buckets_follow_local_time_over_both_changes() -> None:
         ("measure: count, above: {quantile: 0.9}", "1m", "a history of more than"),
         ("measure: count, above: {quantile: 0.9}, gte: 3", "1h", "unknown key 'gte'"),
         ("measure: count, new: destination.ip", "1h", "one of the group-by fields"),
+        ("measure: count, above: {value: 3}, history: 7d", "1h", "history says nothing"),
+        ("measure: count, above: {value: 3, times: 2}", "1h", "a value stands alone"),
+        ("measure: count, above: {value: 3, quantile: 1}", "1h", "or a value"),
+        ("measure: count, above: {quantile: 0.9}, enough: 3", "1h", "enough is of a ratio"),
+        ("measure: count, above: {quantile: 0.9}, new-for: 3d", "1h", "of what is new"),
+        ("measure: count, above: {quantile: 0.9}, in-a-row: 0", "1h", "whole number from 1"),
     ],
 )
 def test_a_wrong_condition_is_named(condition: str, timespan: str, wanted: str) -> None:
