@@ -156,7 +156,7 @@ class Run:
             parser = str(getattr(source, "parser", ""))
             wanted = {"id": source.id, "type": source.kind, "path": file, "parser": parser}
             item = SourceConfig.parse(wanted)
-            self._decoders[source.id] = (source.kind, decoder_for(item, self._config, now=SYSTEM.now()))
+            self._decoders[source.id] = (source.kind, decoder_for(item, self._config, now=SYSTEM.now(), due=False))
         return self._decoders[source.id][1]
 
     def _lost(self, lost: dict[str, int]) -> None:

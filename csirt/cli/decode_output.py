@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from csirt.cli.decode_arrow import Streamed
 from csirt.errors import Usage
-from csirt.model import ecs, ndjson
+from csirt.model import ndjson
 from csirt.model.batch import Batch
 from csirt.safety import csv_line
 
@@ -50,13 +50,6 @@ def _kind(form: str) -> type[Output]:
     return {"ndjson": Lines, "csv": Csv, "parquet": Tables, "arrow": Arrow}[form]
 
 
-def _shown(batch: Batch) -> Batch:
-    """The batch without the time its rows are due at, which is between decoding and settling."""
-    if ecs.DUE not in batch.table.column_names:
-        return batch
-    return Batch(batch.dataset, batch.table.drop_columns(ecs.DUE))
-
-
 class Output:
     """Takes batches in order. `records` by dataset, and the raw `octets` and `packets` of all flows, both directions
     of those that have two, are counted before `--dataset` chooses."""
@@ -78,7 +71,7 @@ class Output:
                 for direction in ("network", "csirt.flow.reverse"):
                     self.octets += raw_sum(batch.table, f"{direction}.bytes")
                     self.packets += raw_sum(batch.table, f"{direction}.packets")
-        chosen = [_shown(batch) for batch in batches if batch.rows and self.dataset in ("", batch.dataset)]
+        chosen = [batch for batch in batches if batch.rows and self.dataset in ("", batch.dataset)]
         self.put(chosen, settled)
 
     def put(self, batches: list[Batch], settled: bool) -> None:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from csirt.decode.parser import Parser
 
 
-def decoder_for(source: Source, config: Config, *, now: int = 0) -> Decoder:
+def decoder_for(source: Source, config: Config, *, now: int = 0, due: bool = True) -> Decoder:
     """Build, without side effects but the first use of the pseudonym key, the decoder a source needs.
 
-    `now`: the present, for logs whose lines carry no year; it is committed with the decoder's state. Raises Usage for
-    an unknown or broken parser.
+    `now`: the present, for logs whose lines carry no year; it is committed with the decoder's state. `due`: whether
+    flows say when they are due to be settled. Raises Usage for an unknown or broken parser.
     """
     if source.type == "netflow":
         from csirt.decode.flows import FlowDecoder
@@ -33,6 +33,7 @@ def decoder_for(source: Source, config: Config, *, now: int = 0) -> Decoder:
             template_expiry_us=duration(config.decode.template_expiry),
             clock_offsets={item.address: duration(item.clock_offset) for item in config.decode.exporters},
             key=secrets.key_file(config.path("pseudonym.key")),
+            due=due,
         )
     if source.type == "capture":
         from csirt.decode.packets.decoder import PacketDecoder

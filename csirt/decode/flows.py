@@ -33,6 +33,7 @@ class FlowDecoder:
         template_expiry_us: int = 0,
         clock_offsets: Mapping[str, int] | None = None,
         key: bytes = b"",
+        due: bool = True,
     ) -> None:
         self.source = source_id
         self._netflow = NetflowDecoder(
@@ -45,6 +46,7 @@ class FlowDecoder:
             template_expiry_us=template_expiry_us,
             clock_offsets=clock_offsets,
             key=key,
+            due=due,
         )
         self._sflow = SflowDecoder({address.from_text(item.address): item for item in exporters}, accept_unknown)
         self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason

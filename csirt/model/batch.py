@@ -79,13 +79,12 @@ def constant(value: str | None, rows: int) -> pa.DictionaryArray:
 def codes(values: Array, names: list[str | None]) -> pa.DictionaryArray:
     """A dictionary column: row i has `names[values[i]]`; a name that is None gives null."""
     texts, table = distinct(names)
-    indices = table[values] if len(values) else np.empty(0, np.int32)
-    missing = indices < 0 if table.min() < 0 else None
-    if missing is not None and missing.any():
-        # What lies under a null must be an index too, or other readers of Arrow refuse the column.
-        array = pa.array(np.where(missing, 0, indices), pa.int32(), mask=missing)
-    else:
-        array = pa.array(indices, pa.int32())
+    indices = table.take(values) if len(values) else np.empty(0, np.int32)
+    valid = None
+    if table.min() < 0 and not (known := indices >= 0).all():
+        valid = pa.py_buffer(np.packbits(known, bitorder="little"))
+        np.maximum(indices, 0, out=indices)  # under a null too there must be an index, or other readers refuse it
+    array = pa.Array.from_buffers(pa.int32(), len(indices), [valid, pa.py_buffer(indices)])
     return pa.DictionaryArray.from_arrays(array, texts)
 
 

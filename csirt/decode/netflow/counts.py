@@ -33,11 +33,14 @@ class Deltas:
 
     def add(self, name: str, exporters: Array, values: Array | None = None) -> None:
         """Count per exporter number; negative numbers are nobody."""
-        mine = exporters >= 0
-        if not mine.any():
+        if values is not None and not values.any():
             return
-        weights = None if values is None else values[mine]
-        totals = np.bincount(exporters[mine], weights)
+        mine = exporters >= 0
+        if not mine.all():
+            exporters, values = exporters[mine], None if values is None else values[mine]
+        if not len(exporters):
+            return
+        totals = np.bincount(exporters, values)
         for number in np.flatnonzero(totals).tolist():
             counts = self._counts.setdefault(number, {})
             counts[name] = counts.get(name, 0) + int(totals[number])

@@ -46,7 +46,8 @@ class NetflowDecoder:
     decoded too. `hold_bytes`, `hold_age_us`: how much, and how long by receive time, data waits for its template.
     `exporter_expiry_us`, `template_expiry_us`: how long one that is not heard, or not refreshed, is remembered; 0 for
     ever. `clock_offsets`: by how many microseconds an exporter's clock is known to be ahead. `key` seals what is held
-    in the state; without one the state must not be stored.
+    in the state; without one the state must not be stored. `due`: whether flows say when they are due (`ecs.DUE`),
+    which only who settles them wants to know.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class NetflowDecoder:
         clock_offsets: Mapping[str, int] | None = None,
         elements: ElementTable | None = None,
         key: bytes = b"",
+        due: bool = True,
     ) -> None:
         self.source = source_id
+        self._due = due
         self._key = key
         self._table = elements or shipped()
         self._configured = {address.from_text(item.address): item for item in exporters}
@@ -203,7 +206,7 @@ class NetflowDecoder:
             names = self._localise(rows, intake)
             mine = {used[e]: table for e, table in before.items() if e in used}
             later = [(at, used[e], i, rate) for at, e, i, rate in changes if e in used]
-            columns = normalise.flows(rows, intake.buffer, names, self._table.roles, mine, later)
+            columns = normalise.flows(rows, intake.buffer, names, self._table.roles, mine, later, due=self._due)
             tables = [self._state.exporters[number].names for number in used]
             here = [(at, used[e], kind, ident, old) for at, e, kind, ident, old in renamed if e in used]
             options_names.fill(rows, columns, self._table.roles, intake.buffer, tables, here)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from csirt.decode.netflow import follow, limits, periods, scan
+from csirt.decode.netflow import follow, limits, numbering, periods, scan
 from csirt.decode.netflow.counts import Deltas
 from csirt.decode.netflow.holding import Entries, Outcome, keep, settle
 from csirt.decode.netflow.keeping import Keeping
@@ -74,7 +74,7 @@ class Intake:
         kind = (family << 48) | (self.m_version << 32) | self.m_domain
         group, first = np.empty(len(datagram), np.int64), np.empty(len(datagram), np.int64)
         zero = np.zeros(len(datagram), np.int64)
-        count = scan.number_keys(kind, high.view(np.int64), low.view(np.int64), zero, group, first)
+        count = numbering.number_keys(kind, high.view(np.int64), low.view(np.int64), zero, group, first)
         parts = (family, high, low, self.m_version, self.m_domain)
         keys = list(zip(*(part[first[:count]].tolist() for part in parts), strict=True))
         self.m_clock = self._clock[datagram]
@@ -92,7 +92,7 @@ class Intake:
         template = np.concatenate([held["template"], self.s_id[data]])
         number, first = np.empty(len(exporter), np.int64), np.empty(len(exporter), np.int64)
         zero = np.zeros(len(exporter), np.int64)
-        slots = scan.number_keys(exporter, template, zero, zero, number, first)
+        slots = numbering.number_keys(exporter, template, zero, zero, number, first)
         first = first[:slots]
         keys = list(zip(exporter[first].tolist(), template[first].tolist(), strict=True))
         self._slot = dict(zip(keys, range(slots), strict=True))
@@ -101,9 +101,13 @@ class Intake:
         self.s_slot[data] = number[len(held["exporter"]) :]
         known = [item.templates for item in self.state.exporters]
         signatures = [known[number].get(ident) for number, ident in keys]
-        different = {id(signature): signature for signature in signatures if signature is not None}
-        plan_by_id = {place: self._plan_of(signature) for place, signature in different.items()}
-        plans = [plan_by_id.get(id(signature), scan.NO_TEMPLATE) for signature in signatures]
+        plan_by_id: dict[int, int] = {id(None): scan.NO_TEMPLATE}
+        plans: list[int] = []
+        for signature in signatures:
+            plan = plan_by_id.get(id(signature))
+            if plan is None and signature is not None:
+                plan = plan_by_id[id(signature)] = self._plan_of(signature)
+            plans.append(scan.NO_TEMPLATE if plan is None else plan)
         self._current = np.array(plans or [scan.NO_TEMPLATE], np.int64)
         first_kind = np.where(self.s_version == 9, 0, 2)
         is_template = templated & ((self.s_id == first_kind) | (self.s_id == first_kind + 1))
@@ -130,7 +134,7 @@ class Intake:
             room -= len(definitions)
             self.good[s] = not broken or bool(definitions)
             owner = int(self.s_exporter[s])
-            for definition in definitions:
+            for definition in definitions[self._keeping.refresh(owner, definitions, now) :]:
                 self._define(s, owner, definition, now)
         while leaving[2] >= 0:
             self._leave(*leaving)
@@ -361,10 +365,9 @@ class Intake:
         tally = {name: number for name, number in zip(OUTCOMES, numbers, strict=True) if number}
         deltas = Deltas(self.state)
         deltas.add("received", owner[ok])
-        deltas.add("decoded", owner[ok & (outcome == LEFT)])
-        deltas.add("expired", owner[ok & (outcome == EXPIRED)])
-        deltas.add("held", owner[ok & (outcome == HELD)])
-        deltas.add("dropped", owner[ok & (outcome == MALFORMED)])
+        for name, one in (("decoded", LEFT), ("expired", EXPIRED), ("held", HELD), ("dropped", MALFORMED)):
+            if numbers[one]:
+                deltas.add(name, owner[ok & (outcome == one)])
         deltas.add("malformed", self.m_exporter, self.m_bad)
         deltas.add("malformed", self.s_exporter, self.bad)
         for name, values in (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import takewhile
 
 from csirt.decode.netflow.state import Exporter, State
-from csirt.decode.netflow.templates import Signature
+from csirt.decode.netflow.templates import Definition, Signature
 
 MAX_TEMPLATES = 4_096  # of one exporter, version and domain
 MAX_FIELDS = 65_536  # of them together
@@ -64,6 +64,30 @@ class Keeping:
         exporter.mark_templates()
         self._note(number, ident)
         return gone
+
+    def refresh(self, number: int, definitions: list[Definition], clock: int) -> int:
+        """Refresh what one set of templates says again; how many of its first ones were known as they are."""
+        exporter = self.state.exporters[number]
+        templates, refreshed, said = exporter.templates, exporter.refreshed, self.state.definitions
+        if not templates or not self._roomy(number, exporter):
+            return 0
+        done = 0
+        for item in definitions:
+            ident = item.template
+            if item.signature is None or templates.get(ident) is not item.signature:
+                break
+            done += 1
+            templates[ident] = templates.pop(ident)
+            refreshed[ident] = (clock, said + done)
+            key = (number, ident)
+            del self._order[key]
+            self._order[key] = clock
+            if not exporter.listed:
+                self._others[key] = self._others.pop(key)
+        if done:
+            self.state.definitions += done
+            exporter.mark_templates()
+        return done
 
     def _roomy(self, number: int, exporter: Exporter) -> bool:
         """Whether nothing is beyond its share, as it may be after the configuration changed."""

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.decode.netflow import sampling, scan
+from csirt.decode.netflow import numbering, sampling
 from csirt.decode.netflow.elements import Roles
 from csirt.decode.netflow.rows import Rows
 from csirt.decode.netflow.state import Exporter
@@ -23,6 +23,7 @@ from csirt.model.batch import Array, codes
 MAX_LISTED = 16_384  # names of one listed exporter
 MAX_OTHER = 512  # of one that is not listed
 MAX_LENGTH = 96  # characters of a name
+FEW = 4_096  # names that are looked up together however few rows there are
 # Column of a flow -> the kind of name that fills it and the column or element that holds the number.
 FILLED = {
     "observer.ingress.interface.name": ("interface", "observer.ingress.interface.id"),
@@ -89,19 +90,32 @@ def fill(
         if number is None:
             continue
         mine = [change for change in changes if change[2] == kind]
+        known = [table.get(kind, {}) for table in tables]
+        if not mine and sum(len(names) for names in known) <= max(rows.count, FEW):
+            _put_known(rows, columns, column, number, known)
+            continue
         step = np.searchsorted(np.array([change[0] for change in mine], np.int64), rows.sets.at, side="right")
         keys = rows.spread(rows.sets.exporter), number, rows.spread(step.astype(np.int64))
         place, first = np.empty(rows.count, np.int64), np.empty(rows.count, np.int64)
-        count = scan.number_keys(*keys, np.zeros(rows.count, np.int64), place, first)
+        count = numbering.number_keys(*keys, np.zeros(rows.count, np.int64), place, first)
         distinct = zip(*(key[first[:count]].tolist() for key in keys), strict=True)
         before = _history(mine)
-        known = [table.get(kind, {}) for table in tables]
-        if before:
-            names = [_name(known, before, *key) for key in distinct]
-        else:
-            names = [known[exporter].get(ident) for exporter, ident, _ in distinct]
+        names = [_name(known, before, *key) for key in distinct]
         if any(names):
             _put(columns, column, codes(place, names))
+
+
+def _put_known(rows: Rows, columns: dict[str, Any], column: str, number: Array, known: list[dict[int, str]]) -> None:
+    """Add the column where no name changes: `known` by exporter, and fewer than there are rows."""
+    ids = np.array([ident for names in known for ident in names], np.int64)
+    owner = np.repeat(np.arange(len(known)), [len(names) for names in known])
+    place = np.empty(rows.count, np.int64)
+    used = np.zeros(len(ids) + 1, bool)
+    numbering.find_keys(rows.sets.exporter, rows.sets.records, number, owner, ids, place, used)
+    texts = (name for names in known for name in names.values())
+    here = [name if there else None for name, there in zip(texts, used[1:].tolist(), strict=True)]
+    if any(here):
+        _put(columns, column, codes(place, [None, *here]))
 
 
 def _history(changes: list[Change]) -> dict[tuple[int, int], list[tuple[int, str | None]]]:

@@ -70,11 +70,14 @@ def flows(
     roles: Roles,
     before: dict[int, dict[int, int]],
     changes: list[sampling.Change],
+    *,
+    due: bool = True,
 ) -> dict[str, object]:
-    """The `flow` columns. `before`, `changes`: samplers by exporter before this chunk, and what changed in it."""
+    """The `flow` columns. `before`, `changes`: samplers by exporter before this chunk, and what changed in it. `due`:
+    whether `ecs.DUE` is among them."""
     arrow = Arrow(rows, buffer)
     columns = common(rows, arrow, names)
-    elements = _times(rows, arrow, columns, roles)
+    elements = _times(rows, arrow, columns, roles, due)
     rate, origin = sampling.rates(rows, roles, before, changes, names.rates)
     if origin.any():
         columns["csirt.flow.sampling_rate"] = masked(rate.astype(np.uint32), pa.uint32(), origin > 0)
@@ -183,7 +186,7 @@ def _counter(name: str, rows: Rows, arrow: Arrow, factor: Array | None, columns:
         columns[own] = pc.coalesce(columns[own], mine) if own in columns else mine
 
 
-def _times(rows: Rows, arrow: Arrow, columns: dict[str, object], roles: Roles) -> pa.Array:
+def _times(rows: Rows, arrow: Arrow, columns: dict[str, object], roles: Roles, due: bool) -> pa.Array:
     """Fill `@timestamp`, `event.start` and `netflow.exporter.boot`; return the `netflow.elements` column."""
     _, end = _time(rows, END)
     _, start = _time(rows, START)
@@ -204,7 +207,8 @@ def _times(rows: Rows, arrow: Arrow, columns: dict[str, object], roles: Roles) -
         stamp = np.where(stamp < 0, _export(rows), stamp)
     stamp = stamp if len(stamp) and stamp.min() > 0 else np.maximum(stamp, 1)
     columns[END] = times(stamp, None)
-    columns[ecs.DUE] = times(_due(rows, stamp), None)
+    if due:
+        columns[ecs.DUE] = times(_due(rows, stamp), None)
     if len(start) and start.max() > 0:
         columns[START] = times(start, None)
     boots = np.array([any(way == "uptime" for _, _, way in shape.mapped) for shape in rows.shapes], bool)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from csirt.decode.netflow import scan
+from csirt.decode.netflow import numbering
 from csirt.decode.netflow.arrow import times
 from csirt.decode.netflow.state import Exporter, Period
 from csirt.model.batch import Array, Batch, assemble, codes
@@ -121,7 +121,7 @@ def _count(exporters: list[Exporter], messages: Messages) -> None:
     period = messages.clock[mine] // PERIOD
     group, first = np.empty(len(mine), np.int64), np.empty(len(mine), np.int64)
     zero = np.zeros(len(mine), np.int64)
-    count = scan.number_keys(messages.exporter[mine], period, zero, zero, group, first)
+    count = numbering.number_keys(messages.exporter[mine], period, zero, zero, group, first)
     sums = [
         np.bincount(group, values[mine], count).astype(np.int64).tolist()
         for values in (messages.lost, messages.units, messages.malformed)

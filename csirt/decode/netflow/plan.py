@@ -133,7 +133,9 @@ def reorder(plan: Plan, signature: Signature) -> Plan:
     """The plan of another signature with the same fields (`same_fields`), made from this one's."""
     places = {one: place for place, one in enumerate(signature.fields)}
     moved = np.array([*(places[one] for one in plan.signature.fields), -1], np.int64)
-    sizes, starts = _extents(signature)
+    sizes = np.empty(len(plan.sizes), np.int64)
+    sizes[moved[:-1]] = plan.sizes
+    starts = np.cumsum(sizes) - sizes if plan.size else np.zeros(len(sizes), np.int64)
     ops = plan.ops.copy()
     ops[:, 1:] = moved[ops[:, 1:]]  # -1, no field, stays: it is the last of `moved`
     return Plan(signature, plan.size, plan.least, sizes, starts, [], shape=plan.shape, ops=ops)

@@ -199,37 +199,6 @@ def scan(
 
 
 @kernel
-def number_keys(a: Array, b: Array, c: Array, d: Array, number: Array, first: Array) -> Number:
-    """Number the distinct keys (a, b, c, d) in order of appearance: number[i] is row i's, first[k] key k's row."""
-    n = a.size
-    size = 16
-    while size < 2 * n:
-        size *= 2
-    table = np.full(size, -1, np.int64)
-    count = 0
-    for i in range(n):
-        h = np.uint64(a[i]) * np.uint64(0x9E3779B97F4A7C15)
-        h = (h ^ (h >> np.uint64(29)) ^ np.uint64(b[i])) * np.uint64(0xBF58476D1CE4E5B9)
-        h = (h ^ (h >> np.uint64(32)) ^ np.uint64(c[i])) * np.uint64(0x94D049BB133111EB)
-        h = (h ^ (h >> np.uint64(31)) ^ np.uint64(d[i])) * np.uint64(0x9E3779B97F4A7C15)
-        slot = np.int64((h >> np.uint64(20)) & np.uint64(size - 1))
-        while True:
-            k = table[slot]
-            if k < 0:
-                table[slot] = count
-                first[count] = i
-                number[i] = count
-                count += 1
-                break
-            j = first[k]
-            if a[j] == a[i] and b[j] == b[i] and c[j] == c[i] and d[j] == d[i]:
-                number[i] = k
-                break
-            slot = (slot + 1) & (size - 1)
-    return count
-
-
-@kernel
 def in_force(slot: Array, current: Array, at: Array, of: Array, plan: Array, out: Array) -> None:
     """The plan of every data set: `current` by slot, changed where definition k (before set at[k], slot of[k]) says."""
     k = 0

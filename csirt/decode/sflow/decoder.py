@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from csirt.decode.netflow.scan import number_keys, sequence
+from csirt.decode.netflow.numbering import number_keys
+from csirt.decode.netflow.scan import sequence
 from csirt.decode.sflow import layout, rows, scan
 from csirt.decode.sflow.rows import Names
 from csirt.decode.sflow.state import Agent, State

@@ -179,3 +179,20 @@ def test_v9_and_ipfix_of_one_address_are_two_exporters() -> None:
     """Version and domain are part of the key."""
     result = NetflowDecoder("s").decode(chunk([v9(), ipfix(), ipfix(domain=8)]))
     assert [(row["version"], row["domain"]) for row in result.exporters] == [(9, 7), (10, 7), (10, 8)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=6), min_size=1, max_size=6), st.booleans())
+def test_a_set_that_says_nothing_new_is_refreshed_at_once(sets: list[list[int]], listed: bool) -> None:
+    """Templates that are refreshed together leave the state that putting each into force leaves."""
+    states: list[bytes | None] = []
+    for together in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not together:
+                patch.setattr(keeping.Keeping, "refresh", lambda *_: 0)
+            decoder = NetflowDecoder("s", exporters=[Known(ROUTER)] if listed else [])
+            for step, numbers in enumerate(sets):
+                records = [template(300 + number, (1 + number, 4)) for number in numbers]
+                message = ipfix(block(2, b"".join(records)), block(300, word(1)), seconds=1_000 + step)
+                states.append(decoder.decode(chunk([message], exporters=[ROUTER])).state)
+    assert states[: len(sets)] == states[len(sets) :]

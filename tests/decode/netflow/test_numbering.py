@@ -1,0 +1,40 @@
+"""Compiled tables of keys say what dictionaries say."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csirt.decode.netflow import numbering
+
+KEY = st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 7, 2**31, 2**62 + 5]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(known=st.lists(KEY, unique=True), rows=st.lists(KEY.flatmap(lambda key: st.just((*key, 2))), max_size=30))
+def test_rows_find_their_keys(known: list[tuple[int, int]], rows: list[tuple[int, int, int]]) -> None:
+    """Each row's key by its number from 1, 0 for one that is not known, and which numbers were given."""
+    group = np.array([row[0] for row in rows], np.int64)
+    records = np.array([row[2] for row in rows], np.int64)
+    number = np.array([value for row in rows for value in (row[1], -1)], np.int64)
+    place, used = np.empty(len(number), np.int64), np.zeros(len(known) + 1, bool)
+    owner, ids = (np.array([key[part] for key in known], np.int64) for part in (0, 1))
+    numbering.find_keys(group, records, number, owner, ids, place, used)
+    table = {key: at for at, key in enumerate(known, 1)}
+    wanted = [at for row in rows for at in (table.get(row[:2], 0), 0)]
+    assert place.tolist() == wanted
+    assert {at for at, there in enumerate(used.tolist()) if there} == set(wanted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(KEY, KEY), max_size=40))
+def test_keys_are_numbered_in_order_of_appearance(rows: list[tuple[tuple[int, int], tuple[int, int]]]) -> None:
+    """Equal rows share a number, and each number knows its first row."""
+    parts = [np.array([(*a, *b)[part] for a, b in rows], np.int64) for part in range(4)]
+    number, first = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    count = numbering.number_keys(*parts, number, first)
+    seen = list(dict.fromkeys(rows))
+    assert count == len(seen)
+    assert number.tolist() == [seen.index(row) for row in rows]
+    assert first[:count].tolist() == [rows.index(key) for key in seen]
