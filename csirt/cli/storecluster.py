@@ -1,4 +1,4 @@
-"""`csirt store init|copy|dead-letters|roles`: a store and the cluster that follows it."""
+"""`csirt store init|copy|migrate|dead-letters|roles`: a store and the cluster that follows it."""
 
 from __future__ import annotations
 
@@ -96,6 +96,40 @@ def copy(settings: Settings, origin: str, target: str, again: bool) -> int:
         write_rows([kind, number] for kind, number in report["counts"].items())
         _say(settings, "store.copied" if report["equal"] else "store.differs", dead=report["dead_letters"])
     return 0 if report["equal"] else 1
+
+
+@command()
+@click.option("--dry-run", is_flag=True, help="Only say which indices differ, and in which fields.")
+@click.option("--all", "every", is_flag=True, help="Every index, also where nothing differs.")
+@shared
+def migrate(settings: Settings, dry_run: bool, every: bool) -> int:
+    """Copy indices whose mapping has changed into new ones and move the alias. The daemon goes on meanwhile; it needs
+    none, but a key with the rights of `migrator` (csirt store roles).
+
+    \b
+    Examples:
+      csirt store migrate --dry-run
+      csirt store migrate --config csirt-migrate.toml --json
+    """
+    from csirt.stores.elastic import connect
+    from csirt.stores.elastic import migrate as work
+
+    config = _config(settings).stores.elasticsearch
+    items: list[dict[str, Any]] = []
+    with connect.client(config) as client:
+        connect.probe(client, config)
+        try:
+            for step in work.needed(client, config.prefix, every=every):
+                _say(settings, "store.migrating", old=step.old, new=step.new, fields=", ".join(step.fields) or "-")
+                count = 0 if dry_run else work.migrate(client, step)
+                items.append({"old": step.old, "new": step.new, "fields": step.fields, "documents": count})
+        except Exception as error:
+            raise connect.failed(error, config) from error
+    if settings.as_json:
+        write_json({"schema": "csirt.store-migrate/1", "dry_run": dry_run, "items": items})
+    else:
+        write_rows([item["old"], item["new"], item["documents"]] for item in items)
+    return 0
 
 
 @command("dead-letters")

@@ -13,12 +13,14 @@ _INSTALLER = ["create_index", "manage", "read", "view_index_metadata"]
 
 
 def roles(prefix: str) -> dict[str, Any]:
-    """By who uses the key: `installer` (`store init`), `daemon`, `reader` (dashboards)."""
+    """By who uses the key: `installer` (`store init`), `migrator` (`store migrate`), `daemon`, and `reader`
+    (dashboards)."""
     names = [f"{prefix}-*"]
     daemon = _role(["monitor"], names, _DAEMON)
     daemon["indices"].append({"names": [f"{prefix}-{kind}-*" for kind in KINDS], "privileges": _DATED})
     return {
         "installer": _role(["monitor", "manage_index_templates"], names, _INSTALLER),
+        "migrator": _role(["monitor"], names, sorted({*_INSTALLER, *_DAEMON})),
         "daemon": daemon,
         "reader": _role([], names, ["read", "view_index_metadata"]),
     }

@@ -109,8 +109,29 @@ def difference(client: Any, prefix: str) -> list[dict[str, Any]]:
         found.append(_compared("index template", name, have.get(name), wanted))
     aliases = aliased(client, prefix)
     for name in indices(prefix):
-        state = "same" if name in aliases else "missing"
-        found.append({"what": "index", "name": first(prefix, name), "state": state, "changes": []})
+        state, changes = ("same", []) if name in aliases else ("missing", list[str]())
+        dated = name.removeprefix(f"{prefix}-") in names.KINDS
+        for index, have in client.indices.get_mapping(index=name).body.items() if state == "same" else ():
+            fields = [] if dated else incompatible(prefix, name, have["mappings"])
+            changes += [f"! {index}: {field}: csirt store migrate" for field in fields]
+        state = "changed" if changes else state
+        found.append({"what": "index", "name": first(prefix, name), "state": state, "changes": changes})
+    return found
+
+
+def incompatible(prefix: str, name: str, have: dict[str, Any]) -> list[str]:
+    """The fields that an index of that alias has with another type than csirt's templates, and cannot change."""
+    wanted = indices(prefix)[name]["template"]["mappings"]
+    both = [*_types(_ecs()).items(), *_types(wanted).items()]
+    there = _types(have)
+    return sorted({field for field, kind in both if there.get(field, kind) != kind})
+
+
+def _types(mapping: dict[str, Any], path: str = "") -> dict[str, str]:
+    """The type of every field of a mapping."""
+    found: dict[str, str] = {}
+    for name, field in mapping.get("properties", {}).items():
+        found |= _types(field, f"{path}{name}.") if "properties" in field else {path + name: field["type"]}
     return found
 
 
@@ -181,5 +202,7 @@ def install(client: Any, prefix: str) -> list[dict[str, Any]]:
             client.indices.create(index=first(prefix, name), aliases=aliases)
         else:
             mappings = indices(prefix)[name]["template"]["mappings"]
-            client.indices.put_mapping(index=name, properties=mappings["properties"])
+            for index, have in client.indices.get_mapping(index=name).body.items():
+                if not incompatible(prefix, name, have["mappings"]):  # else `csirt store migrate`
+                    client.indices.put_mapping(index=index, properties=mappings["properties"])
     return found

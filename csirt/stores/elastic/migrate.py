@@ -1,0 +1,150 @@
+"""New indices for mappings that an index cannot take over: its documents are copied, then the alias moves.
+
+The daemon goes on: it writes through the alias. What it writes during the long first copy is caught up with; for the
+rest the old index takes no writes, which the daemon sends again by itself, and is read all the time. Versions are
+copied, so a document that is there in the same or a newer version stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from csirt.errors import CsirtError
+from csirt.stores.elastic import layout, templates
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+PAGE = 1_000
+ALIVE = "5m"
+OCTETS = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The index behind an alias that has to make way, the one that comes, and the fields whose mapping differs."""
+
+    alias: str
+    old: str
+    new: str
+    fields: list[str]
+
+
+def needed(client: Elasticsearch, prefix: str, *, every: bool = False) -> list[Step]:
+    """The indices whose mapping is not the templates'; `every`: all. Dated ones are not among them: the next one has
+    the new mapping. Raises what the client raises."""
+    found = []
+    for kind in layout.KINDS:
+        alias = layout.alias(prefix, kind)
+        there = client.indices.get_mapping(index=alias).body
+        if len(there) != 1:
+            raise CsirtError(f"the alias {alias} is on {len(there)} indices; leave it on the newest one only")
+        ((old, mapping),) = there.items()
+        fields = templates.incompatible(prefix, alias, mapping["mappings"])
+        if fields or every:
+            number = old.rpartition("-")[2]
+            after = f"{int(number) + 1:06d}" if number.isdigit() else templates.FIRST
+            found.append(Step(alias, old, f"{alias}-{after}", fields))
+    return found
+
+
+def migrate(client: Elasticsearch, step: Step, progress: Callable[[int], None] = lambda count: None) -> int:
+    """Copy and move the alias; how many documents there are. Raises what the client raises, CsirtError when a document
+    does not fit; then the old index goes on as before."""
+    client.options(ignore_status=404).indices.delete(index=step.new)  # left by an attempt that was cut short
+    client.indices.create(index=step.new)
+    try:
+        for _ in range(2):  # the second is short, and makes the third, without writes, as short
+            _copy(client, step, progress)
+        client.indices.add_block(index=step.old, block="write")
+        _copy(client, step, progress)
+        client.indices.refresh(index=step.new)
+        _take_away(client, step)
+        client.indices.refresh(index=step.new)
+        old, new = (int(client.count(index=name)["count"]) for name in (step.old, step.new))
+        if old != new:
+            raise CsirtError(f"{step.new} has {new} documents, {step.old} {old}; nothing was changed, try again")
+        client.indices.update_aliases(
+            actions=[
+                {"remove": {"index": step.old, "alias": step.alias}},
+                {"add": {"index": step.new, "alias": step.alias, "is_write_index": True}},
+            ]
+        )
+    except BaseException:
+        client.indices.put_settings(index=step.old, settings={"index.blocks.write": None})
+        client.options(ignore_status=404).indices.delete(index=step.new)
+        raise
+    client.indices.delete(index=step.old)
+    return new
+
+
+def _copy(client: Elasticsearch, step: Step, progress: Callable[[int], None]) -> None:
+    """Every document that the new index does not have in the same or a newer version."""
+    done = 0
+    client.indices.refresh(index=step.old)
+    for hits in _pages(client, step.old, whole=True):
+        lines: list[Any] = []
+        size = 0
+        for hit in hits:
+            where = {"_id": hit["_id"], "version": hit["_version"], "version_type": "external"}
+            body = client.transport.serializers.dumps(hit["_source"], "application/json")
+            lines += [{"index": where}, body]
+            size += len(body)
+            if size > OCTETS:
+                _write(client, step.new, lines)
+                lines, size = [], 0
+        if lines:
+            _write(client, step.new, lines)
+        done += len(hits)
+        progress(done)
+
+
+def _write(client: Elasticsearch, index: str, lines: list[Any]) -> None:
+    answer = client.bulk(index=index, operations=lines)
+    for item in answer["items"] if answer["errors"] else ():
+        ((_, result),) = item.items()
+        if result["status"] not in (200, 201, 404, 409):
+            kind = str(result.get("error", {}).get("type", ""))
+            raise CsirtError(f"{index} refuses {result['_id']}: {result['status']} {kind}; nothing was changed")
+
+
+def _take_away(client: Elasticsearch, step: Step) -> None:
+    """Delete from the new index what was deleted from the old one during the copy."""
+    for hits in _pages(client, step.new, whole=False):
+        versions = {hit["_id"]: hit["_version"] for hit in hits}
+        there = client.mget(index=step.old, ids=list(versions), source=False)["docs"]
+        gone = [one["_id"] for one in there if not one.get("found")]
+        lines: list[Any] = [
+            {"delete": {"_id": id, "version": versions[id], "version_type": "external_gte"}} for id in gone
+        ]
+        if lines:
+            _write(client, step.new, lines)
+
+
+def _pages(client: Elasticsearch, index: str, *, whole: bool) -> Iterator[list[dict[str, Any]]]:
+    """All documents at one point in time."""
+    pit = client.open_point_in_time(index=index, keep_alive=ALIVE)["id"]
+    after: list[Any] | None = None
+    try:
+        while True:
+            answer = client.search(
+                pit={"id": pit, "keep_alive": ALIVE},
+                size=PAGE,
+                sort=["_shard_doc"],
+                search_after=after,
+                version=True,
+                source=whole,
+                track_total_hits=False,
+                allow_partial_search_results=False,
+            )
+            hits = answer["hits"]["hits"]
+            pit = answer.get("pit_id", pit)
+            if hits:
+                yield hits
+            if len(hits) < PAGE:
+                return
+            after = hits[-1]["sort"]
+    finally:
+        client.options(ignore_status=404).close_point_in_time(id=pit)

@@ -1,0 +1,106 @@
+"""`csirt store migrate` on a real cluster: a mapping that cannot change in place, while a daemon's store goes on."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csirt.errors import CsirtError
+from csirt.model.chunk import Position
+from csirt.stores.base import Commit
+from csirt.stores.elastic import connect, migrate, templates
+from csirt.stores.elastic.store import ElasticStore
+from csirt.stores.embedded.dump import dump
+from tests.elastic import desk
+from tests.elastic.test_commands import Desk
+from tests.stores import build
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def aged(client: Any, prefix: str) -> None:
+    """As an older csirt would have it: the alerts' index has a field of another type."""
+    client.indices.delete(index=f"{prefix}-alert-000001")
+    mapping = templates.indices(prefix)[f"{prefix}-alert"]["template"]["mappings"]
+    other = {**mapping["properties"]["csirt"]["properties"], "dataset": {"type": "text"}}
+    old = {"dynamic": False, "properties": {"csirt": {"properties": other}}}
+    aliases = {f"{prefix}-alert": {"is_write_index": True}}
+    client.indices.create(index=f"{prefix}-alert-000001", mappings=old, aliases=aliases)
+
+
+class Writer:
+    """Commits all the time: new alerts, one that changes again and again, and alerts that are deleted."""
+
+    def __init__(self, store: ElasticStore) -> None:
+        self._store, self._done, self.count = store, threading.Event(), 0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(0.02):
+            n, self.count = self.count, self.count + 1
+            alerts = [build.alert(f"new{n}"), build.alert("long", count=n + 1)]
+            self._store.commit(Commit(alerts=alerts, position=Position("s", "f", n + 1), previous=n))
+            with self._store.database.transaction("test") as connection:
+                connection.execute("DELETE FROM alerts WHERE id = ?", (build.alert(f"old{n}").id,))
+
+
+def test_a_new_mapping_without_a_stop(
+    elasticsearch: str, prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside a store that goes on writing, changing and deleting, the alias moves to an index with the new mapping, and
+    the cluster has every document in its newest form, none twice and none that was deleted."""
+    desk.install(elasticsearch, prefix)
+    at = Desk(tmp_path, elasticsearch, prefix, capsys)
+    with connect.client(desk.settings(elasticsearch, prefix).elasticsearch) as client:
+        aged(client, prefix)
+        init = [item for item in at.json("store", "init", "--dry-run")[1]["items"] if item["state"] == "changed"]
+        assert [item["changes"] for item in init] == [[f"! {prefix}-alert-000001: csirt.dataset: csirt store migrate"]]
+        assert at.json("store", "init")[0] == 0
+        with desk.opened(tmp_path / "store", elasticsearch, prefix) as store:
+            store.commit(Commit(alerts=[build.alert(f"old{n}") for n in range(3_000)]))
+            store.shipper.settle(desk.SECONDS)
+            plan = {"old": f"{prefix}-alert-000001", "new": f"{prefix}-alert-000002", "fields": ["csirt.dataset"]}
+            code, dry = at.json("store", "migrate", "--dry-run")
+            assert (code, dry["items"]) == (0, [{**plan, "documents": 0}])
+            with Writer(store) as writer:
+                code, done = at.json("store", "migrate")
+            assert code == 0 and {**done["items"][0], "documents": 0} == {**plan, "documents": 0}
+            assert writer.count > 10
+            store.shipper.settle(desk.SECONDS, patient=True)
+            assert list(store.dump(["alert", "position"])) == list(dump(store, ["alert", "position"]))
+            assert list(client.indices.get_alias(name=f"{prefix}-alert")) == [f"{prefix}-alert-000002"]
+            client.indices.refresh(index=f"{prefix}-alert")
+            assert client.count(index=f"{prefix}-alert")["count"] == store.count("alert")
+        assert at.json("store", "migrate")[1]["items"] == []
+
+
+def test_what_does_not_fit_changes_nothing(elasticsearch: str, prefix: str) -> None:
+    """A document that the new mapping refuses ends the migration: the old index takes writes again, the new one is
+    gone, and the sentence names the document and nothing that is in it."""
+    desk.install(elasticsearch, prefix)
+    with connect.client(desk.settings(elasticsearch, prefix).elasticsearch) as client:
+        aged(client, prefix)
+        bad = {"@timestamp": "yesterday, as Kari Nordmann says"}
+        client.indices.delete(index=f"{prefix}-alert-000001")
+        aliases = {f"{prefix}-alert": {"is_write_index": True}}
+        odd = {"dynamic": False, "properties": {"@timestamp": {"type": "keyword"}}}
+        client.indices.create(index=f"{prefix}-alert-000001", mappings=odd, aliases=aliases)
+        client.index(index=f"{prefix}-alert", id="a", document=bad, refresh=True)
+        (step,) = migrate.needed(client, prefix)
+        assert step.fields == ["@timestamp"]
+        with pytest.raises(CsirtError, match="refuses a: 400 document_parsing_exception") as caught:
+            migrate.migrate(client, step)
+        assert "Kari" not in caught.value.message
+        assert not client.indices.exists(index=step.new)
+        client.index(index=f"{prefix}-alert", id="b", document=bad, require_alias=True)
