@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from csirt.detect.rule import Meta
     from csirt.feed import Feed
     from csirt.model.batch import Batch
-    from csirt.pipeline import Pipeline
+    from csirt.pipeline import Analysis, Pipeline
     from csirt.stores.base import Store
 
 LOG = logging.getLogger("csirt.app")
@@ -215,6 +215,7 @@ class App:
         """The whole way from these feeds to the store. `deliver` false: notifications are recorded, never sent."""
         from csirt.analysis import Analyst
         from csirt.heap import keep_freed
+        from csirt.nodes import NodeAnalysis
         from csirt.pipeline import Pipeline
         from csirt.watermark import Watermark
 
@@ -227,8 +228,9 @@ class App:
             lateness_us=duration(detect.lateness),
             idle_after_s=duration(detect.idle_after) / 1e6,
             ahead_us=max([0, *offsets]),
+            since=self.clock.monotonic() if hasattr(self.store, "horizon") else None,
         )
-        analysis = Analyst(
+        analyst = Analyst(
             ruleset=lambda: self.part("ruleset"),
             responder=lambda: self.part("responder"),
             router=lambda: self.part("router"),
@@ -236,6 +238,9 @@ class App:
             window_us=duration(self.config.correlate.window),
             deliver=deliver,
         )
+        analysis: Analysis = analyst
+        if hasattr(self.store, "horizon"):
+            analysis = NodeAnalysis(analyst, watermark, self.clock)
         return Pipeline(
             store=self.store,
             feeds=feeds,
@@ -377,9 +382,11 @@ class App:
 
     def _make_store(self) -> Any:
         if self.config.stores.kind == "elasticsearch" and self._follows:
+            from csirt.stores.elastic.shared.store import open_node
             from csirt.stores.elastic.store import open_elastic
 
-            return open_elastic(
+            opened = open_node if self.config.stores.elasticsearch.node else open_elastic
+            return opened(
                 self.store_directory, clock=self.clock, config=self.config.stores, retention=self.config.retention
             )
         from csirt.stores.embedded import open_embedded

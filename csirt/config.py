@@ -272,7 +272,9 @@ class Report(Section):
 class ElasticCluster(Section):
     """The cluster that gets every document of a store of kind `elasticsearch`. `in_flight`: bulk requests at once.
     `compress`: them, where the way there is slower than gzip.
-    `content`: what of the events it gets beside those documents."""
+    `content`: what of the events it gets beside those documents.
+    `node`: the name of this daemon where several share the cluster; `absent_after`: how long event time waits for one
+    of them that is not heard of."""
 
     urls: list[str] = field(default_factory=list)  # "https://es1.example:9200"
     ca: str = ""  # PEM file of the authority; a name without `/` is a systemd credential
@@ -283,6 +285,8 @@ class ElasticCluster(Section):
     compress: bool = False
     # aggregates: those that rules matched, and flows added up by minute; all: also every event by itself
     content: Literal["none", "matched", "aggregates", "all"] = "aggregates"
+    node: str = ""
+    absent_after: Duration = "5m"
 
 
 @dataclass(kw_only=True)

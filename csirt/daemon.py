@@ -64,7 +64,9 @@ class Daemon:
         if once:
             self.pipeline = app.pipeline(app.feeds())
             self.pipeline.drain()
-            app.part("deliverer").tick()
+            with app.store.leading() as leads:
+                if leads:
+                    app.part("deliverer").tick()
             self._note("stop", {})
             app.close()
             return 0

@@ -22,14 +22,21 @@ def jobs(daemon: Daemon) -> list[tuple[str, float, Callable[[], None]]]:
     """(name, interval in seconds, work)."""
     app = daemon.app
     return [
-        ("deliver", 1, lambda: app.part("deliverer").tick()),
+        ("deliver", 1, lambda: led(app, lambda: app.part("deliverer").tick())),
         ("maintain", 5, lambda: app.store.maintain()),
         ("spool", 2, lambda: clean_spool(app)),
-        ("expire", 30, lambda: expire_actions(app)),
+        ("expire", 30, lambda: led(app, lambda: expire_actions(app))),
         ("indicators", 60, lambda: expire_indicators(daemon)),
         ("retention", 3600, lambda: apply_retention(app)),
         ("gauges", 5, lambda: gauges(daemon)),
     ]
+
+
+def led(app: App, work: Callable[[], None]) -> None:
+    """Do it where this daemon leads: of several that share a store one tells people and ends containment."""
+    with app.store.leading() as leads:
+        if leads:
+            work()
 
 
 def clean_spool(app: App) -> None:

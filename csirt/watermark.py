@@ -36,9 +36,19 @@ class Due:
 
 class Watermark:
     """Least event time of the active sources, less the lateness. A source without input for `idle_after` seconds is
-    idle and holds nothing back; that decision is committed with the source's time."""
+    idle and holds nothing back; that decision is committed with the source's time. `since`: when looking began, where
+    a source that has sent before counts as active then: others would not wait for what it sends next."""
 
-    def __init__(self, store: Store, sources: list[str], *, lateness_us: int, idle_after_s: float, ahead_us: int = 0):
+    def __init__(
+        self,
+        store: Store,
+        sources: list[str],
+        *,
+        lateness_us: int,
+        idle_after_s: float,
+        ahead_us: int = 0,
+        since: float | None = None,
+    ):
         self.lateness = lateness_us
         self._idle_after = idle_after_s
         self._ahead = AHEAD + ahead_us
@@ -47,6 +57,8 @@ class Watermark:
         self._active: dict[str, float] = {}
         for source in sources:
             self.follow(store, source)
+        if since is not None:
+            self._active = dict.fromkeys(self._greatest, since)
         saved = store.state("watermark")
         self.mark: int | None = int(saved) if saved else None
 

@@ -15,6 +15,7 @@ from typing import Any
 from csirt import ids
 from csirt.clock import SECOND, Clock
 from csirt.config import Config, Contact, Route, duration
+from csirt.errors import Conflict
 from csirt.messages import text as sentence
 from csirt.metrics import Metrics, RateLimited
 from csirt.model.audit import AuditEntry
@@ -174,10 +175,16 @@ class Deliverer:
         outcome = self._send(notification, contact, subject, body, str((case or {}).get("number", "")), now)
         if outcome.endpoint_down:
             down.add(endpoint)
-        with silences.LOCK:
-            latest = self._store.get("notification", id)  # an acknowledgement may have come while we were sending
-            if latest is not None:
-                self._finish(Notification.model_validate(latest), outcome, self._clock.now())
+        for attempt in range(ATTEMPTS):  # an acknowledgement may have come while we were sending, or come now
+            try:
+                with silences.LOCK:
+                    latest = self._store.get("notification", id)
+                    if latest is not None:
+                        self._finish(Notification.model_validate(latest), outcome, self._clock.now())
+                return
+            except Conflict:
+                if attempt == ATTEMPTS - 1:
+                    raise
 
     def _held_back(self, notification: Notification, case: dict[str, Any] | None, now: int) -> bool:
         who = notification.acked_by or acks.answered(case)

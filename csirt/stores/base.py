@@ -171,6 +171,10 @@ class Store(Protocol):
     def dump(self, kinds: list[str] | None = None) -> Iterator[bytes]:
         """The canonical dump, one JSON line per item, sorted bytewise by (kind, id)."""
 
+    def leading(self) -> AbstractContextManager[bool]:
+        """Whether this process may act on what all see (analyse, tell people, expire): of several that share a store
+        one may at a time. What is committed in the block is refused with Conflict when another has taken over."""
+
     def maintain(self) -> None:
         """Compaction and sweeping, called by the scheduler."""
 

@@ -101,12 +101,12 @@ class Bulk:
         """The lines of one action."""
         where: dict[str, Any] = {
             "_index": layout.alias(self.config.prefix, one.kind),
-            "_id": layout.document_id(one.kind, one.key),
+            "_id": layout.document_id(one.kind, one.key, self.config.node),
             "require_alias": True,
         }
         if one.text is None:
             return orjson.dumps({"delete": {**where, "version": one.last, "version_type": "external"}})
-        body = layout.source(one.kind, one.key, one.text)
+        body = layout.source(one.kind, one.key, one.text, self.config.node)
         if one.kind in layout.CREATED:
             return orjson.dumps({"create": where}) + b"\n" + body
         return orjson.dumps({"index": {**where, "version": one.last, "version_type": "external"}}) + b"\n" + body

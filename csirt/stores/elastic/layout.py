@@ -21,7 +21,7 @@ ENTRIES = ("audit", "case_event", "position")
 KINDS = (*documents.KINDS, *ENTRIES)
 # What never changes once it is written: refused where it is there already.
 CREATED = frozenset({"audit", "case_event"})
-META = "meta"
+META, LOG = "meta", "log"
 TEXT = "document"
 _ECS = {"version": ECS_VERSION}
 _LONG = (1 << 63) - 1
@@ -33,12 +33,15 @@ def alias(prefix: str, kind: str) -> str:
     return f"{prefix}-{kind.replace('_', '-')}"
 
 
-def document_id(kind: str, key: str) -> str:
-    """The id in the cluster of a document that has the key `key` in the outbox."""
+def document_id(kind: str, key: str, node: str = "") -> str:
+    """The id in the cluster of a document that has the key `key` in the outbox. Of several nodes each has an audit
+    chain of its own."""
+    if kind == "audit" and node:
+        return f"{node}:{key}"
     return ids.digest(*orjson.loads(key)) if kind == "position" else key
 
 
-def source(kind: str, key: str, text: str) -> bytes:
+def source(kind: str, key: str, text: str, node: str = "") -> bytes:
     """The body of a document in the cluster, from its text in the catalogue."""
     document: dict[str, Any] = orjson.loads(text)
     body = _FIELDS[kind](document)
@@ -47,7 +50,7 @@ def source(kind: str, key: str, text: str) -> bytes:
         value = document.get(name)
         if value is not None:
             own[name] = value if not isinstance(value, int) or value <= _LONG else _LONG
-    own["kind"], own["id"] = kind, document_id(kind, key)
+    own["kind"], own["id"] = kind, document_id(kind, key, node)
     body["ecs"], body[TEXT] = _ECS, text
     return orjson.dumps(body)
 

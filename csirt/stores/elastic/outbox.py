@@ -9,15 +9,18 @@ steps of one counter for the folder; `last` is also the version of the document 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import apsw
 import orjson
 
+from csirt.stores.elastic import layout
 from csirt.stores.elastic.events import notes
 from csirt.stores.embedded.catalogue import documents
 
+_LAST = (1 << 63) - 1
 FIRST_STEP = 1_000  # above the version 1 that the cluster gives to what is only ever created
 
 _TABLES = """
@@ -124,13 +127,19 @@ def confirm(connection: apsw.Connection) -> None:
 
 
 def window(
-    connection: apsw.Connection, limit: int, octets: int, before: int = 1 << 62
+    connection: apsw.Connection,
+    limit: int,
+    octets: int,
+    before: int = 1 << 62,
+    kinds: Iterable[str] = layout.KINDS,
 ) -> tuple[list[Waiting], list[Waiting]]:
-    """The documents that have waited longest, at most `limit` and about so many octets; and the positions whose commits
-    the cluster has whole once it has those: of one snapshot, so that no later commit holds them back. `before`: of
-    commits before that step, from which on events are missing."""
+    """The documents of these kinds that have waited longest, at most `limit` and about so many octets; and the
+    positions whose commits the cluster has whole once it has those: of one snapshot, so that no later commit holds them
+    back. `before`: of commits before that step, from which on events are missing."""
     rows: list[Any] = connection.execute(
-        "SELECT kind, id, first, last FROM outbox WHERE kind <> 'position' ORDER BY first LIMIT ?", (limit + 1,)
+        """SELECT kind, id, first, last FROM outbox
+           WHERE kind <> 'position' AND kind IN (SELECT value FROM json_each(?)) ORDER BY first LIMIT ?""",
+        (documents.json_list(kinds), limit + 1),
     ).fetchall()
     found: list[Waiting] = []
     size, rest = 0, before
@@ -200,12 +209,13 @@ def _list(connection: apsw.Connection, refused: list[Refused], now: int) -> None
     )
 
 
-def waiting(connection: apsw.Connection, until: int | None = None) -> int:
-    """How many documents the cluster lacks; `until`: only those that wait since that step or longer."""
+def waiting(connection: apsw.Connection, until: int | None = None, kinds: Iterable[str] = layout.KINDS) -> int:
+    """How many documents of these kinds, events and sums of them the cluster lacks; `until`: only those that wait since
+    that step or longer."""
     lake = sum(notes.waiting(connection, until).values())
-    if until is None:
-        return int(connection.execute("SELECT count(*) FROM outbox").get) + lake
-    return int(connection.execute("SELECT count(*) FROM outbox WHERE first <= ?", (until,)).get) + lake
+    query = "SELECT count(*) FROM outbox WHERE first <= ? AND kind IN (SELECT value FROM json_each(?))"
+    bindings = (_LAST if until is None else until, documents.json_list(kinds))
+    return int(connection.execute(query, bindings).get) + lake
 
 
 def steps(connection: apsw.Connection) -> int:

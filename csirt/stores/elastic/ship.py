@@ -17,6 +17,7 @@ from csirt.stores.elastic.head import Head
 from csirt.stores.embedded.catalogue.database import Database
 
 if TYPE_CHECKING:
+    import apsw
     from elasticsearch import Elasticsearch
 
     from csirt.stores.elastic.events.follow import Follower
@@ -160,7 +161,7 @@ class Shipper:
             self._head = self._claimed()
         with self._database.reading() as connection:
             rows, rest = notes.waiting_events(connection, follow.ROWS)
-            documents, positions = outbox.window(connection, ROWS, OCTETS, rest)
+            documents, positions = self._window(connection, rest)
         moved = self._send(documents)
         if rows:
             self._follower.send_events(self._bulk, rows)
@@ -181,6 +182,12 @@ class Shipper:
             if self._now:
                 return notes.waiting_minutes(connection, now, now, follow.MINUTES)
             return notes.waiting_minutes(connection, now - follow.QUIET, now - follow.OLD, follow.MINUTES)
+
+    def _window(
+        self, connection: apsw.Connection, before: int
+    ) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
+        """What this round sends of documents and positions; see `outbox.window`."""
+        return outbox.window(connection, ROWS, OCTETS, before)
 
     def _claimed(self) -> Head:
         connect.probe(self.client, self._config)

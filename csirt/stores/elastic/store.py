@@ -56,13 +56,19 @@ class ElasticStore(EmbeddedStore):
         super().__init__(directory, lock, clock, config, retention, read_only=read_only)
         try:
             with self.database.transaction("joining a cluster") as connection:
-                outbox.join(connection)
+                self._join(connection)
             self.follower = Follower(self)
-            self.shipper = Shipper(self.database, config.elasticsearch, clock, self.follower)
+            self.shipper = self._made_shipper()
         except BaseException:
             super().close()
             raise
         self.shipper.start()
+
+    def _join(self, connection: apsw.Connection) -> None:
+        outbox.join(connection)
+
+    def _made_shipper(self) -> Shipper:
+        return Shipper(self.database, self.config.elasticsearch, self.clock, self.follower)
 
     def commit(self, change: Commit) -> None:
         """As the embedded store's; the cluster gets it as soon as it can."""

@@ -60,11 +60,12 @@ def components(prefix: str) -> dict[str, dict[str, Any]]:
 
 
 def indices(prefix: str) -> dict[str, dict[str, Any]]:
-    """Index templates by name, one for each kind and one for what csirt knows of the cluster."""
+    """Index templates by name, one for each kind, one for what csirt knows of the cluster, and one for the
+    log that several nodes share."""
     found = {}
-    for kind in (*layout.KINDS, layout.META):
+    for kind in (*layout.KINDS, layout.META, layout.LOG):
         name = layout.alias(prefix, kind)
-        mappings = _own(kind) if kind != layout.META else {"dynamic": False, "properties": {}}
+        mappings = _own(kind) if kind in layout.KINDS else {"dynamic": False, "properties": {}}
         found[name] = {
             "index_patterns": [f"{name}-0*"],
             "composed_of": [component(prefix)],

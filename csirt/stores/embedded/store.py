@@ -395,6 +395,12 @@ class EmbeddedStore:
 
     # care
 
+    @contextmanager
+    def leading(self) -> Iterator[bool]:
+        """Whether this process may act on what all see (analyse, tell people, expire): of several that share a store
+        one may at a time. What is committed in the block is refused with Conflict when another has taken over."""
+        yield True
+
     def maintain(self) -> None:
         """Gather small parts, merge small files, unlink what no reader needs any more."""
         if not self.read_only:

@@ -1,0 +1,218 @@
+"""What a node's folder keeps beside its catalogue, and how an entry of the log changes the folder.
+
+`shared_log`: how much of which log the folder has, and who leads. `unsent_hits`: hits of this node that are not in the
+log yet. `node_mark`: how far each node's event time is. The table `hits` holds what is in the log and not yet used,
+with the same ids on every node.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import orjson
+
+from csirt.model.audit import AuditEntry
+from csirt.stores.elastic import layout
+from csirt.stores.elastic.shared.entry import Blob, Entry, is_shared
+from csirt.stores.embedded.catalogue import chain, documents
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS shared_log (
+  one INTEGER PRIMARY KEY CHECK (one = 1), log TEXT NOT NULL, opened INTEGER NOT NULL, applied INTEGER NOT NULL,
+  token TEXT NOT NULL, term INTEGER NOT NULL, holder TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS unsent_hits (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, least INTEGER NOT NULL, greatest INTEGER NOT NULL,
+  rows INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS node_mark (
+  node TEXT PRIMARY KEY, mark INTEGER NOT NULL, active INTEGER NOT NULL) WITHOUT ROWID;
+"""
+OWN_KINDS = ("audit", "position")  # kinds that each node sends by itself
+SHARED_KINDS = tuple(kind for kind in layout.KINDS if kind not in OWN_KINDS)
+STEP = 32  # bits of a document's version below the number of its entry
+_NUMBER = re.compile(r"[CR]-(\d{4})-(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a folder is in which log: `applied` entries, the last of them `token`; `opened`: the log is complete from
+    its beginning. `holder` leads since `term`."""
+
+    log: str = ""
+    opened: bool = False
+    applied: int = 0
+    token: str = ""
+    term: int = 0
+    holder: str = ""
+
+
+def join(connection: apsw.Connection) -> None:
+    """Make the tables, in the caller's transaction."""
+    connection.execute(_TABLES)
+    connection.execute("INSERT OR IGNORE INTO shared_log VALUES (1, '', 0, 0, '', 0, '')")
+
+
+def place(connection: apsw.Connection) -> Place:
+    """How far the folder is."""
+    row: Any = connection.execute("SELECT log, opened, applied, token, term, holder FROM shared_log").fetchone()
+    return Place(row[0], bool(row[1]), *row[2:])
+
+
+def follow(connection: apsw.Connection, log: str) -> None:
+    """Follow this log from its beginning, in the caller's transaction."""
+    connection.execute("UPDATE shared_log SET log = ?", (log,))
+
+
+def has_documents(connection: apsw.Connection) -> bool:
+    """Whether the folder holds anything that nodes share."""
+    tables = [kind.table for kind in documents.KINDS.values()] + ["hits"]
+    return any(connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables)  # noqa: S608
+
+
+def add_hits(connection: apsw.Connection, least: int, greatest: int, rows: int, data: bytes) -> None:
+    """Hits of this node that wait for the log."""
+    connection.execute(
+        "INSERT INTO unsent_hits (name, least, greatest, rows, data) VALUES (?, ?, ?, ?, ?)",
+        (os.urandom(8).hex(), least, greatest, rows, data),
+    )
+
+
+def unsent(connection: apsw.Connection, octets: int) -> tuple[list[Blob], bool]:
+    """The hits that have waited longest, of about so many octets, and whether these are all."""
+    found: list[Blob] = []
+    size = 0
+    rows = connection.execute("SELECT name, least, greatest, rows, data FROM unsent_hits ORDER BY id")
+    for name, least, greatest, count, data in rows:
+        if found and size + len(data) > octets:
+            return found, False
+        found.append(Blob(name=name, least=least, greatest=greatest, rows=count, data=bytes(data)))
+        size += len(data)
+    return found, True
+
+
+def count_unsent(connection: apsw.Connection) -> int:
+    """How many blobs of hits wait for the log."""
+    return int(connection.execute("SELECT count(*) FROM unsent_hits").get)
+
+
+def marks(connection: apsw.Connection) -> dict[str, tuple[int, bool]]:
+    """By node, how far its event time is and whether more is expected of it."""
+    rows = connection.execute("SELECT node, mark, active FROM node_mark ORDER BY node")
+    return {node: (mark, bool(active)) for node, mark, active in rows}
+
+
+def apply(connection: apsw.Connection, entry: Entry, node: str) -> None:
+    """Let the folder of `node` have an entry, in the caller's transaction.
+
+    The outbox counts on from the entry's number, so a document has the same version in the cluster whoever sends it."""
+    connection.execute("UPDATE cluster SET steps = max(steps, ?)", (entry.number << STEP,))
+    for kind, texts in entry.documents.items():
+        found = [orjson.loads(text) for text in texts]
+        documents.put(connection, documents.KINDS[kind], found)
+        if kind in ("case", "run"):
+            _count_numbers(connection, kind, found)
+    _add_events(connection, entry.events)
+    _forget(connection, entry.gone)
+    for key, value in entry.states.items():
+        if value is None:
+            connection.execute("DELETE FROM state WHERE key = ?", (key,))
+        else:
+            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
+    _apply_hits(connection, entry)
+    _add_audit(connection, entry, node)
+    connection.execute(
+        "UPDATE shared_log SET applied = ?, token = ?, opened = max(opened, ?)",
+        (entry.number, entry.token, entry.opens),
+    )
+    if entry.holder:
+        connection.execute("UPDATE shared_log SET term = ?, holder = ?", (entry.term, entry.holder))
+
+
+def _add_events(connection: apsw.Connection, texts: list[str]) -> None:
+    for text in texts:
+        event = orjson.loads(text)
+        connection.execute(
+            'INSERT INTO case_event VALUES (?, ?, ?) ON CONFLICT ("case", seq) DO UPDATE SET doc = excluded.doc',
+            (event["case"], event["seq"], text),
+        )
+
+
+def _apply_hits(connection: apsw.Connection, entry: Entry) -> None:
+    connection.executemany("DELETE FROM hits WHERE id = ?", [(number,) for number in entry.consumed])
+    for place_, blob in enumerate(entry.hits):
+        connection.execute(
+            "INSERT OR REPLACE INTO hits (id, least, greatest, rows, data) VALUES (?, ?, ?, ?, ?)",
+            ((entry.number << 20) + place_, blob.least, blob.greatest, blob.rows, blob.data),
+        )
+        if blob.name:
+            connection.execute("DELETE FROM unsent_hits WHERE name = ?", (blob.name,))
+    if entry.mark is not None:
+        connection.execute(
+            """INSERT INTO node_mark VALUES (?, ?, ?) ON CONFLICT (node) DO UPDATE SET
+               mark = max(mark, excluded.mark), active = excluded.active""",
+            (entry.node, entry.mark, entry.active),
+        )
+
+
+def _add_audit(connection: apsw.Connection, entry: Entry, node: str) -> None:
+    """Every node's chain tells what was done on any; the cluster has each entry from the node it was made on."""
+    if not entry.audit:
+        return
+    first = chain.head(connection).seq + 1
+    chain.append(connection, [AuditEntry(**{**fields, "seq": 0, "previous": "", "hash": ""}) for fields in entry.audit])
+    if entry.node != node:
+        names = documents.json_list(f"{first + index:012d}" for index in range(len(entry.audit)))
+        connection.execute(
+            "DELETE FROM outbox WHERE kind = 'audit' AND id IN (SELECT value FROM json_each(?))", (names,)
+        )
+
+
+def _count_numbers(connection: apsw.Connection, kind: str, found: list[dict[str, Any]]) -> None:
+    """The next case or run, wherever it is made, gets the next number."""
+    for document in found:
+        said = _NUMBER.fullmatch(document.get("number") or "")
+        if said:
+            connection.execute(
+                """INSERT INTO number VALUES (?, ?, ?) ON CONFLICT (kind, year) DO UPDATE SET
+                   last = max(last, excluded.last)""",
+                (kind, int(said[1]), int(said[2])),
+            )
+
+
+def _forget(connection: apsw.Connection, gone: dict[str, list[str]]) -> None:
+    for kind, names in gone.items():
+        bindings = [(name,) for name in names]
+        table = documents.KINDS[kind].table
+        connection.executemany(f"DELETE FROM {table} WHERE id = ?", bindings)  # noqa: S608
+        if kind == "incident":
+            connection.executemany("DELETE FROM incident_entity WHERE incident = ?", bindings)
+            connection.executemany("DELETE FROM incident_alias WHERE incident = ?", bindings)
+        elif kind == "case":
+            connection.executemany('DELETE FROM case_event WHERE "case" = ?', bindings)
+
+
+def sent(connection: apsw.Connection, until: int) -> None:
+    """The holder has sent all documents of the entries up to this one, in the caller's transaction."""
+    connection.execute(
+        "DELETE FROM outbox WHERE kind IN (SELECT value FROM json_each(?)) AND last < ?",
+        (documents.json_list(SHARED_KINDS), (until + 1) << STEP),
+    )
+
+
+def sent_until(connection: apsw.Connection) -> int:
+    """The last entry of which the cluster has all documents, as far as this folder knows."""
+    row: Any = connection.execute(
+        "SELECT min(first) FROM outbox WHERE kind IN (SELECT value FROM json_each(?))",
+        (documents.json_list(SHARED_KINDS),),
+    ).fetchone()
+    applied = place(connection).applied
+    return applied if row[0] is None else min(applied, (int(row[0]) >> STEP) - 1)
+
+
+def states(connection: apsw.Connection) -> dict[str, bytes | None]:
+    """The states that all nodes share."""
+    rows = connection.execute("SELECT key, value FROM state ORDER BY key")
+    return {key: bytes(value) for key, value in rows if is_shared(key)}

@@ -1,0 +1,118 @@
+"""How a folder comes to follow the cluster's log: the first node brings what it has, the others begin with nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from csirt.errors import Conflict, Unreachable
+from csirt.stores.elastic import head
+from csirt.stores.elastic.shared import folder
+from csirt.stores.elastic.shared.entry import Blob, Entry
+from csirt.stores.elastic.shared.journal import Journal
+from csirt.stores.elastic.shared.log import Documents
+from csirt.stores.embedded.catalogue import documents
+from csirt.stores.embedded.catalogue.database import Database
+
+if TYPE_CHECKING:
+    from csirt.stores.elastic.shared.folder import Place
+
+NAME = "shared"
+MANY = 500  # documents of one entry
+
+
+def join(database: Database, meta: Documents, journal: Journal, node: str) -> None:
+    """Follow the log of these indices; begin it where there is none. Raises Conflict for a folder that cannot,
+    Unreachable while the first node is not done."""
+    if journal.place.opened:
+        _same(meta, journal.place)
+        return
+    found = meta.get(NAME)
+    shared = found[0] if found is not None else _begin(database, meta, node)
+    if not journal.place.log:
+        _choose(database, journal, shared, node)
+    elif journal.place.log != shared["log"]:
+        raise Conflict(_OTHER)
+    journal.catch_up()
+    if not journal.place.opened:
+        if shared["node"] != node:
+            raise Unreachable(f"the node {shared['node']} has begun to share its store and is not done; see to it")
+        _bring(database, journal, node)
+
+
+_OTHER = (
+    "the cluster's log is not the one this folder follows: the indices were made anew, or restored; give the nodes a "
+    "new [stores.elasticsearch] prefix, and new folders to all but one"
+)
+
+
+def _same(meta: Documents, place: Place) -> None:
+    found = meta.get(NAME)
+    if found is None or found[0]["log"] != place.log:
+        raise Conflict(_OTHER)
+
+
+def _begin(database: Database, meta: Documents, node: str) -> dict[str, Any]:
+    """Make these the indices of a log."""
+    note = meta.get(head.ID)
+    with database.reading() as connection:
+        store: Any = connection.execute("SELECT store FROM cluster").get
+    if note is not None and note[0]["store"] != store:
+        raise Conflict(
+            f"the indices {meta.index.removesuffix('meta')}* hold another store's documents; begin with that store's "
+            "folder, or choose another [stores.elasticsearch] prefix"
+        )
+    log = os.urandom(16).hex()
+    # A daemon without a node's name finds another store here.
+    meta.put(head.ID, {"store": log, "writer": "nodes", "step": 0}, note[1] if note is not None else None)
+    body = {"log": log, "node": node}
+    if meta.put(NAME, body, None) is None:
+        found = meta.get(NAME)
+        assert found is not None
+        return found[0]
+    return body
+
+
+def _choose(database: Database, journal: Journal, shared: dict[str, Any], node: str) -> None:
+    with database.transaction("joining the cluster's log") as connection:
+        if folder.has_documents(connection) and shared["node"] != node:
+            raise Conflict(
+                f"this folder has alerts and cases of its own, and the cluster's log was begun by {shared['node']}: "
+                "let this node begin with an empty folder; what this one holds can be read with --store"
+            )
+        folder.follow(connection, shared["log"])
+    journal.refresh()
+
+
+def _bring(database: Database, journal: Journal, node: str) -> None:
+    """Everything the folder of the first node holds, in entries of bounded size. Begun anew when it was interrupted."""
+    with database.reading() as connection:
+        texts = list(_chunks(connection))
+    for kind, found in texts:
+        entry = Entry(node=node, events=found) if kind == "case_event" else Entry(node=node, documents={kind: found})
+        journal.write(lambda _, entry=entry: entry)  # type: ignore[misc]
+    journal.write(lambda connection: _rest(connection, node))
+
+
+def _chunks(connection: apsw.Connection) -> Iterator[tuple[str, list[str]]]:
+    queries = {name: f"SELECT doc FROM {kind.table} ORDER BY id" for name, kind in documents.KINDS.items()}  # noqa: S608
+    queries["case_event"] = 'SELECT doc FROM case_event ORDER BY "case", seq'
+    for name, query in queries.items():
+        rows = [str(text) for (text,) in connection.execute(query)]
+        for start in range(0, len(rows), MANY):
+            yield name, rows[start : start + MANY]
+
+
+def _rest(connection: apsw.Connection, node: str) -> Entry:
+    """The states, and the hits that wait: from now on they are the log's."""
+    rows: list[Any] = connection.execute("SELECT id, least, greatest, rows, data FROM hits ORDER BY id").fetchall()
+    return Entry(
+        node=node,
+        states=folder.states(connection),
+        consumed=[row[0] for row in rows],
+        hits=[Blob(name="", least=row[1], greatest=row[2], rows=row[3], data=bytes(row[4])) for row in rows],
+        opens=True,
+    )

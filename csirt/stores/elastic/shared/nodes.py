@@ -1,0 +1,75 @@
+"""Which nodes there are, and which of them are heard of: each renews a document of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from csirt.clock import Clock
+from csirt.errors import Conflict
+from csirt.stores.elastic.shared.log import Documents
+
+
+class Nodes:
+    """One node's view. `turn` is called every few seconds by one thread. `patience`: seconds after which a node that is
+    not heard of is absent."""
+
+    def __init__(self, documents: Documents, node: str, clock: Clock, patience: float) -> None:
+        self._documents, self._node, self._clock, self._patience = documents, node, clock, patience
+        self._life = os.urandom(8).hex()
+        self._at: tuple[int, int] | None = None
+        self._known: dict[str, tuple[dict[str, Any], float]] = {}  # what each says, and when that changed
+
+    def turn(self, names: set[str], applied: int) -> None:
+        """Say that this node is there, and hear of the others. Raises Unreachable, Conflict when another daemon has
+        this node's name."""
+        try:
+            self._say(applied)
+            others = sorted(names - {self._node})
+            heard = self._documents.several([_name(name) for name in others]) if others else []
+        except BaseException:
+            # While the cluster does not answer nobody can be heard of.
+            now = self._clock.monotonic()
+            self._known = {name: (said, now) for name, (said, _) in self._known.items()}
+            raise
+        now = self._clock.monotonic()
+        for name, said in zip(others, heard, strict=True):
+            said = said or {}
+            if name not in self._known or self._known[name][0] != said:
+                self._known[name] = said, now
+
+    def _say(self, applied: int) -> None:
+        body = {"node": self._node, "life": self._life, "applied": applied, "time": self._clock.now()}
+        name = _name(self._node)
+        if self._at is None:  # who begins later is the one
+            found = self._documents.get(name)
+            self._at = self._documents.put(name, body, found[1] if found is not None else None)
+            return
+        at = self._documents.put(name, body, self._at)
+        if at is None:
+            found = self._documents.get(name)
+            if found is not None and found[0]["life"] != self._life:
+                raise Conflict(
+                    f"another daemon calls itself {self._node} too; give each a [stores.elasticsearch] node of its own "
+                    "and restart this one"
+                )
+            at = found[1] if found is not None else None
+        self._at = at
+
+    def absent(self, name: str) -> bool:
+        """Whether a node has not been heard of for too long."""
+        if name == self._node or name not in self._known:
+            return False
+        return self._clock.monotonic() - self._known[name][1] >= self._patience
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The other nodes: `{node, applied, heard_s}`."""
+        now = self._clock.monotonic()
+        return [
+            {"node": name, "applied": int(said.get("applied", 0)), "heard_s": round(now - since, 1)}
+            for name, (said, since) in sorted(self._known.items())
+        ]
+
+
+def _name(node: str) -> str:
+    return f"node:{node}"

@@ -1,0 +1,50 @@
+"""What a node sends besides the log: its own audit and positions, and, while it leads, the documents of all."""
+
+from __future__ import annotations
+
+import apsw
+
+from csirt.clock import Clock
+from csirt.config import ElasticCluster
+from csirt.errors import Unreachable
+from csirt.stores.elastic import connect, layout, outbox
+from csirt.stores.elastic.head import Head
+from csirt.stores.elastic.shared.folder import OWN_KINDS
+from csirt.stores.elastic.shared.journal import Journal
+from csirt.stores.elastic.ship import OCTETS, ROWS, Shipper
+from csirt.stores.embedded.catalogue.database import Database
+
+
+class _Nobody(Head):
+    """Of several writers none is the last: versions decide."""
+
+    def __init__(self) -> None: ...
+
+    def write(self, step: int) -> None:
+        """Nothing."""
+
+
+class NodeShipper(Shipper):
+    """A shipper that knows who leads."""
+
+    def __init__(self, database: Database, config: ElasticCluster, clock: Clock, journal: Journal) -> None:
+        super().__init__(database, config, clock)
+        self._journal = journal
+
+    def _claimed(self) -> Head:
+        connect.probe(self.client, self._config)
+        if not self._journal.place.opened:
+            raise Unreachable("this node has not joined the cluster's log yet")
+        return _Nobody()
+
+    def waiting(self, until: int | None = None) -> int:
+        """How many documents the cluster lacks of those that this node sends; `until`: of the changes up to that
+        step."""
+        kinds = layout.KINDS if self._journal.leads else OWN_KINDS
+        with self._database.reading() as connection:
+            return outbox.waiting(connection, until, kinds)
+
+    def _window(self, connection: apsw.Connection) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
+        if self._journal.leads:
+            return super()._window(connection)
+        return outbox.window(connection, ROWS, OCTETS, ("audit",))
