@@ -52,11 +52,13 @@ class Analyst:
         self._windows: Windows | None = None
         self._rules: Ruleset | None = None
 
-    def advance(self, store: Store, until: int, at: int) -> dict[str, int]:
+    def advance(self, store: Store, until: int | None, at: int) -> dict[str, int]:
         """Consume the hits with event time <= `until`, in commits of bounded size; none when nothing changes.
 
         A commit ends where a step of event time does, and what it changes is found step by step, so that it makes no
         difference how much waited when the analysis looked."""
+        if until is None:
+            return {}
         counts = {"alerts": 0, "incidents": 0, "notifications": 0}
         while True:
             pending = store.pending(until, SLICE)

@@ -20,11 +20,12 @@ class NodeAnalysis:
     def __init__(self, analyst: Analyst, watermark: Watermark, clock: Clock) -> None:
         self._analyst, self._watermark, self._clock = analyst, watermark, clock
 
-    def advance(self, store: Store, until: int, at: int) -> dict[str, int]:
+    def advance(self, store: Store, until: int | None, at: int) -> dict[str, int]:
         """Hand over this node's hits up to `until`; consume those of all nodes where this one leads. While the cluster
         is away nothing is consumed: the hits wait."""
         node: Any = store
-        node.report(until, active=self._watermark.slowest(self._clock.monotonic()) is not None)
+        active = self._watermark.slowest(self._clock.monotonic()) is not None
+        node.report(until or 0, active=active)
         with store.leading() as leads:
             horizon = node.horizon() if leads else None
             committed = store.state("watermark") if leads else None

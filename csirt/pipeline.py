@@ -32,8 +32,8 @@ PACE = 5 * SECOND  # of event time between two steps; less where the lateness is
 class Analysis(Protocol):
     """What the watermark sets free: pending hits become alerts, incidents, cases, plans, notifications."""
 
-    def advance(self, store: Store, until: int, at: int) -> dict[str, int]:
-        """Consume the hits up to `until` in one commit; counts of what came of it."""
+    def advance(self, store: Store, until: int | None, at: int) -> dict[str, int]:
+        """Consume the hits up to `until`, None when nothing has come yet; counts of what came of it."""
 
 
 class Pipeline:
@@ -140,9 +140,10 @@ class Pipeline:
     def advance(self, until: int | None, *, ended: bool = False) -> dict[str, int]:
         """Settle what waits and is due, and let the analysis consume what that and the watermark set free. `ended`: no
         more input will come."""
-        if until is None:
+        if until is None and not all(feed.looked for feed in self.feeds):
             return {}
-        until = self._settle(until, ended)
+        if until is not None:
+            until = self._settle(until, ended)
         for attempt in range(5):
             try:
                 with self.ingest.timed("correlate"):
@@ -151,7 +152,8 @@ class Pipeline:
             except Conflict:  # an analyst changed a case meanwhile: read again
                 if attempt == 4:
                     raise
-        self.watermark.mark = max(until, self.watermark.mark or until)
+        if until is not None:
+            self.watermark.mark = max(until, self.watermark.mark or until)
         for name, value in counts.items():
             self.metrics.count(f"csirt_{name}_total", value)
         if counts:  # every alert is linked into an incident, every incident gets its answer

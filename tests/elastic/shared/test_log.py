@@ -18,13 +18,6 @@ from tests.stores import build
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture
-def place(elasticsearch: str, installed: str) -> tuple[str, str]:
-    """URL and prefix of empty indices."""
-    clusters.empty(elasticsearch, installed)
-    return elasticsearch, installed
-
-
 def opened(name: str) -> Commit:
     """An incident with its alert and case."""
     case, events = build.opened(name)

@@ -116,13 +116,15 @@ class Follower:
             blobs, whole = folder.unsent(connection, OCTETS)
             more = not whole
             said = mark if whole and mark != self._said else None
+            if said is None and self._node not in folder.marks(connection):
+                said = 0, True  # the others wait until it says how far it is
             if not blobs and said is None:
                 return None
             return Entry(node=self._node, hits=blobs, mark=said[0] if said else None, active=said[1] if said else True)
 
         entry = self._journal.write(make)
         if entry is not None and entry.mark is not None:
-            self._said = mark
+            self._said = entry.mark, entry.active
         return more
 
 

@@ -1,0 +1,21 @@
+"""Empty indices for each test."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from csirt.stores.elastic import connect
+from tests.elastic import desk
+
+
+@pytest.fixture
+def place(elasticsearch: str, installed: str) -> tuple[str, str]:
+    """URL and prefix of indices that hold nothing and remember no version of what they held."""
+    desk.empty(elasticsearch, installed)
+    with connect.client(desk.settings(elasticsearch, installed).elasticsearch) as client:
+        client.indices.put_settings(index=f"{installed}-*", settings={"index.gc_deletes": "0s"})
+        time.sleep(0.1)
+        client.indices.refresh(index=f"{installed}-*")
+    return elasticsearch, installed
