@@ -127,6 +127,11 @@ def gauges(daemon: Daemon) -> None:
             for name, number in cluster[kind].items():
                 metrics.gauge("csirt_cluster_content", number, kind=kind, counter=name)
         metrics.gauge("csirt_cluster_trouble", bool(cluster["trouble"]))
+        if "nodes" in cluster:
+            metrics.gauge("csirt_node_leads", cluster["leads"])
+            metrics.gauge("csirt_node_unsent_hits", cluster["unsent_hits"])
+            metrics.gauge("csirt_nodes_absent", sum(item["absent"] for item in cluster["nodes"]))
+            metrics.gauge("csirt_log_entries", cluster["applied"])
     mark = daemon.pipeline.watermark.mark
     if mark is not None:
         metrics.gauge("csirt_watermark_seconds", mark / 1e6)

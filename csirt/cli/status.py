@@ -67,6 +67,8 @@ def _records(document: dict[str, Any]) -> None:
     if cluster := document.get("cluster"):
         write_rows([["cluster", ",".join(cluster["urls"]), cluster["waiting"], cluster["dead_letters"]]])
         write_rows([["cluster_content", cluster["content"], cluster["events"]["sent"], cluster["minutes"]["sent"]]])
+        fields = ("node", "applied", "mark", "active", "absent")
+        write_rows(["node", *(item[name] for name in fields)] for item in cluster.get("nodes", ()))
     for stage in document["stages"]:
         counts = (stage["name"], stage["in"], stage["out"], sum(stage["dropped"].values()))
         write_rows([["stage", *counts, stage.get("rate", ""), stage["lag_s"]]])
@@ -155,10 +157,24 @@ class _Screen:
             self._line("cluster_line", urls=", ".join(cluster["urls"]), waiting=self._number(cluster["waiting"]))
             sent = {name: self._number(cluster[name]["sent"]) for name in ("events", "minutes")}
             self._line("cluster_content", content=cluster["content"], **sent)
+            for item in cluster.get("nodes", ()):
+                self._node(cluster, item)
         mark = document["watermark"]
         self._line("watermark", time=self._times.both(mark) if mark else self._say("nothing_yet"))
         kinds = [f"{name} {self._number(number)}" for name, number in document["events"].items()]
         self._line("events", events=", ".join(kinds) or self._say("none"))
+
+    def _node(self, cluster: dict[str, Any], item: dict[str, Any]) -> None:
+        """One of the daemons that share the cluster."""
+        role = "node_gone" if item["absent"] else "node_leads" if item["node"] == cluster["leader"] else "node_follows"
+        self._line(
+            "node_line",
+            node=item["node"],
+            own=self._say("node_own") if item["node"] == cluster["node"] else "",
+            state=self._say(role),
+            applied=self._number(item["applied"]),
+            time=self._times.both(item["mark"]) if item["mark"] else self._say("nothing_yet"),
+        )
 
     def _warnings(self) -> None:
         from csirt.cli.lists import PLAIN, RED, YELLOW

@@ -170,6 +170,13 @@ def _cluster(cluster: dict[str, Any] | None) -> list[dict[str, Any]]:
     if cluster["trouble"]:
         waiting, reason = cluster["waiting"], cluster["trouble"]
         found.append(_trouble("behind", "cluster", "elasticsearch", count=waiting, reason=reason))
+    if "nodes" in cluster and not cluster["leader"] and not cluster["trouble"]:
+        found.append(_trouble("stopped", "no_leader", "elasticsearch"))
+    found += [
+        _trouble("deaf", "node_absent", item["node"], seconds=item["heard_s"] or 0.0)
+        for item in cluster.get("nodes", ())
+        if item["absent"]
+    ]
     if dead := cluster["dead_letters"]:
         found.append(_trouble("dropping", "dead_letters", "elasticsearch", count=dead, recent=dead))
     return found

@@ -51,7 +51,7 @@ def show(context: Context) -> dict[str, Any]:
 def overview(store: Any, config: Config, daemon: Any, *, live: bool) -> dict[str, Any]:
     """The counters of the document, without what needs earlier ones to compare."""
     counts = store.counts()
-    followed = {"cluster": store.cluster()} if hasattr(store, "cluster") else {}
+    followed = {"cluster": _cluster(store)} if hasattr(store, "cluster") else {}
     receivers = _receivers(config, daemon, live=live)
     # The store's is of the last step that changed something; the daemon's may have come further.
     mark = (daemon.pipeline.watermark.mark if daemon and daemon.pipeline else None) or store.state("watermark")
@@ -70,6 +70,14 @@ def overview(store: Any, config: Config, daemon: Any, *, live: bool) -> dict[str
         "backlog": _backlog(counts, receivers),
         "windows": _windows(store),
     }
+
+
+def _cluster(store: Any) -> dict[str, Any]:
+    """How the cluster follows, and the nodes that share it."""
+    found: dict[str, Any] = store.cluster()
+    for item in found.get("nodes", ()):
+        item["mark"] = iso(item["mark"]) if item["mark"] else None
+    return found
 
 
 def _windows(store: Any) -> dict[str, dict[str, int]]:

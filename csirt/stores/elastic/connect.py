@@ -77,6 +77,8 @@ def check(config: ElasticCluster) -> list[str]:
                 found.append(f"stores.elasticsearch.urls: {url!r} is not encrypted; use https:// (and `ca`)")
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", config.prefix):
         found.append(f"stores.elasticsearch.prefix: {config.prefix!r}: lower-case letters, digits, _ and - only")
+    if config.node and not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", config.node):
+        found.append(f"stores.elasticsearch.node: {config.node!r}: lower-case letters, digits, _, . and - only")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from csirt.clock import SYSTEM, Clock
 from csirt.config import Config
-from csirt.errors import Unreachable
+from csirt.errors import Unreachable, Usage
 from csirt.stores.elastic import outbox
 from csirt.stores.elastic.dump import of_cluster
 from csirt.stores.elastic.reader import Reader
@@ -31,6 +31,11 @@ def copy(
     """Send what the cluster lacks (`again`: everything), wait for it, compare: csirt.store-copy/1. `progress` hears how
     many documents are left. Events stay in the lake. Raises Unreachable when the cluster does not take it: what it has
     stays there, and the rest is sent next time."""
+    if config.stores.elasticsearch.node:
+        raise Usage(
+            "[stores.elasticsearch] node is set: several daemons share the cluster, and what they share gets there by "
+            "itself; `csirt status` says what waits"
+        )
     with open_elastic(directory, clock=clock, config=config.stores, retention=config.retention) as store:
         if again:
             with store.database.transaction("sending everything") as connection:

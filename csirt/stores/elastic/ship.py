@@ -183,9 +183,7 @@ class Shipper:
                 return notes.waiting_minutes(connection, now, now, follow.MINUTES)
             return notes.waiting_minutes(connection, now - follow.QUIET, now - follow.OLD, follow.MINUTES)
 
-    def _window(
-        self, connection: apsw.Connection, before: int
-    ) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
+    def _window(self, connection: apsw.Connection, before: int) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
         """What this round sends of documents and positions; see `outbox.window`."""
         return outbox.window(connection, ROWS, OCTETS, before)
 

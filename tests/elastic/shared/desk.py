@@ -29,7 +29,7 @@ def nodes(folder: Path, url: str, prefix: str, names: str, **more: Any) -> Itera
     try:
         for name in names:
             found.append(node(folder, url, prefix, name, clock, **more))
-            found[-1].follower.turn()
+            found[-1].tail.turn()
         turn(*found)
         yield found
     finally:
@@ -41,7 +41,7 @@ def turn(*stores: NodeStore) -> None:
     """One turn of everything, of each in order; time passes."""
     for store in stores:
         store.present.turn()
-        store.follower.turn()
+        store.tail.turn()
     stores[0].clock.time += int(lease.RENEW * SECOND)  # type: ignore[attr-defined]
 
 

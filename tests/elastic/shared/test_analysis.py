@@ -61,7 +61,7 @@ class Node:
         """As a fresh process does."""
         self.store: NodeStore = desk.node(self.folder, *self.where, self.name, self.clock)
         self.analysis = NodeAnalysis(analyst(), Sources(), self.clock)  # type: ignore[arg-type]
-        self.store.follower.turn()
+        self.store.tail.turn()
 
     def kill(self) -> None:
         """SIGKILL: nothing is handed over or given back, and the lock of the folder falls."""
@@ -90,7 +90,7 @@ class Node:
     def turn(self) -> None:
         """A turn of its threads."""
         self.store.present.turn()
-        self.store.follower.turn()
+        self.store.tail.turn()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -201,7 +201,7 @@ def test_a_node_that_is_not_heard_of_is_waited_for_and_then_not(place: tuple[str
         assert a.store.journal.leads and len(a.store.find("alert")) == 1  # of minute 1; b has come to minute 2
         for _ in range(160):
             a.store.present.turn()
-            a.store.follower.turn()
+            a.store.tail.turn()
             clock.time += int(lease.RENEW * SECOND)
         a.advance()
         assert len(a.store.find("alert")) == 2

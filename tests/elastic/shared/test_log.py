@@ -44,7 +44,7 @@ def test_every_folder_gets_the_same(place: tuple[str, str], tmp_path: Path) -> N
         assert a.verify_audit().first_bad is None and b.verify_audit().first_bad is None
         c = desk.node(tmp_path, *place, "c", a.clock)  # type: ignore[arg-type]
         try:
-            c.follower.turn()
+            c.tail.turn()
             assert desk.documents(c) == desk.documents(a)
         finally:
             c.close()
@@ -153,11 +153,11 @@ def test_a_folder_with_cases_begins_the_log(place: tuple[str, str], tmp_path: Pa
         assert len(a.find("case")) == 1 and len(a.pending(build.START)) == 1
         b = desk.node(tmp_path, *place, "b", clock)
         with pytest.raises(Conflict, match="cases of its own"):
-            b.follower.turn()
+            b.tail.turn()
         b.close()
         c = desk.node(tmp_path, *place, "c", clock)
         try:
-            c.follower.turn()
+            c.tail.turn()
             assert desk.documents(c) == [line for line in desk.documents(a) if b'"kind":"audit"' not in line]
             assert c.state("windows") == b"{}" and c.state("decoder:x") is None
             assert [blob.id for blob in c.pending(build.START)] == [blob.id for blob in a.pending(build.START)]
@@ -195,7 +195,7 @@ def test_any_interleaving_gives_every_folder_the_same(place: tuple[str, str], tm
             elif act == "restart":
                 stores[which].close()
                 stores[which] = desk.node(tmp_path, *place, "ab"[which], stores[0].clock)  # type: ignore[arg-type]
-                stores[which].follower.turn()
+                stores[which].tail.turn()
         desk.turn(*stores)
         desk.turn(*stores)
         a, b = stores

@@ -145,6 +145,7 @@ def local(change: Commit) -> Commit | None:
         hits=change.hits if change.batches or change.fresh else None,
         counts=change.counts,
         ready=change.ready,
+        noted=change.noted,
     )
 
 

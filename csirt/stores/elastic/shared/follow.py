@@ -72,7 +72,7 @@ class Loop:
             self._wake.clear()
 
 
-class Follower:
+class Tail:
     """`turn`: follow the log, then add what this node has to say. `report`: how far its event time is."""
 
     def __init__(
@@ -150,10 +150,10 @@ class Present:
                 folder.sent(connection, min(self._lease.sent, self._journal.place.applied))
 
 
-def loops(follower: Follower, present: Present, config: ElasticCluster, clock: Clock) -> tuple[Loop, Loop]:
+def loops(tail: Tail, present: Present, config: ElasticCluster, clock: Clock) -> tuple[Loop, Loop]:
     """The threads, not started."""
 
     def explain(error: Exception) -> str:
         return connect.explain(error, config).message
 
-    return Loop("log", follower.turn, LOOK, explain), Loop("lease", present.turn, lease.RENEW, explain)
+    return Loop("log", tail.turn, LOOK, explain), Loop("lease", present.turn, lease.RENEW, explain)

@@ -8,6 +8,7 @@ from csirt.clock import Clock
 from csirt.config import ElasticCluster
 from csirt.errors import Unreachable
 from csirt.stores.elastic import connect, layout, outbox
+from csirt.stores.elastic.events.follow import Follower
 from csirt.stores.elastic.head import Head
 from csirt.stores.elastic.shared.folder import OWN_KINDS
 from csirt.stores.elastic.shared.journal import Journal
@@ -27,8 +28,10 @@ class _Nobody(Head):
 class NodeShipper(Shipper):
     """A shipper that knows who leads."""
 
-    def __init__(self, database: Database, config: ElasticCluster, clock: Clock, journal: Journal) -> None:
-        super().__init__(database, config, clock)
+    def __init__(
+        self, database: Database, config: ElasticCluster, clock: Clock, follower: Follower, journal: Journal
+    ) -> None:
+        super().__init__(database, config, clock, follower)
         self._journal = journal
 
     def _claimed(self) -> Head:
@@ -44,7 +47,6 @@ class NodeShipper(Shipper):
         with self._database.reading() as connection:
             return outbox.waiting(connection, until, kinds)
 
-    def _window(self, connection: apsw.Connection) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
-        if self._journal.leads:
-            return super()._window(connection)
-        return outbox.window(connection, ROWS, OCTETS, ("audit",))
+    def _window(self, connection: apsw.Connection, before: int) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
+        kinds = layout.KINDS if self._journal.leads else OWN_KINDS
+        return outbox.window(connection, ROWS, OCTETS, before, kinds)

@@ -21,7 +21,7 @@ from csirt.stores.base import Commit
 from csirt.stores.elastic import layout
 from csirt.stores.elastic.shared import entry as entries
 from csirt.stores.elastic.shared import folder
-from csirt.stores.elastic.shared.follow import Follower, Present, loops
+from csirt.stores.elastic.shared.follow import Present, Tail, loops
 from csirt.stores.elastic.shared.journal import Journal
 from csirt.stores.elastic.shared.lease import Lease
 from csirt.stores.elastic.shared.log import Documents, Log
@@ -69,7 +69,7 @@ class NodeStore(ElasticStore):
     ) -> None:
         self.node = config.elasticsearch.node
         super().__init__(directory, lock, clock, config, retention, read_only=read_only)
-        self._following, self._present = loops(self.follower, self.present, config.elasticsearch, clock)
+        self._following, self._present = loops(self.tail, self.present, config.elasticsearch, clock)
         if threads:
             self._following.start()
             self._present.start()
@@ -91,9 +91,9 @@ class NodeStore(ElasticStore):
         self.nodes = Nodes(brief, self.node, clock, patience)
         log = Log(client, section, clock)
         self.journal = Journal(self.database, log, self.lease, self.node, self.reserve.help, self._added)
-        self.follower = Follower(self.database, meta, self.journal, self.lease, self.node, clock)
+        self.tail = Tail(self.database, meta, self.journal, self.lease, self.node, clock)
         self.present = Present(self.database, self.journal, self.lease, self.nodes)
-        return NodeShipper(self.database, section, clock, self.journal)
+        return NodeShipper(self.database, section, clock, self.follower, self.journal)
 
     def _added(self) -> None:
         self.shipper.wake()
@@ -186,7 +186,7 @@ class NodeStore(ElasticStore):
 
     def report(self, mark: int, *, active: bool) -> None:
         """All hits of this node up to this event time are committed; `active`: more input is expected."""
-        self.follower.report(mark, active)
+        self.tail.report(mark, active)
 
     def horizon(self) -> int | None:
         """The event time up to which the hits of all nodes are in the folder: that of the slowest node from which more
@@ -232,7 +232,7 @@ class NodeStore(ElasticStore):
         self._following.close(CLOSING)
         try:
             if self.journal.place.opened and not self._following.trouble:
-                self.follower.turn()
+                self.tail.turn()
                 self.lease.release()
         except CsirtError as error:
             self._say(error)
