@@ -53,6 +53,7 @@ def events() -> None:
     "--order", type=click.Choice(["bytes", "packets", "events"]), default="bytes", help="What --top sorts by."
 )
 @click.option("--duplicates", is_flag=True, help="Also records of flows that other routers' records count already.")
+@click.option("--from", "origin", type=click.Choice(["store", "cluster"]), help="Where to look; default: store.")
 @click.option("--limit", type=click.IntRange(0), help="At most so many events or rows.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header line.")
 @click.option("--parquet", metavar="FILE", type=click.Path(), help="Write the events to a Parquet file.")
@@ -78,6 +79,10 @@ def query(settings: Settings, **options: Any) -> int:
     }
     if options["duplicates"]:
         asked["duplicates"] = True
+    if options["origin"]:
+        if options["sql"]:
+            raise Usage("--sql reads the store: leave out --from")
+        asked["origin"] = options["origin"]
     if options["rule"]:
         asked["rule"] = _rule_text(options["rule"])
     client = settings.client()

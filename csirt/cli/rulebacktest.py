@@ -17,9 +17,12 @@ from csirt.errors import Usage
 @click.argument("rule", type=click.Path(path_type=Path))
 @click.option("--since", required=True, metavar="TIME", help="Event time from: 30d, 2026-11-23T04:00Z, yesterday.")
 @click.option("--until", metavar="TIME", help="Event time up to, not including.")
+@click.option("--from", "origin", type=click.Choice(["store", "cluster"]), help="Where to look; default: store.")
 @click.option("--against", metavar="FILE", type=click.Path(path_type=Path), help="Another version, side by side.")
 @shared
-def backtest(settings: Settings, rule: Path, since: str, until: str | None, against: Path | None) -> int:
+def backtest(
+    settings: Settings, rule: Path, since: str, until: str | None, against: Path | None, origin: str | None
+) -> int:
     """What the rules of a file would have found in stored events.
 
     Hits per day and kind of member, alerts, members touched, the share of events that have each field, CPU seconds per
@@ -36,6 +39,8 @@ def backtest(settings: Settings, rule: Path, since: str, until: str | None, agai
         asked["until"] = until
     if against is not None:
         asked["against"] = _read(against)
+    if origin is not None:
+        asked["origin"] = origin
     document = settings.client().call("rules.backtest", **asked)
     if settings.as_json:
         write_json(document)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from csirt.control.asked import shown as may_be_kept
+from csirt.control.hunted import hunted
 from csirt.control.observations import observations
 from csirt.control.verbs import Context, verb
 from csirt.control.verbs.store import note
@@ -17,21 +18,21 @@ from csirt.model import ecs
 from csirt.model.batch import Array, Batch
 from csirt.model.filter import Filter
 from csirt.stores.embedded.store import EmbeddedStore, as_embedded
-from csirt.stores.hunt.select import Outcome, Question, lines, tables
+from csirt.stores.hunt.select import Hunted, Outcome, Question, lines, tables
 from csirt.stores.hunt.when import moment
 
 _BLOCK = 256 * 1024
 
 
 @verb("events.query", right="read", stream=True)
-def query(context: Context, form: str = "lines", **asked: Any) -> Iterator[dict[str, Any]]:
+def query(context: Context, form: str = "lines", origin: str = "store", **asked: Any) -> Iterator[dict[str, Any]]:
     """Events that pass, sorted by (@timestamp, event.id). `form` lines: `{"lines": NDJSON text}` …; arrow: `{"arrow":
     base64 of an IPC stream, "dataset"}` …; the last item is `{"count", "truncated", "duplicates"}`. Arguments: see
-    `question`."""
+    `question`; `origin`: store or cluster."""
     if form not in ("lines", "arrow"):
         raise Usage(f"unknown form {form!r}: lines or arrow")
-    store = as_embedded(context.store)
     wanted = question(context, **asked)
+    store = hunted(context.store, origin, wanted)
     outcome = Outcome()
     give = _lines if form == "lines" else _arrow
     return _noted(context, give(store, wanted, outcome), wanted, outcome, asked)
@@ -49,7 +50,7 @@ def _noted(
         note(context, "access", "events.query", {"arguments": shown, "rows": outcome.count})
 
 
-def _lines(store: EmbeddedStore, wanted: Question, outcome: Outcome) -> Iterator[dict[str, Any]]:
+def _lines(store: Hunted, wanted: Question, outcome: Outcome) -> Iterator[dict[str, Any]]:
     block: list[bytes] = []
     size = 0
     for line in lines(store, wanted, outcome):
@@ -62,7 +63,7 @@ def _lines(store: EmbeddedStore, wanted: Question, outcome: Outcome) -> Iterator
         yield {"lines": b"\n".join([*block, b""]).decode()}
 
 
-def _arrow(store: EmbeddedStore, wanted: Question, outcome: Outcome) -> Iterator[dict[str, Any]]:
+def _arrow(store: Hunted, wanted: Question, outcome: Outcome) -> Iterator[dict[str, Any]]:
     from csirt.stores.embedded.lake.encode import to_ipc
 
     for batch in tables(store, wanted, outcome):
@@ -72,11 +73,14 @@ def _arrow(store: EmbeddedStore, wanted: Question, outcome: Outcome) -> Iterator
 
 
 @verb("events.top", right="read", access=True)
-def top(context: Context, fields: list[str], order: str = "bytes", **asked: Any) -> dict[str, Any]:
-    """Sums per value of the fields (csirt.events-top/1)."""
+def top(
+    context: Context, fields: list[str], order: str = "bytes", origin: str = "store", **asked: Any
+) -> dict[str, Any]:
+    """Sums per value of the fields (csirt.events-top/1). `origin`: store or cluster."""
     from csirt.stores.hunt.top import top as count
 
-    found = count(as_embedded(context.store), question(context, **asked), fields, order)
+    wanted = question(context, **asked)
+    found = count(hunted(context.store, origin, wanted), wanted, fields, order)
     return {"schema": "csirt.events-top/1", **found}
 
 
@@ -180,13 +184,14 @@ def question(
     )
     asked.duplicates |= asked.where is not None and ecs.DUPLICATE in asked.where.names()
     if rule:
-        asked.match, named = _matcher(context, rule)
+        asked.match, named, asked.routed = _matcher(context, rule)
         asked.duplicates |= named
     return asked
 
 
-def _matcher(context: Context, text: str) -> tuple[Callable[[Batch], Array], bool]:
-    """Rows that any of the rules matches, by their log sources; and whether a rule says what it wants of duplicates."""
+def _matcher(context: Context, text: str) -> tuple[Callable[[Batch], Array], bool, frozenset[str]]:
+    """Rows that any of the rules matches, by their log sources; whether a rule says what it wants of duplicates; the
+    datasets they are about."""
     import numpy as np
 
     from csirt.control.verbs.rules import placeholders
@@ -207,4 +212,5 @@ def _matcher(context: Context, text: str) -> tuple[Callable[[Batch], Array], boo
             passes[rows] = True
         return passes
 
-    return match, any(names_duplicates(rule) for rule in rules.rules)
+    routed = frozenset(name for rule in rules.rules for name in rule.datasets)
+    return match, any(names_duplicates(rule) for rule in rules.rules), routed

@@ -11,7 +11,7 @@ from csirt.model.audit import AuditEntry
 
 if TYPE_CHECKING:
     from csirt.detect.load import Ruleset
-    from csirt.stores.embedded.store import EmbeddedStore
+    from csirt.stores.hunt.select import Hunted
 
 
 @verb("rules.list", right="status")
@@ -90,16 +90,17 @@ def deploy(
 
 @verb("rules.backtest", right="read", access=True)
 def backtest(
-    context: Context, text: str, since: str, until: str | None = None, against: str | None = None
+    context: Context, text: str, since: str, until: str | None = None, against: str | None = None, origin: str = "store"
 ) -> dict[str, Any]:
-    """`csirt.rules-backtest/1`: what the rules of a YAML text find in stored events; `against`: of another one too."""
+    """`csirt.rules-backtest/1`: what the rules of a YAML text find in stored events; `against`: of another one too.
+    `origin`: store or cluster."""
     from csirt.clock import iso
-    from csirt.stores.embedded.store import as_embedded
+    from csirt.control.hunted import hunted
     from csirt.stores.hunt.when import moment
 
     now, zone = context.clock.now(), context.config.timezone
     start, end = moment(since, now, zone), moment(until, now, zone) if until else None
-    store = as_embedded(context.store)
+    store = hunted(context.store, origin)
     found = [_backtest(context, store, rules, start, end) for rules in (text, against) if rules is not None]
     return {
         "schema": "csirt.rules-backtest/1",
@@ -116,7 +117,7 @@ def placeholders(context: Context) -> dict[str, Sequence[str]]:
     return {**(book.placeholders() if book else {}), **context.config.detect.placeholders}
 
 
-def _backtest(context: Context, store: EmbeddedStore, text: str, start: int, end: int | None) -> list[dict[str, Any]]:
+def _backtest(context: Context, store: Hunted, text: str, start: int, end: int | None) -> list[dict[str, Any]]:
     from csirt.detect.backtest import Backtest
     from csirt.detect.load import Ruleset
 

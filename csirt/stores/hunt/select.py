@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,17 +13,29 @@ import pyarrow.compute as pc
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch, constant, duplicates, event_ids
 from csirt.model.filter import Filter
-from csirt.stores.embedded.lake.ordered import NEVER, Keys, rendered
+from csirt.stores.embedded.lake.ordered import NEVER, Keep, Keys, rendered
 
-if TYPE_CHECKING:
-    from csirt.stores.embedded.store import EmbeddedStore
+
+class Hunted(Protocol):
+    """Where events are looked for: a store's lake, or a cluster."""
+
+    def events(
+        self, dataset: str | None = None, *, since: int | None = None, until: int | None = None
+    ) -> Iterator[Batch]:
+        """Event tables, rows with event time in [since, until)."""
+
+    def in_time_order(
+        self, dataset: str | None, *, since: int | None, until: int | None, keep: Keep, keys: Keys
+    ) -> Iterator[list[Batch]]:
+        """Rows that `keep` lets through, in groups of batches that follow each other in event time."""
 
 
 @dataclass(slots=True)
 class Question:
     """What to look for. `since`, `until`: event time, microseconds, [since, until). `where`: the filter grammar.
     `match`: rows a rule matches, as a bool array. `limit`: at most so many events. `duplicates`: also records of flows
-    that other routers' records count already; without it `left_out` counts them."""
+    that other routers' records count already; without it `left_out` counts them. `routed`: the only datasets that
+    `match` says anything of."""
 
     dataset: str | None = None
     since: int | None = None
@@ -33,6 +45,7 @@ class Question:
     limit: int | None = None
     duplicates: bool = False
     left_out: int = 0
+    routed: frozenset[str] | None = None
 
     def keep(self, batch: Batch) -> Batch:
         """The rows of a batch that pass."""
@@ -85,7 +98,7 @@ def by_time(table: pa.Table) -> tuple[Array, ...]:
 BY_TIME: Keys = by_time
 
 
-def groups(store: EmbeddedStore, question: Question) -> Iterator[list[Batch]]:
+def groups(store: Hunted, question: Question) -> Iterator[list[Batch]]:
     """Batches that pass, in groups that follow each other in time; within a group nothing is sorted yet."""
     return store.in_time_order(
         question.dataset, since=question.since, until=question.until, keep=question.keep, keys=BY_TIME
@@ -100,7 +113,7 @@ class Outcome:
     truncated: bool = False
 
 
-def lines(store: EmbeddedStore, question: Question, outcome: Outcome) -> Iterator[bytes]:
+def lines(store: Hunted, question: Question, outcome: Outcome) -> Iterator[bytes]:
     """NDJSON lines without line ends, as `decode --to ndjson` writes them."""
     for group in groups(store, question):
         for _, line in rendered(group, BY_TIME):
@@ -111,7 +124,7 @@ def lines(store: EmbeddedStore, question: Question, outcome: Outcome) -> Iterato
             yield line.rstrip(b"\n")
 
 
-def tables(store: EmbeddedStore, question: Question, outcome: Outcome) -> Iterator[Batch]:
+def tables(store: Hunted, question: Question, outcome: Outcome) -> Iterator[Batch]:
     """The same events as tables in the lake's physical form, one dataset at a time within a stretch of time."""
     for group in groups(store, question):
         total = sum(batch.rows for batch in group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -15,10 +15,7 @@ from csirt.model import ecs
 from csirt.model.address import to_text
 from csirt.model.batch import Batch
 from csirt.stores.hunt.logical import known_fields
-from csirt.stores.hunt.select import Question, with_computed
-
-if TYPE_CHECKING:
-    from csirt.stores.embedded.store import EmbeddedStore
+from csirt.stores.hunt.select import Hunted, Question, with_computed
 
 _SUMS = ("network.bytes", "network.packets")
 _MERGE_ROWS = 500_000  # partial sums beyond this are added up before more are made
@@ -26,7 +23,7 @@ MOST_ITEMS = 1_000_000
 ORDERS = ("bytes", "packets", "events")
 
 
-def top(store: EmbeddedStore, question: Question, fields: list[str], order: str = "bytes") -> dict[str, Any]:
+def top(store: Hunted, question: Question, fields: list[str], order: str = "bytes") -> dict[str, Any]:
     """`{fields, items: [{<field>: value, …, events, packets, bytes}], count, truncated, duplicates}`, sorted by `order`
     and the values; `limit` of the question cuts items, `duplicates` are records left out. Raises Usage for a field
     no dataset has, an unknown order, and for more than a million items."""
