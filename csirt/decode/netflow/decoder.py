@@ -127,9 +127,9 @@ class NetflowDecoder:
         self._turn += 1
         if len(self._plans) > MAX_PLANS:
             self._plans = Plans(self._table)
-        intake = Intake(self._roll, self._keeping, data, self._plans.number)
+        intake = Intake(self._roll, self._keeping, data, self._plans)
         intake.read_templates(self._parsed)
-        sets = intake.resolve(chunk.segment, *self._hold, self._plans)
+        sets = intake.resolve(chunk.segment, *self._hold)
         result = Decoded(entered=len(data.offset))
         result.batches = self._batches(sets, intake, result.redacted)
         intake.account(result, self._offset)

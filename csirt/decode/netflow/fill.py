@@ -8,7 +8,7 @@ import numpy as np
 
 from csirt.decode.netflow.scan import be16, be32
 from csirt.model.batch import Array
-from csirt.model.jit import kernel
+from csirt.model.jit import inlined, kernel
 
 Number = Any  # inside compiled code: whatever width numba infers
 
@@ -17,6 +17,7 @@ Number = Any  # inside compiled code: whatever width numba infers
 UINT, SINT, V4, V6, SPAN, TEXT, SECONDS, MILLIS, NTP, UPTIME, DELTA, FLOAT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 OP_WIDTH = 4
 PLACE_WIDTH = 4
+AT_A_TIME = 32  # records with variable-length fields that are taken apart before their columns are filled
 YEAR_9999 = 253_402_300_799_999_999
 BAD_TIME = -1
 ONE, TWO, THREE, FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
@@ -145,7 +146,7 @@ def _eight(b: Array, at: Number) -> Number:
     return (np.uint64(_four(b, at)) << np.uint64(32)) | np.uint64(_four(b, at + FOUR))
 
 
-@kernel
+@inlined
 def _integer(
     b: Array, o1: Array, o2: Array, o4: Array, o8: Array, length: Number, width: Number, r: Number, x: Number
 ) -> bool:
@@ -287,8 +288,8 @@ def _fixed(
 
 
 @kernel
-def _split(b: Array, x: Number, sizes: Array, start: Array, length: Array) -> Number:
-    """Where each field of the record at `x` starts and how long it is; where the next record begins."""
+def _split(b: Array, x: Number, sizes: Array, i: Number, start: Array, length: Array) -> Number:
+    """Where each field of record `i`, which is at `x`, starts and how long it is; where the next record begins."""
     for f in range(sizes.size):
         n = sizes[f]
         if n == 65535:
@@ -297,10 +298,64 @@ def _split(b: Array, x: Number, sizes: Array, start: Array, length: Array) -> Nu
             if n == 255:
                 n = be16(b, x)
                 x += 2
-        start[f] = x
-        length[f] = n
+        start[f, i] = x
+        length[f, i] = n
         x += n
     return x
+
+
+@kernel
+def _scattered(
+    b: Array,
+    o1: Array,
+    o2: Array,
+    o4: Array,
+    o8: Array,
+    op: Array,
+    place: Array,
+    size: Number,
+    n: Number,
+    row: Number,
+    export: Number,
+    uptime: Number,
+    start: Array,
+    length: Array,
+) -> None:
+    """One column of `n` records, whose fields begin anywhere: `size` octets each, 65535 when that varies."""
+    kind = op[0]
+    width = place[0]
+    at = start[op[1]]
+    if kind == UINT and (size == width or (size == 4 and width == 8)):
+        for i in range(n):
+            _integer(b, o1, o2, o4, o8, size, width, np.uint64(place[1] + row + i), np.uint64(at[i]))
+    elif kind == V4:
+        for i in range(n):
+            o1[np.uint64(place[1] + row + i)] = 4
+            o8[np.uint64(place[3] + row + i)] = _four(b, np.uint64(at[i]))
+    elif kind == MILLIS and size == 8:
+        for i in range(n):
+            value = _calendar(_scaled(_eight(b, np.uint64(at[i])), 1_000))
+            o8[np.uint64(place[1] + row + i)] = np.uint64(value)
+    else:
+        for i in range(n):
+            _one(
+                b,
+                o1,
+                o2,
+                o4,
+                o8,
+                kind,
+                width,
+                place[1] + row + i,
+                place[2] + row + i,
+                place[3] + row + i,
+                at[i],
+                length[op[1], i],
+                start[op[2], i] if op[2] >= 0 else -1,
+                start[op[3], i] if op[3] >= 0 else -1,
+                export,
+                uptime,
+            )
 
 
 @kernel
@@ -321,40 +376,16 @@ def _varying(
     start: Array,
     length: Array,
 ) -> None:
-    """All records of one set with variable-length fields, record by record. They have been counted already."""
-    for r in range(row, row + count):
-        x = _split(b, x, sizes, start, length)
+    """All records of one set with variable-length fields, some at a time, column by column. They have been counted."""
+    done = 0
+    while done < count:
+        n = min(count - done, start.shape[1])
+        for i in range(n):
+            x = _split(b, x, sizes, i, start, length)
         for k in range(ops.shape[0]):
-            kind = ops[k, 0]
-            at = np.uint64(start[ops[k, 1]])
-            size = length[ops[k, 1]]
-            base = np.uint64(place[k, 1] + r)
-            if kind == UINT and _integer(b, o1, o2, o4, o8, size, place[k, 0], base, at):
-                continue
-            if kind == V4:
-                o1[base] = 4
-                o8[np.uint64(place[k, 3] + r)] = _four(b, at)
-            elif kind == MILLIS and size == 8:
-                o8[base] = np.uint64(_calendar(_scaled(_eight(b, at), 1_000)))
-            else:
-                _one(
-                    b,
-                    o1,
-                    o2,
-                    o4,
-                    o8,
-                    kind,
-                    place[k, 0],
-                    place[k, 1] + r,
-                    place[k, 2] + r,
-                    place[k, 3] + r,
-                    start[ops[k, 1]],
-                    size,
-                    start[ops[k, 2]] if ops[k, 2] >= 0 else -1,
-                    start[ops[k, 3]] if ops[k, 3] >= 0 else -1,
-                    export,
-                    uptime,
-                )
+            size = sizes[ops[k, 1]]
+            _scattered(*(b, o1, o2, o4, o8, ops[k], place[k], size, n, row + done, export, uptime, start, length))
+        done += n
 
 
 @kernel
@@ -384,8 +415,8 @@ def records(
     most = 1
     for p in range(size.size):
         most = max(most, first_field[p + 1] - first_field[p])
-    start = np.empty(most, np.int64)
-    length = np.empty(most, np.int64)
+    start = np.empty((most, AT_A_TIME), np.int64)
+    length = np.empty((most, AT_A_TIME), np.int64)
     for s in range(offset.size):
         p = plan[s]
         of = ops[first_op[p] : first_op[p + 1]]

@@ -15,7 +15,7 @@ from csirt.decode.netflow.plans import Plans
 from csirt.decode.netflow.roll import UNLISTED, Roll
 from csirt.decode.netflow.rows import Sets
 from csirt.decode.netflow.state import Exporter
-from csirt.decode.netflow.templates import Definition, Signature
+from csirt.decode.netflow.templates import Definition
 from csirt.model.batch import Array, Batch, Decoded
 from csirt.model.chunk import Datagrams
 
@@ -28,11 +28,11 @@ LEFT, HELD, EXPIRED, MALFORMED, UNKNOWN, STRANGER = range(len(OUTCOMES))
 class Intake:
     """The bookkeeping of one chunk. Call `read_templates`, `resolve`, `account` in this order."""
 
-    def __init__(self, roll: Roll, keeping: Keeping, data: Datagrams, plan_of: Callable[[Signature], int]) -> None:
+    def __init__(self, roll: Roll, keeping: Keeping, data: Datagrams, plans: Plans) -> None:
         self.state = roll.state
         self._roll, self._keeping = roll, keeping
         self.buffer = _read_only(data.buffer)
-        self._plan_of = plan_of
+        self._plans = plans
         self._data = data
         self._frame = np.ascontiguousarray(data.frame, np.int64)
         self._time = np.ascontiguousarray(data.time, np.int64)
@@ -95,19 +95,14 @@ class Intake:
         slots = numbering.number_keys(exporter, template, zero, zero, number, first)
         first = first[:slots]
         keys = list(zip(exporter[first].tolist(), template[first].tolist(), strict=True))
-        self._slot = dict(zip(keys, range(slots), strict=True))
+        self._keys = keys
+        self._slots: dict[tuple[int, int], int] = {}
         self.held_slot = number[: len(held["exporter"])]
         self.s_slot = np.full(len(self.s_id), -1, np.int64)
         self.s_slot[data] = number[len(held["exporter"]) :]
         known = [item.templates for item in self.state.exporters]
         signatures = [known[number].get(ident) for number, ident in keys]
-        plan_by_id: dict[int, int] = {id(None): scan.NO_TEMPLATE}
-        plans: list[int] = []
-        for signature in signatures:
-            plan = plan_by_id.get(id(signature))
-            if plan is None and signature is not None:
-                plan = plan_by_id[id(signature)] = self._plan_of(signature)
-            plans.append(scan.NO_TEMPLATE if plan is None else plan)
+        plans = self._plans.numbers(signatures, scan.NO_TEMPLATE)
         self._current = np.array(plans or [scan.NO_TEMPLATE], np.int64)
         first_kind = np.where(self.s_version == 9, 0, 2)
         is_template = templated & ((self.s_id == first_kind) | (self.s_id == first_kind + 1))
@@ -153,7 +148,7 @@ class Intake:
                     self._withdraw(s, number, gone)
             return
         old = exporter.templates.get(ident)
-        slot = self._slot.get((number, ident)) if old is not signature and old != signature else None
+        slot = self._slot(number, ident) if old is not signature and old != signature else None
         used = self._used.get(number, 0) + (slot is not None)
         evicted = self._keeping.put(number, ident, signature, clock) if used <= limits.CHANGES else None
         if evicted is None:
@@ -166,7 +161,7 @@ class Intake:
             self._forget("template_evicted")
         if slot is not None:
             self._used[number] = used
-            self._changes.append((s, slot, self._plan_of(signature)))
+            self._changes.append((s, slot, self._plans.number(signature)))
 
     def _age(self, clock: int) -> None:
         """Templates that were not refreshed for too long by then are not in force from the end of their time on."""
@@ -189,16 +184,23 @@ class Intake:
         self.forgotten[reason] = self.forgotten.get(reason, 0) + 1
 
     def _change(self, s: int, exporter: int, template: int, plan: int) -> None:
-        slot = self._slot.get((exporter, template))
+        slot = self._slot(exporter, template)
         if slot is not None:
             self._changes.append((s, slot, plan))
+
+    def _slot(self, number: int, ident: int) -> int | None:
+        """The slot of a template that a set here or a held one waits for."""
+        if not self._slots:  # a chunk that only refreshes templates needs none
+            self._slots = dict(zip(self._keys, range(len(self._keys)), strict=True))
+        return self._slots.get((number, ident))
 
     def _withdraw(self, s: int, number: int, template: int) -> None:
         self._keeping.remove(number, template)
         self._change(s, number, template, scan.NO_TEMPLATE)
 
-    def resolve(self, segment: str, limit: int, age: int, plans: Plans) -> Sets:
+    def resolve(self, segment: str, limit: int, age: int) -> Sets:
         """The sets that can be decoded now, older held ones first, in the order their rows shall have."""
+        plans = self._plans
         changes = np.array(self._changes, np.int64).reshape(-1, 3)
         plan = np.full(len(self.s_id), scan.NONE, np.int64)
         at, slots, to = (np.ascontiguousarray(changes[:, i]) for i in range(3))

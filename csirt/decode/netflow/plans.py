@@ -39,6 +39,7 @@ class Plans:
     def __init__(self, table: ElementTable) -> None:
         self._table = table
         self._numbers: dict[Signature, int] = {}
+        self._by_id: dict[int, int] = {}  # of the signatures in `signatures`, which live as long as this does
         self._plans: list[Plan | None] = []
         self._compiled: list[int] = []
         self._shape_of: list[int] = []  # of the compiled ones
@@ -87,7 +88,16 @@ class Plans:
             number = self._numbers[signature] = len(self._plans)
             self._plans.append(None)
             self.signatures.append(signature)
+            self._by_id[id(signature)] = number
         return number
+
+    def numbers(self, signatures: list[Signature | None], absent: int) -> list[int]:
+        """The numbers of their plans, `absent` for None: of most, known by where they are in memory."""
+        known = self._by_id
+        return [
+            absent if one is None else self.number(one) if (number := known.get(id(one))) is None else number
+            for one in signatures
+        ]
 
     @property
     def options(self) -> Array:

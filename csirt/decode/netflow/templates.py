@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from csirt.decode.netflow.elements import VARIABLE
 
@@ -43,7 +44,8 @@ class Signature:
     @property
     def least(self) -> int:
         """The octets of the shortest record."""
-        return sum(1 if length == VARIABLE else length for _, _, length in self.fields)
+        lengths = [length for _, _, length in self.fields]
+        return sum(lengths) - lengths.count(VARIABLE) * (VARIABLE - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,7 @@ def _nine(body: bytes, options: bool, most: int) -> tuple[list[Definition], int]
         end = at + 2 * count
         if template < 256 or not 0 < count <= MAX_FIELDS or end > len(words):
             return found, 1
-        fields = tuple(
-            (0, number, length) for number, length in zip(words[at:end:2], words[at + 1 : end : 2], strict=True)
-        )
+        fields = tuple(zip(repeat(0), words[at:end:2], words[at + 1 : end : 2], strict=False))
         at = end
         signature = Signature(9, options, scopes, fields)
         if not 0 < signature.least <= MAX_RECORD:
@@ -123,22 +123,33 @@ def _ipfix(body: bytes, options: bool, most: int) -> tuple[list[Definition], int
             at += 1
         if template < 256 or count > MAX_FIELDS or (options and not 0 < scopes <= count):
             return found, 1
-        fields: list[tuple[int, int, int]] = []
-        for _ in range(count):
-            if at + 2 > len(words):
-                return found, 1
-            number, length = words[at], words[at + 1]
-            at += 2
-            pen = 0
-            if number & _ENTERPRISE:
-                if at + 2 > len(words):
-                    return found, 1
-                pen = words[at] << 16 | words[at + 1]
-                number &= ~_ENTERPRISE
-                at += 2
-            fields.append((pen, number, length))
-        signature = Signature(10, options, scopes, tuple(fields))
+        fields, at = _fields(words, at, count)
+        if not fields:
+            return found, 1
+        signature = Signature(10, options, scopes, fields)
         if not 0 < signature.least <= MAX_RECORD:
             return found, 1
         found.append(Definition(template, signature, options))
     return found, 0
+
+
+def _fields(words: tuple[int, ...], at: int, count: int) -> tuple[tuple[tuple[int, int, int], ...], int]:
+    """The field specifiers from `at` on, none where they are cut short, and where they end."""
+    end = at + 2 * count
+    if end <= len(words) and max(words[at:end:2]) < _ENTERPRISE:
+        return tuple(zip(repeat(0), words[at:end:2], words[at + 1 : end : 2], strict=False)), end
+    fields: list[tuple[int, int, int]] = []
+    for _ in range(count):
+        if at + 2 > len(words):
+            return (), at
+        number, length = words[at], words[at + 1]
+        at += 2
+        pen = 0
+        if number & _ENTERPRISE:
+            if at + 2 > len(words):
+                return (), at
+            pen = words[at] << 16 | words[at + 1]
+            number &= ~_ENTERPRISE
+            at += 2
+        fields.append((pen, number, length))
+    return tuple(fields), at
