@@ -10,7 +10,7 @@ import click
 from csirt.cli.command import command
 from csirt.cli.common import Settings, shared, write, write_json
 
-NAMES = ["pipeline", "flows", "live", "memory", "sigma", "elastic"]
+NAMES = ["pipeline", "flows", "live", "memory", "sigma", "elastic", "quiet"]
 RECORDS = {"pipeline": 3_000_000, "flows": 1_000_000, "memory": 1_000_000}
 
 
@@ -65,8 +65,9 @@ def bench(
     fast as it goes. memory: that memory does not grow over many passes and broken datagrams. sigma: rules over events,
     beside rsigma, pairs of (event, rule) compared; `--rules` are folders of rules beside synthetic ones. Exit 1: a
     floor missed or work unequal; 7: a peer is not here. elastic: the
-    cluster's writer, correlation and lists, in indices of their own; exit 6 without a server. docs/benchmarks.md says
-    what each figure means.
+    cluster's writer, correlation and lists, in indices of their own; exit 6 without a server. quiet: a
+    week in which nothing happens: what each rule matches, and how many alerts come of it. docs/benchmarks.md says what
+    each figure means.
 
     \b
     Examples:
@@ -96,6 +97,11 @@ def bench(
             results = sigma.run(work, sigma.Task(seed, runs, rules, corpus, events, only))
         elif name == "elastic":
             results = _elastic(work, seed, runs, url, records, only)
+        elif name == "quiet":
+            from csirt.bench import quiet
+
+            wanted_week = quiet.Task(seed, corpus, records or quiet.RECORDS, rules, shipped=not only_rules)
+            results = quiet.run(work, wanted_week)
         elif name == "memory":
             from csirt.bench import memory
 
@@ -121,7 +127,7 @@ def bench(
 
 
 def _message(name: str, result: dict[str, Any]) -> str:
-    if name in ("pipeline", "memory", "sigma"):
+    if name in ("pipeline", "memory", "sigma", "quiet"):
         return name
     return "live-lake" if result["name"] == "live-lake" else "stream" if "spooled" in result else "pair"
 
@@ -155,6 +161,7 @@ def _shown(result: dict[str, Any]) -> dict[str, str]:
     rss = max(result["ours"].get("rss_mib", [0]))
     peer = result["peer"] or {"name": "-", "version": "", "median": 0}
     beside = ", ".join(f"{name} {kept['kept']:.1%}" for name, kept in result.get("beside", {}).items())
+    plain["found"] = ", ".join(f"{item['title']} {item['hits']:g}" for item in result.get("found", [])) or "-"
     names = {"name": result["name"], "unit": result["unit"], "peer": f"{peer['name']} {peer['version']}".strip()}
     figures = {"theirs": f"{peer['median']:,}", "ratio": str(result["ratio"]), "floor": str(result["floor"])}
     median = f"{result['ours']['median']:,}"
