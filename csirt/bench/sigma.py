@@ -57,24 +57,35 @@ class _Bench:
         self.harness = rsigma.program()
         self.environment = process.environment(work, threads=False)
         self.last = _Last()
+        self.sets: dict[str, Path] = {}
+        self.events = work / "events.ndjson"
+
+    def _prepare(self) -> None:
+        """Write the rules and events of the contests that are no correlations."""
+        task = self.task
         sets = sigma_corpus.rule_sets(task.seed, task.rules)
         self.sets = {name: self._common(name, rules) for name, rules in sets.items()}
-        self.events = work / "events.ndjson"
         if task.corpus is None:
             sigma_corpus.write_events(self.events, task.seed, task.events, sets)
         else:
             _gather(task.corpus, self.events)
 
     def results(self) -> Iterator[dict[str, Any]]:
-        for contest in self._contests():
-            if not self.task.only or contest.name in self.task.only:
-                entry = pairs.result(contest)
-                yield entry | self._compared()
-        for kind in correlate.KINDS:
-            for batch in (2_000, 10_000, 50_000):
-                name = f"{kind.replace('_', '-')}-batches-of-{batch // 1000}k"
-                if not self.task.only or name in self.task.only:
-                    yield self._correlation(name, kind, batch)
+        wanted = self.task.only
+        correlations = {
+            f"{kind.replace('_', '-')}-batches-of-{batch // 1000}k": (kind, batch)
+            for kind in correlate.KINDS
+            for batch in (2_000, 10_000, 50_000)
+        }
+        if not wanted or set(wanted) - set(correlations):
+            self._prepare()
+            for contest in self._contests():
+                if not wanted or contest.name in wanted:
+                    entry = pairs.result(contest)
+                    yield entry | self._compared()
+        for name, (kind, batch) in correlations.items():
+            if not wanted or name in wanted:
+                yield self._correlation(name, kind, batch)
 
     def _correlation(self, name: str, kind: str, batch: int) -> dict[str, Any]:
         """A correlation over matched flows, whose alerts must be what plain reading finds."""

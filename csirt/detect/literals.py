@@ -21,6 +21,8 @@ FEW = 4096
 _COMMON = [6 if byte in b"etaoinsrlcdmpuhg" else 4 if byte in b"0123456789.-/ \\:" else 1 for byte in range(256)]
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _NONE = (-1, 0)
+# A longer literal needs a window that stands in it once, or hostile text makes comparing it dear.
+LONG = 64
 
 Literal = tuple[str, bytes, bool, bool]
 """(field, bytes, at the start, at the end)."""
@@ -186,14 +188,23 @@ def _chosen(texts: Sequence[bytes], width: int) -> list[tuple[int, int]]:
     shared = Counter(window for text in texts for window in {text[at : at + width] for at in _places(text, width)})
     found: list[tuple[int, int]] = []
     for text in texts:
-        best = min(_places(text, width), key=partial(_rate, text, width, shared))
+        own = Counter(text[at : at + width] for at in _places(text, width))
+        best = min(_places(text, width), key=partial(_rate, text, width, shared, own))
         found.append((best, int.from_bytes(text[best : best + width], "big")))
     return found
 
 
-def _rate(text: bytes, width: int, shared: Counter[bytes], at: int) -> tuple[int, float]:
+def _rate(text: bytes, width: int, shared: Counter[bytes], own: Counter[bytes], at: int) -> tuple[bool, int, float]:
     window = text[at : at + width]
-    return shared[window], sum(_COMMON[byte] for byte in window)
+    return own[window] > 1, shared[window], sum(_COMMON[byte] for byte in window)
+
+
+def repeats(text: bytes) -> bool:
+    """Whether a literal is long and each of its windows stands in it again: such ones are left to another search."""
+    if len(text) <= LONG:
+        return False
+    own = Counter(text[at : at + WIDTHS[0]] for at in _places(text, WIDTHS[0]))
+    return min(own.values()) > 1
 
 
 def _places(text: bytes, width: int) -> range:

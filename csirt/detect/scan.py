@@ -1,8 +1,10 @@
 """The compiled loop that looks for many literals in many texts at once. Imported only where there are many of both.
 
 A literal is looked for by one window of a few bytes of it, the one that fewest others have: the texts' windows are
-hashed as they go by, and where a literal's window comes by the literal is compared. No call per match, no copy of the
-texts, and work that is bound by the texts' bytes times the literals that share a window.
+hashed as they go by, and where a literal's window comes by the literal is compared, from the window outwards. No call
+per match and no copy of the texts. The work is bound by the texts' bytes times the literals that share a window: a long
+literal's window stands in it once (`literals.repeats`), so two places where it is compared match no further than they
+lie apart.
 """
 
 from __future__ import annotations
@@ -39,9 +41,14 @@ def outline(data: Array, start: Any, end: Any) -> Any:
 
 
 @inlined
-def same(data: Array, at: Any, pool: Array, start: Any, length: Any) -> bool:
-    """Whether the bytes there are the literal's."""
-    step = 0
+def same(data: Array, at: Any, pool: Array, start: Any, length: Any, place: Any) -> bool:
+    """Whether the bytes there are the literal's, read from `place` in it back to its start, then on to its end."""
+    step = place
+    while step >= 0 and data[at + step] == pool[start + step]:
+        step -= 1
+    if step >= 0:
+        return False
+    step = place + 1
     while step < length and data[at + step] == pool[start + step]:
         step += 1
     return bool(step == length)
@@ -76,7 +83,8 @@ def literals(
             if whole >= 0:
                 head = whole + place(outline(data, start, end), columns[column, WHOLE + 1])
                 for entry in range(heads[head], heads[head + 1]):
-                    if entries[entry, 2] == end - start and same(data, start, pool, entries[entry, 1], end - start):
+                    length = entries[entry, 2]
+                    if length == end - start and same(data, start, pool, entries[entry, 1], length, -1):
                         if count < out.shape[0]:
                             out[count, 0], out[count, 1] = entries[entry, 0], text
                         count += 1
@@ -108,7 +116,7 @@ def literals(
                         anchors = entries[entry, 4]
                         if (anchors & 1 and begin != start) or (anchors & 2 and close != end):
                             continue
-                        if same(data, begin, pool, entries[entry, 1], entries[entry, 2]):
+                        if same(data, begin, pool, entries[entry, 1], entries[entry, 2], entries[entry, 3]):
                             last[literal] = text
                             if count < out.shape[0]:
                                 out[count, 0], out[count, 1] = literal, text

@@ -22,7 +22,7 @@ import re2
 from csirt.detect import required, values
 from csirt.detect.atoms import Atom
 from csirt.detect.budget import Budget
-from csirt.detect.literals import Literal, Literals
+from csirt.detect.literals import Literal, Literals, repeats
 from csirt.model.batch import Array
 
 # What is shorter stands in every text.
@@ -71,7 +71,8 @@ class Scanner:
                 self.numeric.setdefault(field, []).append((atom, *number))
         left, right = atom.kind in ("eq", "startswith"), atom.kind in ("eq", "endswith")
         raw = [literal.encode("utf-8", "surrogatepass") for literal in _wanted(atom)]
-        if not raw or not self._scans or (min(map(len, raw)) < SHORTEST and atom.kind != "eq"):
+        short = bool(raw) and min(map(len, raw)) < SHORTEST and atom.kind != "eq"
+        if not raw or not self._scans or short or (not left and not right and any(map(repeats, raw))):
             self._single.setdefault(field, {})[atom] = None
             return
         for item in raw:
