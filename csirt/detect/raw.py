@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from csirt.detect import jsonlines, values
+from csirt.detect import jsonframe, jsonlines, values
 from csirt.detect.coded import NUMBER, OTHER, TEXT, TRUTH, Distinct
 from csirt.detect.columns import (
     AddressColumn,
@@ -110,8 +110,12 @@ def _parquet(path: Path) -> Iterator[RawFrame]:
 def _ndjson(stream: BinaryIO, name: str) -> Iterator[RawFrame]:
     line = 1
     for piece in jsonlines.pieces(stream):
-        found = jsonlines.columns(piece)
-        yield from_events(_lines(piece, name, line)) if found is None else from_table(*found)
+        much = jsonframe.columns(piece)
+        found = jsonlines.columns(piece) if much is None else None
+        if much is not None:
+            yield RawFrame(*much)
+        else:
+            yield from_events(_lines(piece, name, line)) if found is None else from_table(*found)
         line += piece.count(b"\n") + 1
 
 
