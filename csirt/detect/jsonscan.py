@@ -203,6 +203,15 @@ def _number(data: Array, at: int, found: Array) -> int:
     return at
 
 
+@inlined
+def _ahead(data: Array, at: Any, arena: Array, start: Any, end: Any) -> Any:
+    """The place of the closing quote where the text there is that of the arena, else -1."""
+    while start < end and data[at] == arena[start] and data[at] != _BACK and data[at] != _QUOTE:
+        at += 1
+        start += 1
+    return at if start == end and data[at] == _QUOTE else -1
+
+
 @kernel
 def read(
     data: Array,
@@ -218,12 +227,13 @@ def read(
     last: Array,
 ) -> tuple[int, int]:
     """Every value of the lines: (rows, tokens), or (ODD or NO_ROOM, 0). `data` ends with a line end and eight zeros.
-    Texts and keys come to the `arena` once per field: a key belongs to -2 - the field of the object it stands in, a text
-    to its field, whose number is that of its key. `tokens`: field, row, kind (and MEMBER in a list); `numbers`: the value,
-    of a hard number its place; `fractions`: the same bytes as fractions. `last`: per text number the row where it was a
-    key last, -1 at first."""
+    Texts and keys come to the `arena` once per field: a key belongs to -2 - the field of the object it stands in, a
+    text to its field, whose number is that of its key. `tokens`: field, row, kind (and MEMBER in a list); `numbers`:
+    the value, of a hard number its place; `fractions`: the same bytes as fractions. `last`: per text number the row
+    where it was a key last, -1 at first."""
     stack = np.zeros(DEPTH + 1, np.int64)
     found = np.zeros(3, np.int64)
+    follow = np.full(owners.size + 1, -1, np.int32)
     row, count, at, size = 0, 0, 0, data.size - 8
     while True:
         at = _blank(data, at)
@@ -234,7 +244,7 @@ def read(
             continue
         if data[at] != _OPEN:
             return ODD, 0
-        depth, at, field, listed = 0, at + 1, -1, False
+        depth, at, field, listed, before = 0, at + 1, -1, False, -1
         stack[0] = -1
         expect, fresh = _KEY, True
         while True:
@@ -245,12 +255,21 @@ def read(
                     depth -= 1
                     at += 1
                 elif byte == _QUOTE:
-                    close, tail = _unescaped(data, at + 1, arena, state[1])
+                    # Lines are much alike: mostly the key is the one that came after the key before it last time.
+                    guess = follow[before + 1]
+                    close = -1
+                    if guess >= 0 and owners[guess] == -2 - stack[depth]:
+                        close = _ahead(data, at + 1, arena, starts[guess], starts[guess + 1])
+                    field = guess
                     if close < 0:
-                        return ODD, 0
-                    field = _taken(arena, state[1], tail, -2 - stack[depth], seed, slots, starts, owners, state)
-                    if field < 0:
-                        return NO_ROOM, 0
+                        close, tail = _unescaped(data, at + 1, arena, state[1])
+                        if close < 0:
+                            return ODD, 0
+                        field = _taken(arena, state[1], tail, -2 - stack[depth], seed, slots, starts, owners, state)
+                        if field < 0:
+                            return NO_ROOM, 0
+                        follow[before + 1] = field
+                    before = field
                     if last[field] == row:
                         return ODD, 0
                     last[field] = row
