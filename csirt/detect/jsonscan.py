@@ -71,7 +71,7 @@ def _unescaped(data: Array, at: int, arena: Array, tail: int) -> tuple[int, int]
         kind = np.int64(data[at + 1])
         at += 2
         if kind == 117:
-            point = _four(data, at)
+            point: Any = _four(data, at)
             at += 4
             if point < 0 or 0xDC00 <= point <= 0xDFFF:
                 return -1, tail
@@ -102,7 +102,7 @@ def _unescaped(data: Array, at: int, arena: Array, tail: int) -> tuple[int, int]
                 arena[tail + 3] = 0x80 | (point & 63)
                 tail += 4
             continue
-        plain = kind
+        plain: Any = kind
         if kind == 110:
             plain = 10
         elif kind == 116:
@@ -125,14 +125,14 @@ def _taken(
 ) -> int:
     """The number of the text the arena ends with, among those of its owner; a text that is known already is taken off
     the arena again. -1: no room. `state`: how many texts there are, and the arena's end."""
-    mixed = np.uint64(seed) ^ (np.uint64(owner) * _MIX)
+    mixed: Any = np.uint64(seed) ^ (np.uint64(owner) * _MIX)
     for at in range(start, end):
         mixed = (mixed ^ np.uint64(arena[at])) * _MIX
         mixed ^= mixed >> _FOLD
     mask = slots.size - 1
     place = np.int64(mixed & np.uint64(mask))
     while True:
-        known = slots[place]
+        known = int(slots[place])
         if known < 0:
             break
         first = starts[known]
@@ -144,7 +144,7 @@ def _taken(
                 state[1] = start
                 return known
         place = (place + 1) & mask
-    known = state[0]
+    known = int(state[0])
     if 2 * known >= slots.size:
         return -1
     slots[place] = known
@@ -161,7 +161,8 @@ def _number(data: Array, at: int, found: Array) -> int:
     begin, minus = at, data[at] == 45
     if minus:
         at += 1
-    value, digits, scale = 0, 0, 0
+    value: Any = 0
+    digits, scale = 0, 0
     zero = data[at] == 48
     while 48 <= data[at] <= 57:
         if digits < 18:
