@@ -75,7 +75,7 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
     from csirt.detect.check import ruleset
 
     loaded, files = load(settings, paths)
-    problems = ruleset(loaded, files, now=SYSTEM.now(), tested=not no_tests)
+    problems = ruleset(loaded, files, now=SYSTEM.now(), tested=not no_tests, searched=searched)
     errors = sum(problem.level == "error" for problem in problems)
     numbers = {"rules": len(loaded.rules), "correlations": len(loaded.correlations), "refused": loaded.refused}
     if settings.as_json:
@@ -86,6 +86,13 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
             write_rows([[str(problem)]])
         say(text(settings, "checked", **numbers, errors=errors, warnings=len(problems) - errors))
     return 1 if errors else 0
+
+
+def searched() -> frozenset[str]:
+    """The fields that a cluster searches."""
+    from csirt.stores.elastic.events.mapping import fields
+
+    return frozenset(fields())
 
 
 @rules.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,15 +17,22 @@ from csirt.detect.rule import Correlation, Rule
 from csirt.errors import Problem
 
 
-def ruleset(loaded: Ruleset, files: Sequence[Path], *, now: int = 0, tested: bool = True) -> list[Problem]:
+def ruleset(
+    loaded: Ruleset,
+    files: Sequence[Path],
+    *,
+    now: int = 0,
+    tested: bool = True,
+    searched: Callable[[], Collection[str]] = tuple,
+) -> list[Problem]:
     """All problems of the rules: those of loading, then every check. `now`: whether exemptions have ended. `tested`:
-    want examples of both kinds."""
+    want examples of both kinds. `searched`: the fields that a cluster's queries may name; without any, all of them."""
     problems = list(loaded.problems)
     for rule in loaded.rules:
         problems += _rule(loaded, rule)
     for item in loaded.correlations:
         problems += _correlation(loaded, item)
-    problems += [*_exemptions(loaded), *deploy.ended(loaded.deployment, now)]
+    problems += [*_exemptions(loaded), *deploy.ended(loaded.deployment, now), *_sector(loaded, searched)]
     if tested:
         outcomes, unreadable = examples.run(loaded, files)
         problems += unreadable
@@ -44,6 +51,34 @@ def _exemptions(loaded: Ruleset) -> Iterator[Problem]:
                 advice = f"did you mean {near[0]!r}?" if near else "docs/rule-authors.md names the fields"
                 message = f"no event of the rule has the field {name!r}"
                 yield Problem(item.file, item.line, message, advice=advice, check="exemption")
+
+
+def _sector(loaded: Ruleset, searched: Callable[[], Collection[str]]) -> Iterator[Problem]:
+    """Rules that must see the whole sector and of which no query for a cluster can be made."""
+    chosen = [item for item in loaded.everything() if loaded.deployment.of(item.meta).scope == "sector"]
+    if not chosen:
+        return
+    from csirt.detect import convert
+
+    known = searched()
+    for item in chosen:
+        reason = convert.why_not(loaded, item, "esql") or _unsearched(loaded, item, known)
+        if reason:
+            deployed = loaded.deployment.of(item.meta)
+            message = f"{item.meta.title!r} cannot be `scope: sector`: {reason}"
+            advice = "leave `scope` out: then every node looks for itself"
+            yield Problem(deployed.file, deployed.line, message, advice=advice, check="sector")
+
+
+def _unsearched(loaded: Ruleset, item: Rule | Correlation, known: Collection[str]) -> str:
+    """Why a cluster cannot decide its conditions."""
+    rules = {rule.id: rule for rule in loaded.rules}
+    below = [item.id] if isinstance(item, Rule) else list(item.rules)
+    names = {atom.field for name in below if name in rules for atom in leaves(rules[name].condition) if atom.field}
+    if isinstance(item, Correlation):
+        names |= {name for name in item.group_by if isinstance(name, str)}
+    missing = sorted(names - set(known)) if known else []
+    return f"the cluster does not search {', '.join(missing)}" if missing else ""
 
 
 def _at(

@@ -42,15 +42,22 @@ def convert(loaded: Ruleset, target: str) -> Converted:
         if isinstance(item, Rule) and not item.alerts and item.id in inputs:
             continue  # it is a part of its correlation's query
         shown = {"id": item.id, "title": item.meta.title}
-        try:
-            query = _query(loaded, item, target)
-        except (Refused, SigmaError, NotImplementedError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+        reason = why_not(loaded, item, target)
+        if reason:
             result.refused.append({**shown, "file": item.meta.file, "line": item.meta.line, "reason": reason})
         else:
             kind = item.type if isinstance(item, Correlation) else "rule"
-            result.items.append({**shown, "kind": kind, "query": query})
+            result.items.append({**shown, "kind": kind, "query": _query(loaded, item, target)})
     return result
+
+
+def why_not(loaded: Ruleset, item: Rule | Correlation, target: str) -> str:
+    """Why a rule or correlation has no query; empty when it has one."""
+    try:
+        _query(loaded, item, target)
+    except (Refused, SigmaError, NotImplementedError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
 
 
 def _query(loaded: Ruleset, item: Rule | Correlation, target: str) -> str:

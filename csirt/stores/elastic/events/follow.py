@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LOG = logging.getLogger("csirt.stores.elastic")
 ROWS = 20_000  # events of one round, or those of one commit
-TOGETHER = 2_000  # documents that are made at a time
+TOGETHER = 8_000  # documents that are made at a time: enough for several requests in flight
 MINUTES = 5_000  # of one round
 QUIET, OLD = 30 * SECOND, 300 * SECOND  # a minute is sent when it has not changed for so long, or waited so long
 _LARGE = re.compile(rb"[:,\[]\d{19}")
