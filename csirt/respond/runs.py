@@ -1,7 +1,7 @@
 """What becomes of a plan: approved by someone else, written for a person to apply, undone, expired.
 
 Each effect is a file; its intent is committed before, its outcome after (decision 5). An approval that a crash cut off
-between the two is settled by `expire`, which runs every half minute: the file is written again, the same bytes.
+between the two is settled by `expire`, a minute later: the file is written again, the same bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from csirt import ids
-from csirt.clock import HOUR
+from csirt.clock import HOUR, MINUTE
 from csirt.config import Config
 from csirt.errors import Conflict, CsirtError, NotAllowed, Usage
 from csirt.model.audit import AuditEntry
@@ -21,6 +21,9 @@ from csirt.safety import file_name
 from csirt.stores.base import Commit, Store
 
 Who = Principal
+CUT_OFF = (
+    MINUTE  # after an approval without an outcome; until then whoever approves, here or on another node, may be at it
+)
 
 
 def approve(store: Store, config: Config, guard: Guard, run: Run, who: Who, now: int, plan_hash: str = "") -> Run:
@@ -117,7 +120,8 @@ def expire(store: Store, config: Config, now: int) -> list[Run]:
     for document in store.find("run", {"state": ["approved", "done"]}):
         run = Run.model_validate(document)
         if run.state == "approved":
-            changed.append(carry_out(store, config, run, now))
+            if now - run.state_since >= CUT_OFF:
+                changed.append(carry_out(store, config, run, now))
             continue
         due = [action for action in in_force(store, run) if action.expires <= now]
         if not due or len(due) < len(in_force(store, run)):
