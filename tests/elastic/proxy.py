@@ -7,17 +7,19 @@ import gzip
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-MODES = ("well", "away", "busy", "ill", "partly", "forgetful")
+LATE = 3.0  # seconds, longer than the clients of these tests wait
+MODES = ("well", "away", "busy", "ill", "partly", "forgetful", "late")
 
 
 class Proxy:
     """Forwards to `target`. `mode`: `well`; `away` (hangs up); `busy` (429); `ill` (503); `partly` (of every three
     documents one is written, one is turned away with 429, one fails with 503); `forgetful` (does what is asked and
-    hangs up before it says so)."""
+    hangs up before it says so); `late` (does what is asked and says so when nobody waits any more)."""
 
     def __init__(self, target: str) -> None:
         self.mode = "well"
@@ -66,7 +68,9 @@ class Proxy:
         if mode == "partly" and bulk:
             return self._partly(caller, body)
         status, headers, answer = self._forward(caller, body)
-        if mode == "forgetful":
+        if mode == "late" and bulk:
+            time.sleep(LATE)
+        if mode == "forgetful" or (mode == "late" and bulk):
             caller.close_connection = True
             return None
         return _reply(caller, status, answer, headers)
