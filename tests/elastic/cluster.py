@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -23,8 +24,9 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "home"
-VERSION = "8.19.21"
-LEAST_JAVA = 17
+VERSION = os.environ.get("CSIRT_TEST_ELASTIC", "8.19.21")  # `make test-elastic9` asks for another
+MAJOR = int(VERSION.partition(".")[0])
+LEAST_JAVA = 17 if MAJOR == 8 else 21
 # Quick to start and small, rather than quick in the long run.
 QUICK = "-XX:-UseG1GC -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
@@ -41,16 +43,20 @@ def missing() -> str:
 
 
 def _java_home() -> Path | None:
-    """A JDK of exactly the version the server is built for, else the one on PATH when it is new enough."""
-    for found in sorted(Path("/usr/lib/jvm").glob(f"*{LEAST_JAVA}*")):
-        if (found / "bin" / "javac").exists():
-            return found
+    """A JDK of exactly the version the server is built for, else the newest that is new enough."""
+    homes = {_feature(found): found for found in Path("/usr/lib/jvm").glob("*") if (found / "bin" / "javac").exists()}
     javac = shutil.which("javac")
-    if javac is None:
-        return None
-    said = subprocess.run([javac, "-version"], capture_output=True, text=True, check=False).stdout
-    number = said.removeprefix("javac ").partition(".")[0].strip()
-    return Path(javac).resolve().parents[1] if number.isdigit() and int(number) >= LEAST_JAVA else None
+    if javac is not None:
+        home = Path(javac).resolve().parents[1]
+        homes.setdefault(_feature(home), home)
+    return homes.get(LEAST_JAVA) or next((homes[one] for one in sorted(homes, reverse=True) if one >= LEAST_JAVA), None)
+
+
+def _feature(home: Path) -> int:
+    """The version of a JDK."""
+    said = subprocess.run([home / "bin" / "javac", "-version"], capture_output=True, text=True, check=False)
+    number = (said.stdout or said.stderr).removeprefix("javac ").partition(".")[0].strip()
+    return int(number) if number.isdigit() else 0
 
 
 def _environment() -> dict[str, str]:
@@ -59,14 +65,20 @@ def _environment() -> dict[str, str]:
 
 def assemble(version: str = VERSION) -> Path:
     """The server's home, made on first use; kept outside the repository."""
-    home = _cache() / version
+    home = _cache() / f"{version}-{_recipe()}"  # of its own recipe: checkouts side by side share and do not spoil it
     home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / f"{version}.lock").open("w") as lock:
+    with (home.parent / f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         command = [str(HERE / "assemble.sh"), str(home), version]
         done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return home
+
+
+def _recipe() -> str:
+    """What the server is laid out from, as a short name."""
+    files = sorted(path for path in HERE.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
 def _cache() -> Path:

@@ -1,6 +1,6 @@
 """The load of the outage's proof, in a process of its own whose memory can be told: alerts to incidents, cases and
-notifications, committed and delivered. `python -m tests.elastic.outage FOLDER URL PREFIX HOOK`; it does on standard input's
-`step` one commit more, on `end` waits for the cluster and says what it has.
+notifications, committed and delivered. `python -m tests.elastic.outage FOLDER URL PREFIX HOOK`; for each `step` on
+standard input it makes one commit more, on `end` it waits for the cluster and says what it has.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A cluster that stops under load, comes back busy, half broken, and too late to say that it has written: nothing is lost
-or written twice, people are told meanwhile, and memory does not grow."""
+"""A cluster that stops under load, comes back busy, half broken, and too late to say that it has written: nothing is
+lost or written twice, people are told meanwhile, and memory does not grow."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_cluster_stopped_under_load(elasticsearch: str, prefix: str, tmp_path:
                     state = process.ask("step")
                     time.sleep(seconds / steps)
                 assert len(told.posts) > before, f"nobody was told: {mode}"
-                assert mode != "away" or state["trouble"] and state["waiting"] > outage.ALERTS * 4
+                assert mode != "away" or (state["trouble"] and state["waiting"] > outage.ALERTS * 4)
                 until(lambda asked=asked: bad.asked > asked, 30)  # type: ignore[misc]
             bad.mode = "well"
             before = len(told.posts)
