@@ -16,6 +16,10 @@ _LONG = {"type": "long"}
 _NUMBERS = frozenset({"first", "last", "created", "updated", "started", "due", "version", "level", "seq", "offset"})
 
 
+# What a cluster of version 9 notes beside a template.
+_KEPT = frozenset({"created_date_millis", "modified_date_millis", "created_date", "modified_date"})
+
+
 def _object(**properties: Any) -> dict[str, Any]:
     return {"properties": properties}
 
@@ -161,7 +165,7 @@ def _compared(what: str, name: str, have: dict[str, Any] | None, wanted: dict[st
             f"the {what} {name} has version {have['version']}, this csirt knows {wanted['version']}: it was installed "
             "by a newer csirt; install that version here as well"
         )
-    old, new = _flat(have), _flat(wanted)
+    old, new = _flat({key: value for key, value in have.items() if key not in _KEPT}), _flat(wanted)
     changes = [f"+ {key} = {new[key]}" for key in sorted(new.keys() - old.keys())]
     changes += [f"- {key} = {old[key]}" for key in sorted(old.keys() - new.keys())]
     changes += [f"~ {key}: {old[key]} -> {new[key]}" for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
