@@ -43,7 +43,7 @@ class Secure:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.server.url + path, data, headers)
         context = ssl.create_default_context(cafile=str(self.ca))
-        with urllib.request.urlopen(request, context=context, timeout=5) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=30) as answer:
             return json.load(answer)
 
     def answers(self) -> bool:
