@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,9 +36,11 @@ def follow(network: Network, url: str, prefix: str) -> None:
     network.config.write_text(text.replace("\n[stores]\n", kind) + section)
 
 
-def counts(network: Network, *more: str) -> dict[str, object]:
+def counts(network: Network, *more: str, config: str = "csirt.toml") -> dict[str, Any]:
     """The dump's counts and digest."""
-    document: dict[str, object] = network.json("store", "dump", "--canonical", "--counts", *more)
+    done = network.run("store", "dump", "--canonical", "--counts", "--json", *more, CSIRT_CONFIG=config)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
     return document
 
 
@@ -47,17 +50,20 @@ def test_work_goes_on_without_the_cluster(network: Network, elasticsearch: str, 
     desk.empty(elasticsearch, installed)
     with proxy.before(elasticsearch) as bad:
         bad.mode = "away"
+        alone = network.place / "alone.toml"  # as before there was a cluster: the folder, and nothing else
+        alone.write_text(network.config.read_text())
         follow(network, bad.url, installed)
         kill_at_work(network, tmp_path / "log")
         bad.mode = "well"
         with daemon(network.config, network.socket, log=tmp_path / "log") as client:
             until(lambda: not client.call("status.show")["cluster"]["waiting"], 60)
             assert network.run("status", "--check").returncode != 6
-            held = counts(network)
-            assert held["counts"]["case"] > 0 and held["counts"]["event"] > 0  # type: ignore[index]
+            held = counts(network)["counts"]
+            assert held["case"] > 0 and held["event"] > 0
             case = network.json("cases", "list")["items"][0]
             assert case["notes"] == 1
-    assert counts(network, "--store", str(network.store)) == held
+    store = "--store", str(network.store)
+    assert counts(network, *store) == counts(network, *store, config="alone.toml")
 
 
 def kill_at_work(network: Network, log: Path) -> None:
