@@ -59,6 +59,28 @@ def test_read_only(at: Desk, elasticsearch: str, prefix: str, tmp_path: Path) ->
     assert at.run("check")[0] == 0
 
 
+def test_red(at: Desk, elasticsearch: str, prefix: str) -> None:
+    """An index has a shard that no node may hold, as when the node that held its only copy is gone."""
+    index = f"{prefix}-case-000002"
+    nowhere = {"settings": {"index.routing.allocation.require._name": "gone"}}
+    put(elasticsearch, f"/{index}?wait_for_active_shards=0", nowhere)
+    assert f"is red: {index} has a shard without a copy" in said(at) and "bring back the node" in said(at)
+    put(elasticsearch, f"/{index}/_settings", {"index.routing.allocation.require._name": None})
+    until(lambda: at.run("check")[0] == 0, 30)
+
+
+def test_a_full_disk(at: Desk, elasticsearch: str, prefix: str, tmp_path: Path) -> None:
+    """The cluster keeps csirt from writing because a disk is full, as it does at the flood stage."""
+    index = f"{prefix}-alert-000001"
+    put(elasticsearch, f"/{index}/_settings", {"index.blocks.read_only_allow_delete": True})
+    assert f"is read-only ({index}): a disk is full" in said(at) and "give its nodes room" in said(at)
+    with desk.opened(tmp_path / "store", elasticsearch, prefix) as store:
+        store.commit(Commit(alerts=[build.alert("a")]))
+        until(lambda: "is read-only" in store.cluster()["trouble"], 30)
+        put(elasticsearch, f"/{index}/_settings", {"index.blocks.read_only_allow_delete": None})
+        store.shipper.settle(desk.SECONDS, patient=True)
+
+
 def test_wrong_version(at: Desk, prefix: str) -> None:
     """An old cluster."""
     with old("7.17.29") as url:
@@ -67,7 +89,7 @@ def test_wrong_version(at: Desk, prefix: str) -> None:
 
 
 def put(url: str, path: str, body: Any) -> None:
-    """Change a setting."""
+    """Make an index, or change a setting."""
     headers = {"Content-Type": "application/json"}
     with urllib.request.urlopen(urllib.request.Request(url + path, json.dumps(body).encode(), headers, method="PUT")):
         pass
