@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +18,12 @@ RECORDS = 400_000
 FLOOR = 2.0  # alerts a day, of all rules together
 
 
-@dataclass(frozen=True)
-class Task:
-    """What to look at: see `pipeline.Task`."""
-
-    seed: int = 1
-    given: Path | None = None
-    records: int = RECORDS
-    rules: Sequence[Path] = field(default=())
-    shipped: bool = True
-
-
-def run(work: Path, task: Task) -> list[dict[str, Any]]:
-    """The one result of `csirt.bench/1`. Raises NotFound for a corpus without captures."""
+def run(work: Path, task: pipeline.Task) -> list[dict[str, Any]]:
+    """The one result of `csirt.bench/1`; the task as the pipeline's, run once. Raises NotFound without captures."""
     given = task.given
     paths = captures.paths(given) if given else week.write(work / "corpus", seed=task.seed, records=task.records)
     folder = (given if given.is_dir() else given.parent) if given else work / "corpus"
-    same = pipeline.Task(task.seed, 1, given, task.records, task.rules, task.shipped)
-    config = pipeline.configuration(work, folder, same)
+    config = pipeline.configuration(work, folder, task)
     words = [sys.executable, "-m", "csirt.bench.quiet_child", str(work / "store"), str(config), *map(str, paths)]
     spent = process.run(words, environment=process.environment(work))
     found: dict[str, Any] = json.loads(spent.output)

@@ -98,10 +98,10 @@ def bench(
         elif name == "elastic":
             results = _elastic(work, seed, runs, url, records, only)
         elif name == "quiet":
-            from csirt.bench import quiet
+            from csirt.bench import pipeline, quiet
 
-            wanted_week = quiet.Task(seed, corpus, records or quiet.RECORDS, rules, shipped=not only_rules)
-            results = quiet.run(work, wanted_week)
+            week = pipeline.Task(seed, 1, corpus, records or quiet.RECORDS, rules, shipped=not only_rules)
+            results = quiet.run(work, week)
         elif name == "memory":
             from csirt.bench import memory
 
