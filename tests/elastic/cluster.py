@@ -111,7 +111,8 @@ class Server:
         """Start, and wait until it answers."""
         answers = answers or self.answers
         command = [str(HERE / "start.sh"), str(self.home), str(self.port), str(self.folder)]
-        command += [f"transport.port={self.transport}", *self.settings]
+        # Blocks that tests set stay: a server takes them away when it sees, every so often, that its disk has room.
+        command += [f"transport.port={self.transport}", "cluster.info.update.interval=1h", *self.settings]
         with (self.folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
                 command,

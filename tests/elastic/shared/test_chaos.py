@@ -28,16 +28,13 @@ from csirt.stores.embedded import open_embedded
 from tests.elastic import cluster, desk
 from tests.live import until
 
-KILLS = int(os.environ.get("CSIRT_NODE_KILLS", "0"))
+KILLS = int(os.environ.get("CSIRT_NODE_KILLS", "1"))
 SERVERS = 3 if KILLS >= 10 else 1
 SEED = int(os.environ.get("CSIRT_SEED", "20261123"))
 ATTACKERS, LINES = 24, 12  # SMTP-01 fires at ten refused lines: no node alone ever sees ten
 SAME = ("alert", "incident", "run")
 
-pytestmark = [
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(not KILLS, reason="`make chaos` does it: it takes minutes"),
-]
+pytestmark = pytest.mark.timeout(3600)
 
 
 def lines(begin: int) -> list[tuple[int, str]]:
