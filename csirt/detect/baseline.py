@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from csirt.detect import buckets
 from csirt.detect.alerts import Summary
-from csirt.detect.bucket import Bucket, Tally, from_ipc, ipc
+from csirt.detect.bucket import NOTHING, Bucket, Tally, from_ipc, ipc
 from csirt.detect.rule import Correlation, Limit
 from csirt.model.batch import Array
 
@@ -147,12 +147,13 @@ class Baseline:
     def _close(self, start: int) -> Iterator[Judged]:
         settings = self.item.baseline
         assert settings is not None
-        bucket = self.open.pop(start, None) or self._fresh()
-        tally = bucket.tally()
+        bucket = self.open.pop(start, None)
+        tally = NOTHING if bucket is None else bucket.tally()
         values = np.zeros(len(self.names))
         values[tally.codes] = tally.values
         slot = buckets.slot(start, self.item.timespan, settings.timezone, settings.season)
-        self.history = [record for record in self.history if record.start >= start - settings.keep]
+        while self.history and self.history[0].start < start - settings.keep:
+            self.history.pop(0)
         yield from self._in_a_row(self._judge(start, slot, values, tally), start, bucket, tally)
         had = tally.codes
         if settings.new:
@@ -192,7 +193,7 @@ class Baseline:
             for place in np.flatnonzero(low).tolist():
                 yield int(codes[place]), values[codes[place]], middle[place], limit[place]
 
-    def _in_a_row(self, found: Iterator[Found], start: int, bucket: Bucket, tally: Tally) -> Iterator[Judged]:
+    def _in_a_row(self, found: Iterator[Found], start: int, bucket: Bucket | None, tally: Tally) -> Iterator[Judged]:
         """Those that were so in as many buckets in a row as are wanted, from the first of them on."""
         settings = self.item.baseline
         assert settings is not None
@@ -207,23 +208,29 @@ class Baseline:
         self.row = row if settings.in_a_row > 1 else {}
 
     def _judged(
-        self, code: int, start: int, since: int, numbers: tuple[float, float, float], bucket: Bucket, tally: Tally
+        self,
+        code: int,
+        start: int,
+        since: int,
+        numbers: tuple[float, float, float],
+        bucket: Bucket | None,
+        tally: Tally,
     ) -> Judged:
         place = int(np.searchsorted(tally.codes, code))
         has = place < len(tally.codes) and tally.codes[place] == code
-        row = bucket.row(place) if has else None
+        row = bucket.row(place) if has and bucket is not None else None
         count = int(tally.counts[place]) if has else 0
         value, expected, limit = map(float, numbers)
         return Judged(self.names[code], since, self._end(start), value, expected, limit, count, row)
 
     def _limits(self, codes: Array, start: int, slot: int, limit: Limit) -> tuple[Array, Array]:
         """The median and the limit of each group, over the buckets that are alike since it was first seen."""
-        if limit.value is not None:
-            fixed = np.full(len(codes), limit.value)
+        if limit.value is not None or not len(codes):
+            fixed = np.full(len(codes), np.nan if limit.value is None else limit.value)
             return fixed, fixed
         alike = [record for record in self.history if record.slot == slot and record.start < start]
         nothing = np.full(len(codes), np.nan)
-        if not alike or not len(codes):
+        if not alike:
             return nothing, nothing
         past = np.full((len(alike), len(codes)), np.nan)
         since = self.since[codes]

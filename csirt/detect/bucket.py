@@ -32,6 +32,9 @@ class Tally:
     bases: Array
 
 
+NOTHING = Tally(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), np.empty(0))
+
+
 class Bucket:
     """An open bucket. `rows`: one per group, the hit with the greatest number that came first, with what was counted.
     `pairs`: the distinct values of each group."""
