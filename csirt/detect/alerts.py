@@ -57,6 +57,7 @@ class Growing:
     shown: tuple[list[Entity], list[Entity], list[Entity]] = field(default_factory=lambda: ([], [], []), repr=False)
     together: list[Entity] = field(default_factory=list, repr=False)
     fresh: list[Entity] = field(default_factory=list, repr=False)  # made since they were taken
+    form: tuple[Meta, Alert] | None = field(default=None, repr=False)  # what stays as it is, and of which rule
 
     def add(self, part: Summary, samples: int = SAMPLE_EVENTS) -> None:
         """Count a run of hits that comes after those counted so far."""
@@ -107,8 +108,23 @@ class Growing:
 
     def alert(self, meta: Meta) -> Alert:
         """The whole alert as it stands."""
+        if self.form is None or self.form[0] is not meta:
+            self.form = meta, self._form(meta)
+        return self.form[1].model_copy(
+            update={
+                "first": self.first,
+                "last": self.last,
+                "count": self.count,
+                "events": list(self.events),
+                "entities": self.together,
+                "members": sorted(self.members),
+                "facts": {name: sorted(known) for name, known in sorted(self.facts.items())},
+            }
+        )
+
+    def _form(self, meta: Meta) -> Alert:
+        """What of the alert does not change while it grows. Every value is our own: it is not checked again."""
         custom = meta.custom
-        # Every value is our own: to check them again at every step would be most of the step.
         return Alert.model_construct(
             id=self.id,
             rule_id=meta.id,
@@ -123,13 +139,6 @@ class Growing:
             techniques=list(meta.techniques),
             dataset=self.dataset,
             group=orjson.loads(self.group),
-            first=self.first,
-            last=self.last,
-            count=self.count,
-            events=list(self.events),
-            entities=self.together,
-            members=sorted(self.members),
-            facts={name: sorted(known) for name, known in sorted(self.facts.items())},
             clinical=custom.clinical,
             playbook=custom.playbook,
             shadow=meta.shadow,
@@ -148,7 +157,7 @@ class Growing:
         return growing
 
 
-_FIELDS = tuple(one.name for one in fields(Growing) if one.name not in ("shown", "together", "fresh"))
+_FIELDS = tuple(one.name for one in fields(Growing) if one.name not in ("shown", "together", "fresh", "form"))
 _ORDERED = ("actors", "targets", "links", "members", "facts")
 
 
