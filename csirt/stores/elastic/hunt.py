@@ -12,6 +12,7 @@ from csirt.model.batch import Batch
 from csirt.model.filter_nodes import AllOf, AnyOf, Compare, Node
 from csirt.stores.elastic import connect, layout
 from csirt.stores.elastic.events import mapping, names, rebuild
+from csirt.stores.elastic.pages import pages
 from csirt.stores.embedded.lake import read
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from csirt.stores.embedded.lake.ordered import Keep, Keys
 
 PAGE = 2_000
-ALIVE = "2m"
 _NANOS = 9_223_372_036 * SECOND  # what the cluster can hold of times
 _SAFE = 1 << 62  # numbers above are cut there
 
@@ -104,33 +104,10 @@ class ClusterEvents:
         import elasticsearch as es
 
         query = self._query(dataset, since, until, more)
-        client, index = self._client, layout.alias(self._config.prefix, names.EVENT)
-        pit = ""
-        after: list[Any] | None = None
         try:
-            pit = client.open_point_in_time(index=index, keep_alive=ALIVE)["id"]
-            while True:
-                answer = client.search(
-                    pit={"id": pit, "keep_alive": ALIVE},
-                    query=query,
-                    size=PAGE,
-                    sort=[order],
-                    search_after=after,
-                    track_total_hits=False,
-                    allow_partial_search_results=False,
-                )
-                hits = answer["hits"]["hits"]
-                pit = answer.get("pit_id", pit)
-                if hits:
-                    yield hits
-                if len(hits) < PAGE:
-                    return
-                after = hits[-1]["sort"]
+            yield from pages(self._client, layout.alias(self._config.prefix, names.EVENT), PAGE, [order], query=query)
         except (es.ApiError, es.TransportError) as error:
             raise connect.explain(error, self._config) from error
-        finally:
-            if pit:
-                client.options(ignore_status=404).close_point_in_time(id=pit)
 
     def _query(
         self, dataset: str | None, since: int | None, until: int | None, more: list[dict[str, Any]]

@@ -7,18 +7,19 @@ copied, so a document that is there in the same or a newer version stays as it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from csirt.errors import CsirtError
 from csirt.stores.elastic import layout, templates
+from csirt.stores.elastic.pages import pages
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 PAGE = 1_000
-ALIVE = "5m"
+ORDER = ["_shard_doc"]
 OCTETS = 4 * 1024 * 1024
 
 
@@ -84,7 +85,7 @@ def _copy(client: Elasticsearch, step: Step, progress: Callable[[int], None]) ->
     """Every document that the new index does not have in the same or a newer version."""
     done = 0
     client.indices.refresh(index=step.old)
-    for hits in _pages(client, step.old, whole=True):
+    for hits in pages(client, step.old, PAGE, ORDER, version=True):
         lines: list[Any] = []
         size = 0
         for hit in hits:
@@ -112,7 +113,7 @@ def _write(client: Elasticsearch, index: str, lines: list[Any]) -> None:
 
 def _take_away(client: Elasticsearch, step: Step) -> None:
     """Delete from the new index what was deleted from the old one during the copy."""
-    for hits in _pages(client, step.new, whole=False):
+    for hits in pages(client, step.new, PAGE, ORDER, version=True, source=False):
         versions = {hit["_id"]: hit["_version"] for hit in hits}
         there = client.mget(index=step.old, ids=list(versions), source=False)["docs"]
         gone = [one["_id"] for one in there if not one.get("found")]
@@ -121,30 +122,3 @@ def _take_away(client: Elasticsearch, step: Step) -> None:
         ]
         if lines:
             _write(client, step.new, lines)
-
-
-def _pages(client: Elasticsearch, index: str, *, whole: bool) -> Iterator[list[dict[str, Any]]]:
-    """All documents at one point in time."""
-    pit = client.open_point_in_time(index=index, keep_alive=ALIVE)["id"]
-    after: list[Any] | None = None
-    try:
-        while True:
-            answer = client.search(
-                pit={"id": pit, "keep_alive": ALIVE},
-                size=PAGE,
-                sort=["_shard_doc"],
-                search_after=after,
-                version=True,
-                source=whole,
-                track_total_hits=False,
-                allow_partial_search_results=False,
-            )
-            hits = answer["hits"]["hits"]
-            pit = answer.get("pit_id", pit)
-            if hits:
-                yield hits
-            if len(hits) < PAGE:
-                return
-            after = hits[-1]["sort"]
-    finally:
-        client.options(ignore_status=404).close_point_in_time(id=pit)

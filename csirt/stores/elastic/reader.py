@@ -12,6 +12,7 @@ from csirt.errors import Usage
 from csirt.model.chunk import Position
 from csirt.model.severity import SEVERITIES
 from csirt.stores.elastic import connect, layout
+from csirt.stores.elastic.pages import pages
 from csirt.stores.embedded.catalogue import documents
 
 if TYPE_CHECKING:
@@ -45,34 +46,10 @@ class Reader:
 
     def texts(self, kind: str, query: dict[str, Any], order: list[Any], limit: int | None = None) -> Iterator[str]:
         """The texts of all documents that match, page by page at one point in time."""
+        index, source = layout.alias(self._config.prefix, kind), {"includes": [layout.TEXT]}
         with self._explained():
-            point = self._client.open_point_in_time(index=layout.alias(self._config.prefix, kind), keep_alive="2m")
-        pit = point["id"]
-        after: list[Any] | None = None
-        left = limit
-        try:
-            while left is None or left > 0:
-                size = PAGE if left is None else min(PAGE, left)
-                with self._explained():
-                    answer = self._client.search(
-                        pit={"id": pit, "keep_alive": "2m"},
-                        query=query,
-                        sort=order,
-                        size=size,
-                        search_after=after,
-                        source={"includes": [layout.TEXT]},
-                        track_total_hits=False,
-                        allow_partial_search_results=False,
-                    )
-                hits = answer["hits"]["hits"]
+            for hits in pages(self._client, index, PAGE, order, limit=limit, query=query, source=source):
                 yield from (hit["_source"][layout.TEXT] for hit in hits)
-                if len(hits) < size:
-                    return
-                after, pit = hits[-1]["sort"], answer.get("pit_id", pit)
-                left = None if left is None else left - len(hits)
-        finally:
-            with self._explained():
-                self._client.options(ignore_status=404).close_point_in_time(id=pit)
 
     def all(self, kind: str, query: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Every document of a kind, by id."""
