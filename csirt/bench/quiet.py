@@ -14,7 +14,6 @@ from typing import Any
 from csirt.bench import captures, pipeline, process, week
 from csirt.clock import DAY
 
-RECORDS = 400_000
 FLOOR = 2.0  # alerts a day, of all rules together
 
 

@@ -11,7 +11,7 @@ from csirt.cli.command import command
 from csirt.cli.common import Settings, shared, write, write_json
 
 NAMES = ["pipeline", "flows", "live", "memory", "sigma", "elastic", "quiet"]
-RECORDS = {"pipeline": 3_000_000, "flows": 1_000_000, "memory": 1_000_000}
+RECORDS = {"pipeline": 3_000_000, "flows": 1_000_000, "memory": 1_000_000, "quiet": 400_000}
 
 
 @command()
@@ -63,11 +63,10 @@ def bench(
     flows: decoding, text, many templates, a live stream and the lake's room, beside goflow2, nfcapd and nfdump where
     they are here. live: a daemon under paced datagrams, then a receiver at 50,000 and 100,000 datagrams a second and as
     fast as it goes. memory: that memory does not grow over many passes and broken datagrams. sigma: rules over events,
-    beside rsigma, pairs of (event, rule) compared; `--rules` are folders of rules beside synthetic ones. Exit 1: a
-    floor missed or work unequal; 7: a peer is not here. elastic: the
-    cluster's writer, correlation and lists, in indices of their own; exit 6 without a server. quiet: a
-    week in which nothing happens: what each rule matches, and how many alerts come of it. docs/benchmarks.md says what
-    each figure means.
+    beside rsigma, pairs of (event, rule) compared; `--rules` are folders of rules beside synthetic ones. elastic: the
+    cluster's writer, correlation and lists, in indices of their own. quiet: a week in which nothing happens, what each
+    rule matches in it and how many alerts come of it. docs/benchmarks.md says what each figure means. Exit 1: a floor
+    missed or work unequal; 6: no server for elastic; 7: a peer is not here.
 
     \b
     Examples:
@@ -81,35 +80,30 @@ def bench(
     from csirt.bench.machine import describe
     from csirt.bench.pairs import exit_code
 
-    count = records or RECORDS.get(name, 0)
     with tempfile.TemporaryDirectory(prefix="csirt-bench-") as folder:
         work = Path(folder)
-        if name == "flows":
-            from csirt.bench import flows
-
-            wanted = flows.Task(seed, runs, corpus, count, rate=rate or flows.RATE, only=only)
-            results = flows.run(work, wanted)
-        elif name == "live":
-            results = _live(work, seed, rate, seconds)
-        elif name == "sigma":
+        if name == "sigma":
             from csirt.bench import sigma
 
             results = sigma.run(work, sigma.Task(seed, runs, rules, corpus, events, only))
         elif name == "elastic":
             results = _elastic(work, seed, runs, url, records, only)
-        elif name == "quiet":
-            from csirt.bench import pipeline, quiet
+        elif name == "live":
+            results = _live(work, seed, rate, seconds)
+        elif name == "flows":
+            from csirt.bench import flows
 
-            week = pipeline.Task(seed, 1, corpus, records or quiet.RECORDS, rules, shipped=not only_rules)
-            results = quiet.run(work, week)
+            task = flows.Task(seed, runs, corpus, records or RECORDS[name], rate=rate or flows.RATE, only=only)
+            results = flows.run(work, task)
         elif name == "memory":
             from csirt.bench import memory
 
-            results = memory.run(work, seed=seed, records=count)
+            results = memory.run(work, seed=seed, records=records or RECORDS[name])
         else:
-            from csirt.bench import pipeline
+            from csirt.bench import pipeline, quiet
 
-            results = pipeline.run(work, pipeline.Task(seed, runs, corpus, count, rules, shipped=not only_rules))
+            replayed = pipeline.Task(seed, runs, corpus, records or RECORDS[name], rules, shipped=not only_rules)
+            results = (quiet if name == "quiet" else pipeline).run(work, replayed)
     document = {"schema": "csirt.bench/1", "seed": seed, **describe(), "results": results}
     if settings.as_json:
         write_json(document)
