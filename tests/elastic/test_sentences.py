@@ -45,15 +45,22 @@ def test_unreachable(at: Desk, prefix: str) -> None:
     assert "cannot be reached" in said(at) and "see that its nodes run" in said(at)
 
 
-def test_read_only(at: Desk, elasticsearch: str, prefix: str, tmp_path: Path) -> None:
-    """Somebody set a block; when it is taken away, everything that waited arrives."""
+@pytest.mark.parametrize(
+    ("block", "why"),
+    [("write", "a disk is full or somebody set a block"), ("read_only_allow_delete", "a disk is full")],
+)
+def test_read_only(at: Desk, elasticsearch: str, prefix: str, tmp_path: Path, block: str, why: str) -> None:
+    """Somebody set a block, or the cluster did, as at the flood stage of a full disk; when it is taken away, everything
+    that waited arrives."""
     index = f"{prefix}-alert-000001"
-    put(elasticsearch, f"/{index}/_settings", {"index.blocks.write": True})
-    assert f"is read-only ({index})" in said(at) and "take index.blocks away" in said(at)
+    put(elasticsearch, f"/{index}/_settings", {f"index.blocks.{block}": True})
+    sentence = said(at)
+    assert f"is read-only ({index}): {why}" in sentence and "give its nodes room" in sentence
+    assert "then take index.blocks away" in sentence
     with desk.opened(tmp_path / "store", elasticsearch, prefix) as store:
         store.commit(Commit(alerts=[build.alert("a")]))
         until(lambda: "is read-only" in store.cluster()["trouble"], 30)
-        put(elasticsearch, f"/{index}/_settings", {"index.blocks.write": None})
+        put(elasticsearch, f"/{index}/_settings", {f"index.blocks.{block}": None})
         store.shipper.settle(desk.SECONDS, patient=True)
         assert store.cluster()["trouble"] == ""
     assert at.run("check")[0] == 0
@@ -67,18 +74,6 @@ def test_red(at: Desk, elasticsearch: str, prefix: str) -> None:
     assert f"is red: {index} has a shard without a copy" in said(at) and "bring back the node" in said(at)
     put(elasticsearch, f"/{index}/_settings", {"index.routing.allocation.require._name": None})
     until(lambda: at.run("check")[0] == 0, 30)
-
-
-def test_a_full_disk(at: Desk, elasticsearch: str, prefix: str, tmp_path: Path) -> None:
-    """The cluster keeps csirt from writing because a disk is full, as it does at the flood stage."""
-    index = f"{prefix}-alert-000001"
-    put(elasticsearch, f"/{index}/_settings", {"index.blocks.read_only_allow_delete": True})
-    assert f"is read-only ({index}): a disk is full" in said(at) and "give its nodes room" in said(at)
-    with desk.opened(tmp_path / "store", elasticsearch, prefix) as store:
-        store.commit(Commit(alerts=[build.alert("a")]))
-        until(lambda: "is read-only" in store.cluster()["trouble"], 30)
-        put(elasticsearch, f"/{index}/_settings", {"index.blocks.read_only_allow_delete": None})
-        store.shipper.settle(desk.SECONDS, patient=True)
 
 
 def test_wrong_version(at: Desk, prefix: str) -> None:
