@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from csirt.detect import buckets
 from csirt.detect.alerts import Summary
-from csirt.detect.bucket import NOTHING, Bucket, Tally, from_ipc, ipc
+from csirt.detect.bucket import NOTHING, Bucket, Part, Tally, current, from_ipc, ipc
 from csirt.detect.rule import Correlation, Limit
 from csirt.model.batch import Array
 
@@ -97,12 +97,12 @@ class Baseline:
 
     def _bucket(self, start: int) -> Bucket:
         if start not in self.open:
-            self.open[start] = self._fresh()
+            self.open[start] = self._made()
         return self.open[start]
 
-    def _fresh(self, *tables: pa.Table) -> Bucket:
+    def _made(self, parts: Sequence[Part] = ()) -> Bucket:
         assert self.item.baseline is not None
-        return Bucket(self.item.baseline.measure, self.item.numeric, *tables)
+        return Bucket(self.item.baseline.measure, self.item.numeric, parts)
 
     def _code(self, names: list[str]) -> Array:
         """The codes of groups, new ones added."""
@@ -263,7 +263,7 @@ class Baseline:
         """Codes for the groups alone that are known or in an open bucket."""
         keep = self.seen > NEVER
         for bucket in self.open.values():
-            keep[np.asarray(bucket.rows.column("code").to_numpy())] = True
+            keep[bucket.codes()] = True
         new = np.cumsum(keep) - 1
         self.era += 1
         self.names = [name for name, kept in zip(self.names, keep.tolist(), strict=True) if kept]
@@ -284,10 +284,11 @@ class Baseline:
         result: dict[str, bytes | None] = {}
         now: set[str] = set()
         for start, bucket in sorted(self.open.items()):
-            now |= {f"open:{start}", f"pairs:{start}"}
-            if bucket.dirty:
-                bucket.dirty = False
-                result[f"open:{start}"], result[f"pairs:{start}"] = ipc(bucket.rows), ipc(bucket.pairs)
+            for part in bucket.parts:
+                for name, table in zip(_names(start, part.number), (part.rows, part.pairs), strict=True):
+                    now.add(name)
+                    if name not in self.written:
+                        result[name] = ipc(table)
         for record in self.history:
             name = f"past:{self.era}:{record.start}"
             now.add(name)
@@ -308,7 +309,9 @@ class Baseline:
                 "next": self.next,
                 "era": self.era,
                 "row": sorted([code, *value] for code, value in self.row.items()),
-                "open": sorted(self.open),
+                "open": [
+                    [start, [part.number for part in bucket.parts]] for start, bucket in sorted(self.open.items())
+                ],
                 "past": [[record.start, record.slot] for record in self.history],
             }
         )
@@ -323,16 +326,28 @@ class Baseline:
         self.since, self.seen = np.array(known["since"], np.int64), np.array(known["seen"], np.int64)
         self.parents = dict(known["parents"])
         self.row = {code: (length, begin) for code, length, begin in known.get("row", [])}
-        for start in known["open"]:
-            rows, pairs = from_ipc(read(f"open:{start}")), from_ipc(read(f"pairs:{start}"))
-            self.open[start] = self._fresh(rows, pairs)
-            self.written |= {f"open:{start}", f"pairs:{start}"}
+        for item in known["open"]:
+            # An older program wrote one part of each bucket, without a number.
+            start, numbers = item if isinstance(item, list) else (item, [None])
+            parts = []
+            for number in numbers:
+                names = _names(start, number)
+                rows, pairs = (from_ipc(read(name)) for name in names)
+                parts.append(Part(number or 0, current(rows), pairs))
+                self.written.update(names)
+            self.open[start] = self._made(parts)
         for start, slot in known["past"]:
             name = f"past:{self.era}:{start}"
             table = from_ipc(read(name))
             codes, values = (np.asarray(table.column(column).to_numpy()) for column in ("code", "value"))
             self.history.append(Record(start, slot, codes, values))
             self.written.add(name)
+
+
+def _names(start: int, number: int | None) -> tuple[str, str]:
+    """Under which the rows and the pairs of a part are written."""
+    after = "" if number is None else f":{number}"
+    return f"open:{start}{after}", f"pairs:{start}{after}"
 
 
 def summary(judged: Judged) -> Summary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,21 +35,32 @@ class Tally:
 NOTHING = Tally(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), np.empty(0))
 
 
-class Bucket:
-    """An open bucket. `rows`: one per group, the hit with the greatest number that came first, with what was counted.
-    `pairs`: the distinct values of each group."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of what a bucket has counted; it never changes, and its number is given once. `rows`: one per group, the hit
+    with the greatest number that came first, with what was counted. `pairs`: the distinct values of each group."""
 
-    def __init__(
-        self, measure: str, numeric: bool, rows: pa.Table | None = None, pairs: pa.Table | None = None
-    ) -> None:
+    number: int
+    rows: pa.Table
+    pairs: pa.Table
+
+    @property
+    def size(self) -> int:
+        """How much there is to merge."""
+        return int(self.rows.num_rows + self.pairs.num_rows)
+
+
+class Bucket:
+    """An open bucket. `parts`: what was counted, each part more than twice as large as the next, so that however often
+    a little is added, it is merged, and written, a few times and no more."""
+
+    def __init__(self, measure: str, numeric: bool, parts: Sequence[Part] = ()) -> None:
         self._measure, self._numeric = measure, numeric
-        self.rows = ROWS.empty_table() if rows is None else _current(rows)
-        self.pairs = PAIRS.empty_table() if pairs is None else pairs
-        self.dirty = rows is None
+        self.parts = list(parts)
+        self._next = max((part.number for part in parts), default=-1) + 1
 
     def add(self, hits: pa.Table, rule: int, code: Callable[[list[str]], Array]) -> None:
         """Count hits of the first rule (0) or the second (1)."""
-        self.dirty = True
         groups = pc.dictionary_encode(hits.column("group").combine_chunks())
         codes = code(groups.dictionary.to_pylist())[np.asarray(groups.indices.to_numpy())]
         counts = np.asarray(pc.fill_null(hits.column("count"), 1).to_numpy())
@@ -61,25 +72,39 @@ class Bucket:
         names = ("events", "whole", "parts"), ("other", "other_whole", "other_parts")
         counted = dict(zip(names[rule], (counts, whole.astype(np.int64), parts), strict=True))
         counted |= dict.fromkeys(names[1 - rule], np.zeros_like(parts)) | {"code": codes}
-        if self._measure == "distinct":
-            self._values(_pairs(hits, codes))
         fresh = hits.select(KEPT)
         for name in COUNTED:
             fresh = fresh.append_column(name, pa.array(counted[name]))
-        self.rows = _merged(pa.concat_tables([self.rows, fresh]))
+        pairs = _pairs(hits, codes) if self._measure == "distinct" else PAIRS.empty_table()
+        self._put([_merged(fresh)], [_distinct(pairs)])
 
-    def _values(self, pairs: pa.Table) -> None:
-        both = pa.concat_tables([self.pairs, pairs])
-        self.pairs = both.group_by(["code", "value"], use_threads=False).aggregate([]).select(PAIRS.names)
+    def _put(self, rows: list[pa.Table], pairs: list[pa.Table], *, whole: bool = False) -> None:
+        """Add a part, merged with those that are not more than twice its size; `whole`: with all."""
+        size = sum(table.num_rows for table in (*rows, *pairs))
+        while self.parts and (whole or self.parts[-1].size <= 2 * size):
+            part = self.parts.pop()
+            rows, pairs, size = [part.rows, *rows], [part.pairs, *pairs], size + part.size
+        if len(rows) > 1:
+            rows, pairs = [_merged(pa.concat_tables(rows))], [_distinct(pa.concat_tables(pairs))]
+        self.parts.append(Part(self._next, rows[0], pairs[0]))
+        self._next += 1
+
+    def codes(self) -> Array:
+        """The groups that have something, some more than once."""
+        found = [np.asarray(part.rows.column("code").to_numpy()) for part in self.parts]
+        return np.concatenate([np.empty(0, np.int64), *found])
 
     def tally(self) -> Tally:
         """What was counted."""
-        columns = {name: np.asarray(self.rows.column(name).to_numpy()) for name in COUNTED}
+        if len(self.parts) != 1:
+            self._put([ROWS.empty_table()], [PAIRS.empty_table()], whole=True)
+        rows, pairs = self.parts[0].rows, self.parts[0].pairs
+        columns = {name: np.asarray(rows.column(name).to_numpy()) for name in COUNTED}
         events = columns["events"]
         if self._measure == "sum":
             values = columns["whole"] + columns["parts"] / 1e6
         elif self._measure == "distinct":
-            places = np.searchsorted(columns["code"], np.asarray(self.pairs.column("code").to_numpy()))
+            places = np.searchsorted(columns["code"], np.asarray(pairs.column("code").to_numpy()))
             values = np.bincount(places, minlength=len(events)).astype(float)
         elif self._measure == "ratio":
             base, divisor = events.astype(float), columns["other"].astype(float)
@@ -94,19 +119,22 @@ class Bucket:
 
     def row(self, place: int) -> pa.Table:
         """The hit that speaks for a group of the tally."""
-        return conform(self.rows.slice(place, 1).select(KEPT))
+        return conform(self.parts[0].rows.slice(place, 1).select(KEPT))
 
     def renumber(self, new: Array) -> None:
         """Give the groups the codes that `new` has at their old ones; their order stays."""
-        for name in ("rows", "pairs"):
-            table = getattr(self, name)
-            codes = new[np.asarray(table.column("code").to_numpy())]
-            place = table.schema.get_field_index("code")
-            setattr(self, name, table.set_column(place, table.schema.field(place), pa.array(codes)))
-        self.dirty = True
+        for at, part in enumerate(self.parts):
+            self.parts[at] = Part(self._next, _renumbered(part.rows, new), _renumbered(part.pairs, new))
+            self._next += 1
 
 
-def _current(rows: pa.Table) -> pa.Table:
+def _renumbered(table: pa.Table, new: Array) -> pa.Table:
+    place = table.schema.get_field_index("code")
+    codes = new[np.asarray(table.column("code").to_numpy())]
+    return table.set_column(place, table.schema.field(place), pa.array(codes))
+
+
+def current(rows: pa.Table) -> pa.Table:
     """Rows as this program writes them, from those of one that knew no sums of the second rule."""
     for name in COUNTED:
         if name not in rows.column_names:
@@ -137,6 +165,10 @@ def _pairs(hits: pa.Table, codes: Array) -> pa.Table:
     single = np.flatnonzero(np.asarray(pc.is_null(lists).to_numpy(zero_copy_only=False)))
     one = pa.table([pa.array(codes[single]), hits.column("value").take(pa.array(single))], schema=PAIRS)
     return pa.concat_tables([many, one])
+
+
+def _distinct(pairs: pa.Table) -> pa.Table:
+    return pairs.group_by(["code", "value"], use_threads=False).aggregate([]).select(PAIRS.names)
 
 
 def _merged(rows: pa.Table) -> pa.Table:

@@ -126,7 +126,11 @@ class Windows:
             names = self._streams[item.id]
             inputs = [by_stream.get(name, none()) for name in names]
             chained = any(rule in self._correlations for rule in item.rules) or len(set(names)) < len(names)
-            if chained or item.type in ("absence", "baseline") or not any(part.num_rows for part in inputs):
+            if chained or item.type == "absence" or not any(part.num_rows for part in inputs):
+                continue
+            if item.type == "baseline":  # nothing comes of its hits before their bucket ends
+                self._learned(item, inputs)
+                by_stream |= dict.fromkeys(names, none())
                 continue
             found = quiet.taken(self._counted(item), inputs, self._until)
             if found is not None:
@@ -269,12 +273,9 @@ class Windows:
     def _judge(self, item: Correlation, inputs: list[pa.Table], until: int) -> None:
         """Count the hits, and judge the buckets that have ended: those of a group that follow each other within the
         rule's own timespan are one alert."""
-        state = self._baselines.get(item.id)
+        state = self._learned(item, inputs)
         if state is None:
-            if not any(part.num_rows for part in inputs):
-                return
-            state = self._baselines[item.id] = Baseline(item, self._max_groups)
-        self.dropped["closed"] += state.add(inputs)
+            return
         span = item.meta.custom.timespan
         for judged in state.close(until):
             part = baseline.summary(judged)
@@ -290,6 +291,16 @@ class Windows:
         state.dropped = 0
         if state.next is None:
             del self._baselines[item.id]
+
+    def _learned(self, item: Correlation, inputs: list[pa.Table]) -> Baseline | None:
+        """The baseline with these hits counted; None while there were none at all."""
+        state = self._baselines.get(item.id)
+        if state is None:
+            if not any(part.num_rows for part in inputs):
+                return None
+            state = self._baselines[item.id] = Baseline(item, self._max_groups)
+        self.dropped["closed"] += state.add(inputs)
+        return state
 
     def learning(self) -> dict[str, int]:
         """Baselines that know some groups too short a time to judge them, and how many."""

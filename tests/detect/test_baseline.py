@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csirt.detect import buckets
+from csirt.detect import bucket, buckets
 from csirt.detect.condense import condense
 from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector
@@ -197,11 +199,17 @@ def condensed(table: pa.Table, item: Any) -> pa.Table:
 
 
 def played(
-    rules: Ruleset, hits: list[Hit], cuts: list[int], restart: bool
+    rules: Ruleset, hits: list[Hit], cuts: list[int], restart: bool, early: bool = False
 ) -> tuple[dict[tuple[str, int], Any], Windows]:
-    """The buckets alerts hold, by (group, when the alert last ended), after advancing to each of the cuts."""
+    """The buckets alerts hold, by (group, when the alert last ended), after advancing to each of the cuts. `early`: all
+    hits are there at once, and taken in before the first."""
     windows, stored, before = Windows(rules), {}, -1
     item = rules.correlations[0]
+    if early:
+        whole = table([(f"{RULE}/{hit.rule}", hit) for hit in hits if hit.time <= max(cuts)])
+        pieces = [condensed(whole.filter(pc.equal(whole["rule"], rule)), item) for rule in (ONE, TWO)]
+        assert windows.quiet(pa.concat_tables(pieces)).num_rows == 0
+        hits = []
     found: dict[tuple[str, int], Any] = {}
     for until in cuts:
         part = [(f"{RULE}/{hit.rule}", hit) for hit in hits if before < hit.time <= until]
@@ -224,11 +232,13 @@ def played(
     st.sampled_from(sorted(CONDITIONS)),
     st.lists(st.integers(0, 16 * 24), max_size=10),
     st.booleans(),
+    st.booleans(),
 )
 def test_any_cuts_order_and_restart_give_what_the_oracle_says(
-    hits: list[Hit], name: str, cuts: list[int], restart: bool
+    hits: list[Hit], name: str, cuts: list[int], restart: bool, early: bool
 ) -> None:
-    """Every measure, over a change to summer time or not: the buckets an author can work out by hand."""
+    """Every measure, over a change to summer time or not, hits as they come or taken in at once: the buckets an author
+    can work out by hand."""
     condition, measure = CONDITIONS[name], MEASURES.get(name, name)
     number = ", field: network.bytes"
     field = {"sum": number, "ratio of sums": number, "distinct": ", field: destination.ip"}.get(measure, "")
@@ -241,7 +251,7 @@ def test_any_cuts_order_and_restart_give_what_the_oracle_says(
         hits = [hit for hit in hits if hit.rule == ONE]
     until = START + 17 * DAY
     steps = sorted({*(START + cut * HOUR for cut in cuts), until})
-    found, _ = played(rules, hits, steps, restart)
+    found, _ = played(rules, hits, steps, restart, early)
     found_out = oracle(hits, measure, condition, until)
     ends = {edge: buckets.end(edge, 6 * HOUR, "Europe/Oslo") for _, edge in found_out}
     expected = in_a_row(found_out, ends, condition.get("in-a-row", 1))
@@ -350,6 +360,52 @@ def test_groups_above_the_bound_are_forgotten_stalest_first() -> None:
     found += windows.advance(table([(f"{RULE}/{ONE}", one) for one in last]), START + 9 * DAY)
     assert windows.dropped["groups"] >= 1196
     assert {change.alert.group["source.ip"] for change in found} == {"steady"}
+
+
+def test_a_little_more_costs_little_however_much_a_bucket_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many groups, a few in each step: each row is merged, and its state written, a handful of times and not once a
+    step."""
+    merged, written = 0, 0
+    original = bucket._merged
+
+    def counted(rows: pa.Table) -> pa.Table:
+        nonlocal merged
+        merged += rows.num_rows
+        return original(rows)
+
+    monkeypatch.setattr(bucket, "_merged", counted)
+    windows = Windows(ruleset("measure: distinct, field: destination.ip, above: {quantile: 0.9}", "24h"))
+    steps, each = 128, 50
+    for step in range(steps):
+        rows = [hit(START + step * 10_000_000 + n, step * each + n, f"g{step}.{n}") for n in range(each)]
+        windows.advance(table([(f"{RULE}/{ONE}", one) for one in rows]), START + (step + 1) * 10_000_000)
+        parts = [data for name, data in windows.states().items() if ":open:" in name and data is not None]
+        written += sum(bucket.from_ipc(data).num_rows for data in parts)
+    most = steps * each * (int(np.log2(steps)) + 2)
+    assert steps * each <= written <= most and merged <= most
+
+
+def test_a_bucket_of_an_older_program_is_read() -> None:
+    """It wrote one part without a number, and no sums of a second rule: what it counted counts."""
+    rules = ruleset("measure: ratio, above: {value: 1}, enough: 2", "24h", rules="one, two")
+    windows, stored = Windows(rules), {}
+    hits = [(f"{RULE}/{ONE}", hit(START + n, n)) for n in range(4)]
+    two = replace(hit(START + 9, 9), rule=TWO)
+    windows.advance(table([*hits, (f"{RULE}/{TWO}", two)]), START + HOUR)
+    key = f"{KEY}:baseline:{RULE}:"
+    for name, data in windows.states().items():
+        old = re.sub(r"((open|pairs):[0-9]+):[0-9]+$", r"\1", name)
+        if old.startswith(f"{key}open"):
+            rows = bucket.from_ipc(data or b"")
+            data = bucket.ipc(rows.drop_columns(["other_whole", "other_parts"]))
+        elif name == key:
+            header = json.loads(data or b"")
+            data = json.dumps({**header, "open": [start for start, _ in header["open"]]}).encode()
+        stored[old] = data
+    again = Windows(rules, stored.get)
+    changes = again.advance(table([]), START + 2 * DAY)
+    assert [(change.alert.count, change.alert.facts["csirt.baseline.value"]) for change in changes] == [(5, ["4"])]
+    assert f"{key}open:{int(buckets.starts(np.array([START]), DAY, 'Europe/Oslo')[0])}" in again.states()
 
 
 def test_buckets_follow_local_time_over_both_changes() -> None:
