@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +53,7 @@ class Payload:
         self._add(base, table.set_column(0, HITS.field("stream"), pa.nulls(table.num_rows, pa.string())), 0)
         while len(self.pieces) >= MERGED and self.pieces[-MERGED].level == self.pieces[-1].level:
             parts = self.pieces[-MERGED:]
-            if sum(part.table.num_rows for part in parts) > PIECE:
+            if sum(part.table.num_rows for part in parts) > PIECE or not _adjoin(parts):
                 break
             del self.pieces[-MERGED:]
             merged = pa.concat_tables([part.table for part in parts]).combine_chunks()
@@ -119,6 +120,12 @@ class Payload:
         self.pieces.append(Piece(number, base, table, pc.max(table.column("time")).as_py(), level))
         self._next_row, self._next_piece = base + table.num_rows, number + 1
         self._written.add(number)
+
+
+def _adjoin(parts: list[Piece]) -> bool:
+    """Whether no piece between them has left: rows keep their numbers only where none is missing. A piece may leave
+    before an older one, for what was taken in for a quiet stretch may be later than what comes next."""
+    return all(one.base + one.table.num_rows == other.base for one, other in pairwise(parts))
 
 
 def encode(table: pa.Table) -> bytes:
