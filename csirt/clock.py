@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -56,10 +57,15 @@ class Frozen(Clock):
 
 def iso(us: int) -> str:
     """Microseconds as ISO 8601 UTC with `Z`; the fraction is left out when it is zero."""
-    moment = datetime.fromtimestamp(us // SECOND, UTC)
     fraction = us % SECOND
-    text = moment.isoformat()[:19]
+    text = _to_the_second(us // SECOND)
     return f"{text}.{fraction:06d}Z" if fraction else f"{text}Z"
+
+
+@lru_cache(4_096)
+def _to_the_second(seconds: int) -> str:
+    """What is written at once is of the same few seconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def parse_iso(text: str) -> int:

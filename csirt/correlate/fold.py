@@ -53,7 +53,7 @@ class Correlator:
         self._fold = _Fold(window_us)
         self._names = names or {}
         if changes:
-            wanted = links.keys(_followed(sorted(changes, key=_order)))
+            wanted, self._fold.once = links.follow(_followed(sorted(changes, key=_order)))
             since = min(change.alert.first for change in changes) - window_us
             until = max(change.alert.last for change in changes) + window_us
             for incident in candidates(wanted, since, until):
@@ -123,7 +123,7 @@ class _Held:
             mine = entity if entity.alert or not alert else _of(entity, alert)
             self._learn(mine)
             fresh.append(mine)
-        self.incident.entities += fresh
+        self.incident.entities.extend(fresh)
         return fresh
 
     def finish(self, names: Mapping[str, str]) -> Incident:
@@ -160,6 +160,7 @@ class _Fold:
         self._asked: dict[links.Key, list[set[str]]] = {}  # what alerts that it can tie have near
         self._nearby: dict[str, set[str]] = {}  # by alert: incidents that have any of what can tie it
         self._tied: dict[str, links.Tied] = {}
+        self.once: dict[str, tuple[links.Tied, list[links.Key]]] = {}  # of alerts that change once, found out before
         self.held: dict[str, _Held] = {}
         self.changed: set[str] = set()
 
@@ -175,9 +176,11 @@ class _Fold:
         the change before it was taken too and that is known."""
         tied = self._tied.get(alert.id)
         fresh = alert.entities if grown is None or tied is None else grown
+        keys = None
         if tied is None:
-            tied = self._tied[alert.id] = links.Tied()
-        near = self._near(alert, tied, fresh)
+            tied, keys = self.once.pop(alert.id, None) or (links.Tied(), None)
+            self._tied[alert.id] = tied
+        near = self._near(alert, tied.grow(alert, fresh) if keys is None else keys)
         home = next((held for held in near if alert.id in held.alerts), None)
         ties = [(held, links.reasons(tied.tying, held.known)) for held in near if held is not home]
         ties = [(held, why) for held, why in ties if why]
@@ -186,9 +189,10 @@ class _Fold:
             joined = [self._open(alert)]
         oldest = joined[0]
         oldest.alerts[alert.id] = None
-        oldest.incident.links += [
-            Link(alert=alert.id, reason=one.reason, value=one.value, to=one.to) for _, why in ties for one in why
-        ]
+        if ties:
+            oldest.incident.links += [
+                Link(alert=alert.id, reason=one.reason, value=one.value, to=one.to) for _, why in ties for one in why
+            ]
         for younger in joined[1:]:
             self._merge(younger, oldest, alert)
         if alert.id not in oldest.followed:
@@ -199,10 +203,10 @@ class _Fold:
         self._absorb(oldest, alert, fresh)
         alert.incident = oldest.incident.id
 
-    def _near(self, alert: Alert, tied: links.Tied, fresh: list[Entity]) -> list[_Held]:
+    def _near(self, alert: Alert, keys: list[links.Key]) -> list[_Held]:
         since, until = alert.first - self._window, alert.last + self._window
         found = self._nearby.setdefault(alert.id, set())
-        for key in tied.grow(alert, fresh):
+        for key in keys:
             self._asked.setdefault(key, []).append(found)
             found |= self._index.get(key, set())
         near = [self.held[key] for key in found]
@@ -237,15 +241,23 @@ class _Fold:
             held.worst = alert.severity
             incident.rules = [alert.rule_name, *(rule for rule in incident.rules if rule != alert.rule_name)]
             incident.rsit = alert.rsit or incident.rsit
-        incident.rules = _union(incident.rules, [alert.rule_name])
-        incident.rsit = incident.rsit or alert.rsit
-        incident.first = min(incident.first, alert.first)
-        incident.last = max(incident.last, alert.last)
+        # Only what changes is set: a field of a record costs more to set than to read.
+        if alert.rule_name not in incident.rules:
+            incident.rules = [*incident.rules, alert.rule_name]
+        if not incident.rsit and alert.rsit:
+            incident.rsit = alert.rsit
+        if alert.first < incident.first:
+            incident.first = alert.first
+        if alert.last > incident.last:
+            incident.last = alert.last
         held.members.update(dict.fromkeys(alert.members))
         held.tactics.update(dict.fromkeys(alert.tactics))
         held.techniques.update(dict.fromkeys(alert.techniques))
-        incident.clinical = incident.clinical or alert.clinical
-        incident.tlp = tlp.strictest([incident.tlp, *alert.facts.get(tlp.FIELD, ())])
+        if alert.clinical and not incident.clinical:
+            incident.clinical = True
+        labels = alert.facts.get(tlp.FIELD)
+        if labels:
+            incident.tlp = tlp.strictest([incident.tlp, *labels])
         self._settle(held, entities, alert.id)
 
     def _merge(self, young: _Held, old: _Held, alert: Alert) -> None:
@@ -283,7 +295,7 @@ def _open_within(incident: Incident, since: int, until: int) -> bool:
 
 
 def _of(one: Entity, alert: str) -> Entity:
-    return Entity.model_construct(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert)
+    return Entity(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert)
 
 
 def _counted(entity: Entity) -> bool:

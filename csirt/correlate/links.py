@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from csirt.model.records import Alert, Entity
 
@@ -59,13 +60,13 @@ class Tied:
 
     def _made(self, alert: Alert, fresh: Iterable[Entity]) -> list[Entity]:
         """What is made here that was not made before."""
-        found = [] if self._known else [(OWN, alert.id)]
+        found = [] if self._known else [_made(OWN, alert.id)]
         hers = [entity for entity in fresh if entity.kind == HER]
         if hers:
             for entity in hers:
                 self._hers[entity.role].add(entity.value)
-            found += [(PAIR, pair) for pair in pairs(self._hers["actor"], self._hers["target"])]
-        return [Entity(kind=kind, value=value, role="actor") for kind, value in found]
+            found += [_made(PAIR, pair) for pair in pairs(self._hers["actor"], self._hers["target"])]
+        return found
 
 
 def pairs(actors: Iterable[str], targets: Iterable[str]) -> list[str]:
@@ -76,20 +77,36 @@ def pairs(actors: Iterable[str], targets: Iterable[str]) -> list[str]:
 def made(alert: Alert) -> list[Entity]:
     """The entities made here: the conversations of HER-ids an alert tells of, and the alert itself."""
     hers = [entity for entity in alert.entities if entity.kind == HER]
+    if not hers:
+        return [_made(OWN, alert.id)]
     actors = {entity.value for entity in hers if entity.role == "actor"}
     targets = {entity.value for entity in hers if entity.role == "target"}
-    found = [*((PAIR, pair) for pair in pairs(actors, targets)), (OWN, alert.id)]
-    return [Entity(kind=kind, value=value, role="actor") for kind, value in found]
+    return [*(_made(PAIR, pair) for pair in pairs(actors, targets)), _made(OWN, alert.id)]
 
 
-def keys(changes: Iterable[tuple[Alert, Iterable[Entity]]]) -> list[Key]:
+@lru_cache(16_384)
+def _made(kind: str, value: str) -> Entity:
+    """An entity made here; asked for several times of each alert, and never changed."""
+    return Entity(kind=kind, value=value, role="actor")
+
+
+def follow(changes: Iterable[tuple[Alert, Iterable[Entity]]]) -> tuple[list[Key], dict[str, tuple[Tied, list[Key]]]]:
     """The (kind, value) pairs by which incidents of alerts that grow are looked up, sorted. Of each change the alert,
-    and its entities that are new since the change before it."""
+    and its entities that are new since the change before it. And, of the alerts that change once, what can tie them
+    with their own pairs, so that it need not be found out again."""
     tied: dict[str, Tied] = {}
+    once: dict[str, tuple[Tied, list[Key]]] = {}
     found: set[Key] = set()
     for alert, fresh in changes:
-        found.update(tied.setdefault(alert.id, Tied()).grow(alert, fresh))
-    return sorted(found)
+        known = tied.get(alert.id)
+        if known is None:
+            known = tied[alert.id] = Tied()
+            once[alert.id] = known, known.grow(alert, fresh)
+            found.update(once[alert.id][1])
+        else:
+            once.pop(alert.id, None)
+            found.update(known.grow(alert, fresh))
+    return sorted(found), once
 
 
 def _ties(entity: Entity) -> bool:

@@ -23,6 +23,14 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    def plain(self) -> dict[str, Any]:
+        """As `model_dump`, to be written and not to be changed: what is inside is shared with the record."""
+        found = dict(self.__dict__)
+        for name, value in found.items():
+            if type(value) is list and value and isinstance(value[0], Record):
+                found[name] = [item.plain() for item in value]
+        return found
+
 
 class Entity(Record):
     """Something two alerts can share. `kind`: host, member, her, message, domain, mailbox. `role`: actor or target."""

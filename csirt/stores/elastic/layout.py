@@ -5,6 +5,7 @@ itself as the text the catalogue holds, so that nothing is lost in translation.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
@@ -85,6 +86,12 @@ def _related(entities: list[dict[str, Any]]) -> dict[str, list[str]]:
 @lru_cache(65_536)
 def _address(value: str) -> str:
     """The one way to write an address; empty for a name."""
+    try:
+        socket.inet_pton(socket.AF_INET, value)  # what it takes is written in the one way already
+    except (OSError, ValueError):
+        pass
+    else:
+        return value
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:

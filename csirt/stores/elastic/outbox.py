@@ -21,6 +21,7 @@ from csirt.stores.elastic.events import notes
 from csirt.stores.embedded.catalogue import documents
 
 _LAST = (1 << 63) - 1
+TOGETHER = 500  # documents read with one statement
 FIRST_STEP = 1_000  # above the version 1 that the cluster gives to what is only ever created
 
 _TABLES = """
@@ -143,14 +144,32 @@ def window(
     ).fetchall()
     found: list[Waiting] = []
     size, rest = 0, before
-    for kind, key, first, last in rows:
+    texts: dict[tuple[str, str], str] = {}
+    for place, (kind, key, first, last) in enumerate(rows):
         if len(found) == limit or size >= octets:
             rest = min(rest, first)
             break
-        text = _text(connection, kind, key)
+        if place % TOGETHER == 0:
+            texts = _texts(connection, rows[place : place + TOGETHER])
+        text = texts.get((kind, key))
         found.append(Waiting(kind, key, first, last, text))
         size += len(text or "")
     return found, _positions(connection, rest, limit)
+
+
+def _texts(connection: apsw.Connection, rows: list[Any]) -> dict[tuple[str, str], str]:
+    """The texts of documents, by (kind, key): what is stored by its id at once for each kind, the rest singly."""
+    names: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], str] = {}
+    for kind, key, _, _ in rows:
+        if kind in documents.KINDS:
+            names.setdefault(kind, []).append(key)
+        elif (text := _text(connection, kind, key)) is not None:
+            found[kind, key] = text
+    for kind, keys in names.items():
+        stored = documents.stored(connection, documents.KINDS[kind], "doc", keys)
+        found.update(((kind, key), text) for key, text in stored.items())
+    return found
 
 
 def _positions(connection: apsw.Connection, rest: int, limit: int) -> list[Waiting]:

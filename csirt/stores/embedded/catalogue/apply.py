@@ -135,7 +135,7 @@ def _documents(connection: apsw.Connection, change: Commit, now: int) -> dict[st
     numbers |= _numbers(connection, "run", change.runs, now)
     _write(connection, "run", change.runs, now, numbers)
     for batch in _batches(change.receipts):
-        documents.put(connection, documents.KINDS["receipt"], [receipt.model_dump() for receipt in batch])
+        documents.put(connection, documents.KINDS["receipt"], [receipt.plain() for receipt in batch])
     _write(connection, "notification", change.notifications, now)
     return numbers
 
@@ -160,7 +160,7 @@ def _case_events(connection: apsw.Connection, change: Commit) -> None:
     try:
         for event in change.case_events:
             connection.execute(
-                "INSERT INTO case_event VALUES (?, ?, ?)", (event.case, event.seq, documents.text(event.model_dump()))
+                "INSERT INTO case_event VALUES (?, ?, ?)", (event.case, event.seq, documents.text(event.plain()))
             )
     except apsw.ConstraintError as error:
         assert event is not None
@@ -177,7 +177,7 @@ def _write(
     """Write documents with what only the store knows: number, and the times of first and last commit."""
     kind = documents.KINDS[name]
     for batch in _batches(records):
-        found = [record.model_dump() for record in batch]
+        found = [record.plain() for record in batch]
         created = documents.stored(connection, kind, "created", [document["id"] for document in found])
         for document in found:
             known = document["id"] in created

@@ -1,0 +1,28 @@
+"""Records: what is written of them."""
+
+from __future__ import annotations
+
+from csirt.model.records import Action, Alert, Case, Entity, Incident, Link, Record, Run
+
+
+def test_what_is_written_of_a_record_is_its_whole_value() -> None:
+    """`plain` says of every record, with records in it, empty lists and dicts, what `model_dump` says."""
+    entities = [
+        Entity(kind="host", value="10.0.0.1", role="actor", alert="a"),
+        Entity(kind="her", value="1", role="target"),
+    ]
+    records: list[Record] = [
+        Alert(id="a", rule_id="r", rule_name="R", severity="low", dataset="flow", first=1, last=2, entities=entities),
+        Incident(id="i", first=1, last=2, severity="low", title="t", links=[Link(alert="a", reason="first")]),
+        Case(id="c", severity="low", title="t", first=1, last=2),
+        Run(
+            id="r",
+            playbook="p",
+            incident="i",
+            case="c",
+            state="planned",
+            actions=[Action(step="s", name="n", kind="note")],
+        ),
+    ]
+    for record in records:
+        assert record.plain() == record.model_dump()
