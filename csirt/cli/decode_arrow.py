@@ -1,15 +1,17 @@
 """An Arrow IPC file written as records come, so that memory does not grow with the input.
 
-A file has one schema and one dictionary per column, and what a later record brings cannot be known. So only texts of
-which there are few stay dictionaries. Codes are never changed, only added: when a column or a dictionary grows, what
-follows goes to another file, and at the end all are copied into one with the last schema and dictionaries. Exports
-announce their templates first, so there is mostly one.
+A file has one schema and one dictionary per column, and what a later record brings cannot be known. So texts of which
+there are few stay dictionaries, with indices of two octets, and others are written out. Codes are never changed, only
+added: when a column or a dictionary grows, what follows goes to another file, and at the end all are copied into one
+with the last schema and dictionaries. Exports announce their templates first, so there is mostly one; a dictionary that
+keeps growing is given up, so there are never many.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -18,11 +20,10 @@ import pyarrow.compute as pc
 
 from csirt.model.batch import Array
 
-# Texts of the exporter, the input and the template; all others can have as many values as there are rows.
-FEW = (
-    "csirt.segment", "observer.ip", "observer.name", "csirt.flow.sampling_origin", "network.direction",
-    "netflow.elements",
-)  # fmt: skip
+FEW = 256  # texts of a column at its first sight, for it to stay a dictionary
+MOST = 1 << 15  # what the indices can tell apart
+GROWTHS = 4  # times a dictionary may grow
+CODES = pa.dictionary(pa.int16(), pa.string())
 
 
 class Streamed:
@@ -31,131 +32,145 @@ class Streamed:
 
     def __init__(self, handle: IO[bytes], *, rewritable: bool) -> None:
         self._handle = handle
+        own = f"/proc/self/fd/{handle.fileno()}" if rewritable else ""
         self._rewritable = rewritable
-        self._texts: dict[str, pa.Array] = {}  # a dictionary column's values so far
+        self._own = own if own and Path(own).exists() else ""  # the file as Arrow writes it, without Python between
+        self._texts: dict[str, pa.Array] = {}  # the values so far of columns that are dictionaries
+        self._growths: dict[str, int] = {}
         self._schema = pa.schema([])
         self._seen = pa.schema([])  # of the last table
-        self._parts: list[IO[bytes]] = []
+        self._parts: list[str] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._writer: Any = None
-        self._file: Any = None
 
     def write(self, table: pa.Table) -> None:
         """Append the rows."""
         table = table.unify_dictionaries()
-        grown = self._grow(table)
-        if grown or self._writer is None:
+        if self._grow(table) or self._writer is None:
             self._next_part()
-        self._writer.write_table(
-            pa.Table.from_arrays([self._column(table, item) for item in self._schema], schema=self._schema)
-        )
+        self._append(table, self._writer)
 
     def close(self) -> None:
         """Finish the file."""
         if self._writer is None:
             self._next_part()
         self._end_part()
-        if len(self._parts) == 1 and self._rewritable:
+        if self._folder is None:
             return
-        if len(self._parts) == 1:
-            _copy(self._parts[0], self._handle)
-            return
-        with tempfile.TemporaryFile() as whole:
-            with pa.ipc.new_file(whole, self._schema) as writer:
-                for part in self._parts:
-                    self._append(part, writer)
+        with self._folder:
+            whole = self._parts[0] if len(self._parts) == 1 else self._joined()
             if self._rewritable:
                 self._handle.seek(0)
                 self._handle.truncate()
-            _copy(whole, self._handle)
+            with Path(whole).open("rb") as source:
+                shutil.copyfileobj(source, self._handle, 1 << 20)
 
-    def _append(self, part: IO[bytes], writer: Any) -> None:
-        part.flush()
-        with pa.memory_map(f"/proc/self/fd/{part.fileno()}") as mapped, pa.ipc.open_file(mapped) as reader:
-            for number in range(reader.num_record_batches):
-                table = pa.Table.from_batches([reader.get_batch(number)])
-                columns = [self._column(table, item) for item in self._schema]
-                writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+    def _joined(self) -> str:
+        """All parts in one file, with the last schema and dictionaries."""
+        whole = self._place("whole")
+        with pa.OSFile(whole, "wb") as file, pa.ipc.new_file(file, self._schema) as writer:
+            for part in self._parts:
+                with pa.memory_map(part) as mapped, pa.ipc.open_file(mapped) as reader:
+                    for number in range(reader.num_record_batches):
+                        self._append(pa.Table.from_batches([reader.get_batch(number)]), writer)
+        return whole
+
+    def _place(self, name: str) -> str:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory()
+        return str(Path(self._folder.name) / name)
 
     def _next_part(self) -> None:
         if self._writer is not None:
             self._end_part()
-        first = not self._parts and self._rewritable
-        self._parts.append(self._handle if first else tempfile.TemporaryFile())  # noqa: SIM115 closed with the object
-        self._file = _unbuffered(self._parts[-1])
+        first = bool(self._own) and not self._parts
+        self._parts.append(self._own if first else self._place(str(len(self._parts))))
+        self._file = pa.OSFile(self._parts[-1], "wb")
         self._writer = pa.ipc.new_file(self._file, self._schema)
 
     def _end_part(self) -> None:
         self._writer.close()
-        if self._file is not self._parts[-1]:
-            self._file.close()
+        self._file.close()
 
     def _grow(self, table: pa.Table) -> bool:
         """Take in the table's columns and texts; whether there was anything new."""
         grown = False
         if not table.schema.equals(self._seen):
             self._seen = table.schema
-            schema = pa.unify_schemas([self._schema, _plain(table.schema)], promote_options="permissive")
+            known = set(self._schema.names)
+            fresh = [self._field(item, table.column(item.name)) for item in table.schema if item.name not in known]
+            rest = [pa.field(item.name, _plain(item.type)) for item in table.schema if item.name in known]
+            schema = self._merged(fresh, [item for item in rest if item.name not in self._texts])
             grown = not schema.equals(self._schema)
             self._schema = schema
-        for item, column in zip(table.schema, table.columns, strict=True):
-            if item.name not in FEW or not pa.types.is_dictionary(item.type) or not column.num_chunks:
-                continue
-            texts, known = column.chunk(0).dictionary, self._texts.get(item.name)
-            if known is None:
-                self._texts[item.name] = texts
-            elif texts is not known and not texts.equals(known[: len(texts)]):
-                fresh = texts.filter(pc.invert(pc.is_in(texts, known)))
-                if len(fresh):
-                    self._texts[item.name] = pa.concat_arrays([known, fresh])
-                    grown = True
+        for name in [name for name in self._texts if name in table.column_names]:
+            grown |= self._take(name, table.column(name))
         return grown
+
+    def _merged(self, fresh: list[pa.Field], known: list[pa.Field]) -> pa.Schema:
+        schemas = [self._schema, pa.schema(fresh), pa.schema(known)]
+        return pa.unify_schemas(schemas, promote_options="permissive")
+
+    def _field(self, item: pa.Field, column: pa.ChunkedArray) -> pa.Field:
+        """How a column that was not there before is kept."""
+        if not pa.types.is_dictionary(item.type):
+            return item
+        texts = column.chunk(0).dictionary if column.num_chunks else pa.array([], item.type.value_type)
+        if item.type.value_type != pa.string() or len(texts) > FEW:
+            return pa.field(item.name, item.type.value_type)
+        self._texts[item.name] = texts
+        return pa.field(item.name, CODES)
+
+    def _take(self, name: str, column: pa.ChunkedArray) -> bool:
+        """Take in the texts of a dictionary column; whether there were new ones."""
+        if not column.num_chunks:
+            return False
+        texts, known = column.chunk(0).dictionary, self._texts[name]
+        if texts is known or texts.equals(known[: len(texts)]):
+            return False
+        fresh = texts.filter(pc.invert(pc.is_in(texts, known)))
+        if not len(fresh):
+            return False
+        growths = self._growths[name] = self._growths.get(name, 0) + 1
+        if growths > GROWTHS or len(known) + len(fresh) > MOST:
+            del self._texts[name]
+            place = self._schema.get_field_index(name)
+            self._schema = self._schema.set(place, pa.field(name, pa.string()))
+        else:
+            self._texts[name] = pa.concat_arrays([known, fresh])
+        return True
+
+    def _append(self, table: pa.Table, writer: Any) -> None:
+        columns = [self._column(table, item) for item in self._schema]
+        writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
 
     def _column(self, table: pa.Table, item: pa.Field) -> pa.Array | pa.ChunkedArray:
         index = table.schema.get_field_index(item.name)
-        if not pa.types.is_dictionary(item.type):
+        texts = self._texts.get(item.name)
+        if texts is None:
             if index < 0:
                 return pa.nulls(table.num_rows, item.type)
             column = table.column(index)
             return column if column.type == item.type else column.cast(item.type)
-        texts = self._texts.get(item.name, pa.array([], item.type.value_type))
         if index < 0 or not table.column(index).num_chunks:
-            return pa.DictionaryArray.from_arrays(pa.nulls(table.num_rows, item.type.index_type), texts)
+            return pa.DictionaryArray.from_arrays(pa.nulls(table.num_rows, pa.int16()), texts)
         chunks = [_recoded(chunk, texts) for chunk in table.column(index).chunks]
         return pa.chunked_array(chunks) if len(chunks) > 1 else chunks[0]
 
 
-def _plain(schema: pa.Schema) -> pa.Schema:
-    """The columns as the file has them."""
-    fields = [
-        pa.field(item.name, item.type.value_type)
-        if pa.types.is_dictionary(item.type) and item.name not in FEW
-        else pa.field(item.name, item.type)
-        for item in schema
-    ]
-    return pa.schema(fields)
-
-
-def _unbuffered(handle: IO[bytes]) -> Any:
-    """A file for Arrow to write without Python between; the handle itself where there is no /proc."""
-    try:
-        return pa.OSFile(f"/proc/self/fd/{handle.fileno()}", "wb")
-    except OSError:
-        return handle
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _recoded(column: pa.DictionaryArray, texts: pa.Array) -> pa.DictionaryArray:
     """The column with the codes of `texts`, which has all of its values."""
-    own = column.dictionary
-    if own.equals(texts):
-        return column
-    if own.equals(texts[: len(own)]):
-        return pa.DictionaryArray.from_arrays(column.indices, texts)
-    codes: Array = np.asarray(pc.index_in(own, texts))
-    moved = pc.take(pa.array(codes.astype(np.int32)), column.indices)
-    return pa.DictionaryArray.from_arrays(moved, texts)
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    source.flush()
-    source.seek(0)
-    shutil.copyfileobj(source, target, 1 << 20)
+    own, indices = column.dictionary, column.indices
+    valid, data = indices.buffers()
+    codes: Array = np.frombuffer(data, f"i{indices.type.bit_width // 8}")[indices.offset :][: len(indices)]
+    if not own.equals(texts[: len(own)]):
+        codes = np.asarray(pc.index_in(own, texts)).astype(np.int16)[codes]
+    if valid is not None and indices.offset:
+        valid = pa.array(np.zeros(len(indices), np.int8), mask=~indices.is_valid().to_numpy(False)).buffers()[0]
+    codes = np.ascontiguousarray(codes, np.int16)
+    same = pa.Array.from_buffers(pa.int16(), len(codes), [valid, pa.py_buffer(codes)])
+    return pa.DictionaryArray.from_arrays(same, texts)

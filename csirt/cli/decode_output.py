@@ -20,7 +20,6 @@ from csirt.model.batch import Batch
 from csirt.safety import csv_line
 
 WAIT_ROWS = 2_000_000  # rows kept back for records that wait for their template, so that lines come in frame order
-_FULL = 2**64 - 1  # a counter that cannot be corrected any further
 
 
 @contextmanager
@@ -86,24 +85,21 @@ def raw_sum(table: pa.Table, name: str) -> int:
     """The sum of a counter as it was on the wire: `network.*` with the sampling rate taken out again."""
     if name not in table.column_names:
         return 0
-    column = table.column(name)
-    values = (pc.fill_null(column, 0) if column.null_count else column).to_numpy()
-    rate = None
+    from csirt.model.totals import total  # compiled code is not for who has no flows
+
+    values = _numbers(table.column(name), 0, np.uint64)
+    rates = np.ones(1, np.uint32)
     if "csirt.flow.sampling_rate" in table.column_names:
-        rates = pc.fill_null(table.column("csirt.flow.sampling_rate"), 1).to_numpy()
-        if len(rates) and rates.max() > 1:
-            rate = np.maximum(rates, 1).astype(np.uint64)
-    if not len(values):
-        return 0
-    most = int(values.max())
-    if rate is not None:
-        if rate.min() == rate.max() and most < _FULL and most * len(values) <= _FULL:
-            return int(values.sum()) // int(rate[0])  # every value is a multiple of it
-        values = values // rate
-    elif most * len(values) <= _FULL:
-        return int(values.sum())
-    # Two halves: sums of counters may pass 64 bits.
-    return (int((values >> np.uint64(32)).sum()) << 32) + int((values & np.uint64(0xFFFFFFFF)).sum())
+        rates = _numbers(table.column("csirt.flow.sampling_rate"), 1, np.uint32)
+    if len(values) and len(rates) and rates.min() == rates.max() and int(values.max()) * len(values) < 1 << 64:
+        return int(values.sum()) // max(int(rates[0]), 1)  # every value is a multiple of it
+    high, low = total(values, rates)
+    return (int(high) << 64) + int(low)
+
+
+def _numbers(column: pa.ChunkedArray, absent: int, kind: type) -> np.ndarray[Any, Any]:
+    values = pc.fill_null(column, absent) if column.null_count else column
+    return np.ascontiguousarray(values.to_numpy(), kind)
 
 
 class Lines(Output):

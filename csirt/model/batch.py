@@ -78,12 +78,16 @@ def constant(value: str | None, rows: int) -> pa.DictionaryArray:
 
 def codes(values: Array, names: list[str | None]) -> pa.DictionaryArray:
     """A dictionary column: row i has `names[values[i]]`; a name that is None gives null."""
+    from csirt.model.spread import spread, spread_known  # compiled code is not for who only reads batches
+
     texts, table = distinct(names)
-    indices = table.take(values) if len(values) else np.empty(0, np.int32)
+    indices = np.empty(len(values), np.int32)
     valid = None
-    if table.min() < 0 and not (known := indices >= 0).all():
-        valid = pa.py_buffer(np.packbits(known, bitorder="little"))
-        np.maximum(indices, 0, out=indices)  # under a null too there must be an index, or other readers refuse it
+    if table.min() >= 0:
+        spread(values, table, indices)
+    else:
+        valid = np.empty(-(-len(values) // 8), np.uint8)
+        valid = pa.py_buffer(valid) if spread_known(values, table, indices, valid) else None
     array = pa.Array.from_buffers(pa.int32(), len(indices), [valid, pa.py_buffer(indices)])
     return pa.DictionaryArray.from_arrays(array, texts)
 

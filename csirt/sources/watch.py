@@ -9,10 +9,13 @@ import stat
 from functools import lru_cache
 from pathlib import Path
 
+from blake3 import blake3
+
 from csirt.clock import Clock
 
 # Names under which programs write what they rename when it is whole.
 UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", ".new", "~")
+PIECE = 1 << 20  # octets read at a time
 Key = tuple[int, int, int, int]  # device, inode, size, mtime in ns
 
 
@@ -91,14 +94,28 @@ class Contents:
 
 
 def content(path: Path) -> str:
-    """What names a file's content: the first 128 bits of its SHA-256 in hex. Raises OSError."""
-    return sha256(path)[:32]
+    """What names a file's content: the first 128 bits of its BLAKE3 in hex, which takes a third of SHA-256's time. Read
+    once while the file stays as it is. Raises OSError."""
+    return _content(path, *_state(path))
 
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content in hex, read in pieces, and once while the file stays as it is. Raises OSError."""
+    return _sha256(path, *_state(path))
+
+
+def _state(path: Path) -> tuple[int, ...]:
     found = path.stat()
-    return _sha256(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=256)
+def _content(path: Path, *_state: int) -> str:
+    digest, piece = blake3(), memoryview(bytearray(PIECE))
+    with path.open("rb", buffering=0) as handle:
+        while size := handle.readinto(piece):
+            digest.update(piece[:size])
+    return digest.hexdigest(16)
 
 
 @lru_cache(maxsize=256)

@@ -7,11 +7,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from csirt.bench import captures, exports, flow_child, flows, goflow2, memory, sender, streams
-from csirt.cli.decode_arrow import Streamed
 from csirt.errors import NotFound
 from tests import conform
 
@@ -53,27 +51,6 @@ def test_captures_are_known_by_what_is_in_them(tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     with pytest.raises(NotFound):
         captures.paths(tmp_path / "nothing")
-
-
-def test_arrow_files_grow_by_columns_and_texts(tmp_path: Path) -> None:
-    """What comes later may have other columns and exporters: one file at the end, with null where a row lacks one."""
-    few = pa.DictionaryArray.from_arrays(pa.array([0, 0], pa.int32()), ["10.0.0.1"])
-    more = pa.DictionaryArray.from_arrays(pa.array([1, 0, None], pa.int32()), ["10.0.0.2", "10.0.0.1"])
-    free = pa.array(["a", None, "b"]).dictionary_encode()
-    path = tmp_path / "x.arrow"
-    with path.open("w+b") as handle:
-        out = Streamed(handle, rewritable=True)
-        out.write(pa.table({"observer.ip": few, "n": pa.array([1, 2], pa.uint8())}))
-        out.write(pa.table({"observer.ip": more, "network.application": free}))
-        out.write(pa.table({"observer.ip": few, "n": pa.array([3, None], pa.uint8())}))
-        out.close()
-    table = pa.ipc.open_file(path).read_all()
-    assert table.to_pydict() == {
-        "observer.ip": ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", None, "10.0.0.1", "10.0.0.1"],
-        "n": [1, 2, None, None, None, 3, None],
-        "network.application": [None, None, "a", None, "b", None, None],
-    }
-    assert pa.types.is_dictionary(table.schema.field("observer.ip").type)
 
 
 @pytest.mark.timeout(300)

@@ -8,6 +8,7 @@ import numpy as np
 
 from csirt.decode.netflow import follow, limits, numbering, periods, scan
 from csirt.decode.netflow.counts import Deltas
+from csirt.decode.netflow.current import plan_numbers
 from csirt.decode.netflow.holding import Entries, Outcome, keep, settle
 from csirt.decode.netflow.keeping import Keeping
 from csirt.decode.netflow.parsed import Parsed
@@ -94,21 +95,17 @@ class Intake:
         zero = np.zeros(len(exporter), np.int64)
         slots = numbering.number_keys(exporter, template, zero, zero, number, first)
         first = first[:slots]
-        keys = list(zip(exporter[first].tolist(), template[first].tolist(), strict=True))
-        self._keys = keys
+        self._keys = exporter[first], template[first]  # by slot
         self._slots: dict[tuple[int, int], int] = {}
         self.held_slot = number[: len(held["exporter"])]
         self.s_slot = np.full(len(self.s_id), -1, np.int64)
         self.s_slot[data] = number[len(held["exporter"]) :]
-        known = [item.templates for item in self.state.exporters]
-        signatures = [known[number].get(ident) for number, ident in keys]
-        plans = self._plans.numbers(signatures, scan.NO_TEMPLATE)
-        self._current = np.array(plans or [scan.NO_TEMPLATE], np.int64)
+        self._current = plan_numbers(self.state.exporters, *self._keys, self._plans)
         first_kind = np.where(self.s_version == 9, 0, 2)
         is_template = templated & ((self.s_id == first_kind) | (self.s_id == first_kind + 1))
         self.bad[(self.s_version >= 9) & (self.s_id < 256) & ~is_template & (self.s_exporter >= 0)] += 1
         self._owned: dict[int, list[int]] = {}
-        for slot, (owner, _) in enumerate(keys if self._gone else ()):
+        for slot, owner in enumerate(self._keys[0].tolist() if self._gone else ()):
             self._owned.setdefault(owner, []).append(slot)
         gone = iter([*self._gone, (len(self.s_id) + 1, -1, -1, "")])
         leaving = next(gone)
@@ -129,13 +126,30 @@ class Intake:
             room -= len(definitions)
             self.good[s] = not broken or bool(definitions)
             owner = int(self.s_exporter[s])
-            for definition in definitions[self._keeping.refresh(owner, definitions, now) :]:
-                self._define(s, owner, definition, now)
+            definitions = definitions[self._keeping.refresh(owner, definitions, now) :]
+            if definitions and not self._learn(s, owner, definitions, now):
+                for definition in definitions:
+                    self._define(s, owner, definition, now)
         while leaving[2] >= 0:
             self._leave(*leaving)
             leaving = next(gone)
         self._age(int(self._clock[-1]))
         self._changes.sort(key=lambda change: change[0])
+
+    def _learn(self, s: int, number: int, definitions: list[Definition], clock: int) -> bool:
+        """Put template records into force after set `s` that are all of templates not known before, and for which
+        there is room; False, and nothing is done, where they are not."""
+        used = self._used.get(number, 0)
+        if used + len(definitions) > limits.CHANGES or not self._keeping.learn(number, definitions, clock):
+            return False
+        changes = [
+            (s, slot, self._plans.number(item.signature))
+            for item in definitions
+            if item.signature is not None and (slot := self._slot(number, item.template)) is not None
+        ]
+        self._changes += changes
+        self._used[number] = used + len(changes)
+        return True
 
     def _define(self, s: int, number: int, definition: Definition, clock: int) -> None:
         """Put one template record into force after set `s`."""
@@ -190,9 +204,13 @@ class Intake:
 
     def _slot(self, number: int, ident: int) -> int | None:
         """The slot of a template that a set here or a held one waits for."""
+        return self._all_slots().get((number, ident))
+
+    def _all_slots(self) -> dict[tuple[int, int], int]:
         if not self._slots:  # a chunk that only refreshes templates needs none
-            self._slots = dict(zip(self._keys, range(len(self._keys)), strict=True))
-        return self._slots.get((number, ident))
+            keys = zip(*(key.tolist() for key in self._keys), strict=True)
+            self._slots = {key: slot for slot, key in enumerate(keys)}
+        return self._slots
 
     def _withdraw(self, s: int, number: int, template: int) -> None:
         self._keeping.remove(number, template)

@@ -61,9 +61,35 @@ class Keeping:
         self.state.definitions += 1
         exporter.templates[ident] = signature
         exporter.refreshed[ident] = (clock, self.state.definitions)
-        exporter.mark_templates()
+        exporter.change_templates()
         self._note(number, ident)
         return gone
+
+    def learn(self, number: int, definitions: list[Definition], clock: int) -> bool:
+        """Keep what one set of templates says where all of it is new and there is room; False where it is not."""
+        exporter = self.state.exporters[number]
+        sizes = {item.template: len(item.signature.fields) for item in definitions if item.signature is not None}
+        more = sum(sizes.values())
+        weight = 0 if exporter.listed else more + TEMPLATE * len(sizes)
+        if len(sizes) < len(definitions) or not exporter.templates.keys().isdisjoint(sizes):
+            return False
+        fields = self._fields.get(number, 0) + more
+        if len(exporter.templates) + len(sizes) > MAX_TEMPLATES or fields > MAX_FIELDS:
+            return False
+        if weight and self._weight + weight > MAX_WEIGHT:
+            return False
+        said = self.state.definitions
+        for item in definitions:
+            assert item.signature is not None
+            said += 1
+            exporter.templates[item.template] = item.signature
+            exporter.refreshed[item.template] = (clock, said)
+            self._order[number, item.template] = clock
+        if weight:
+            self._others |= {(number, ident): size + TEMPLATE for ident, size in sizes.items()}
+        self.state.definitions, self._weight, self._fields[number] = said, self._weight + weight, fields
+        exporter.mark_templates()
+        return True
 
     def refresh(self, number: int, definitions: list[Definition], clock: int) -> int:
         """Refresh what one set of templates says again; how many of its first ones were known as they are."""
@@ -111,7 +137,7 @@ class Keeping:
         exporter = self.state.exporters[number]
         signature = exporter.templates.pop(ident)
         del exporter.refreshed[ident], self._order[number, ident]
-        exporter.mark_templates()
+        exporter.change_templates()
         self._fields[number] -= len(signature.fields)
         if not exporter.listed:
             self._weight -= self._others.pop((number, ident))

@@ -18,7 +18,7 @@ from csirt.decode.netflow import numbering, sampling
 from csirt.decode.netflow.elements import Roles
 from csirt.decode.netflow.rows import Rows
 from csirt.decode.netflow.state import Exporter
-from csirt.model.batch import Array, codes
+from csirt.model.batch import Array, codes, distinct
 
 MAX_LISTED = 16_384  # names of one listed exporter
 MAX_OTHER = 512  # of one that is not listed
@@ -109,13 +109,14 @@ def _put_known(rows: Rows, columns: dict[str, Any], column: str, number: Array, 
     """Add the column where no name changes: `known` by exporter, and fewer than there are rows."""
     ids = np.array([ident for names in known for ident in names], np.int64)
     owner = np.repeat(np.arange(len(known)), [len(names) for names in known])
-    place = np.empty(rows.count, np.int64)
-    used = np.zeros(len(ids) + 1, bool)
-    numbering.find_keys(rows.sets.exporter, rows.sets.records, number, owner, ids, place, used)
-    texts = (name for names in known for name in names.values())
-    here = [name if there else None for name, there in zip(texts, used[1:].tolist(), strict=True)]
-    if any(here):
-        _put(columns, column, codes(place, [None, *here]))
+    names, text = distinct([name for names in known for name in names.values()])
+    codes, order = np.empty(rows.count, np.int32), np.empty(len(names), np.int32)
+    valid = np.empty(-(-rows.count // 8), np.uint8)
+    sets = rows.sets
+    count = numbering.find_texts(sets.exporter, sets.records, number, owner, ids, text, codes, valid, order)
+    if count:
+        some = pa.Array.from_buffers(pa.int32(), rows.count, [pa.py_buffer(valid), pa.py_buffer(codes)])
+        _put(columns, column, pa.DictionaryArray.from_arrays(some, names.take(pa.array(order[:count]))))
 
 
 def _history(changes: list[Change]) -> dict[tuple[int, int], list[tuple[int, str | None]]]:

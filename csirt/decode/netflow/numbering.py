@@ -8,6 +8,8 @@ from csirt.decode.netflow.scan import Number
 from csirt.model.batch import Array
 from csirt.model.jit import kernel
 
+STRAIGHT = 1 << 16  # keys that can be, for there to be a place for each
+
 
 @kernel
 def number_keys(a: Array, b: Array, c: Array, d: Array, number: Array, first: Array) -> Number:
@@ -47,32 +49,72 @@ def _slot_of(a: Number, b: Number, size: Number) -> Number:
 
 
 @kernel
-def find_keys(
-    group: Array, records: Array, number: Array, known_group: Array, known_number: Array, place: Array, used: Array
-) -> None:
-    """Which of the known keys, which differ, each row has (its set's `group`, its own `number`), counted from 1; 0:
-    none. `used`: the numbers that were given."""
+def find_texts(
+    group: Array, records: Array, number: Array, known_group: Array, known_number: Array, text: Array, codes: Array,
+    valid: Array, order: Array,
+) -> Number:  # fmt: skip
+    """The text of each row's key (its set's `group`, its own `number`) as the code of a dictionary column.
+
+    The known keys differ; `text[k]` is the number of what key k is called. Codes are given in order of appearance:
+    `order[code]` is the text's number, and how many there are is returned. A row whose key is not known has the code 0
+    and no bit in `valid` (least significant first).
+    """
+    groups: Number = 0
+    span: Number = 0
+    for k in range(known_group.size):
+        groups = max(groups, known_group[k] + 1)
+        span = max(span, known_number[k] + 1) if 0 <= known_number[k] < STRAIGHT else STRAIGHT
+    for s in range(group.size):
+        groups = max(groups, group[s] + 1)
+    straight = span * groups < STRAIGHT
     size = 16
     while size < 8 * known_group.size:  # so few are beside their place that the loops below are as good as straight
         size *= 2
-    groups = np.full(size, -1, np.int64)
-    numbers = np.zeros(size, np.int64)
-    places = np.zeros(size, np.int64)
+    size = groups * span + 1 if straight else size
+    texts: Array = np.full(size, -1, np.int32)
+    own_group = np.full(0 if straight else size, -1, np.int64)
+    own_number = np.zeros(0 if straight else size, np.int64)
     for k in range(known_group.size):
-        slot = _slot_of(known_group[k], known_number[k], size)
-        while groups[slot] >= 0:
-            slot = (slot + np.uint64(1)) & np.uint64(size - 1)
-        groups[slot] = known_group[k]
-        numbers[slot] = known_number[k]
-        places[slot] = k + 1
-    row = 0
+        if straight:
+            texts[known_group[k] * span + known_number[k]] = text[k]
+        else:
+            slot = _slot_of(known_group[k], known_number[k], size)
+            while texts[slot] >= 0:
+                slot = (slot + np.uint64(1)) & np.uint64(size - 1)
+            own_group[slot] = known_group[k]
+            own_number[slot] = known_number[k]
+            texts[slot] = text[k]
+    given: Array = np.full(order.size, -1, np.int32)
+    count: Number = 0
+    row: Number = 0
+    bits: Number = 0
     for s in range(group.size):
         g = group[s]
+        base = g * span
         for _ in range(records[s]):
             n = number[row]
-            slot = _slot_of(g, n, size)
-            while (groups[slot] >= 0) & ((groups[slot] != g) | (numbers[slot] != n)):
-                slot = (slot + np.uint64(1)) & np.uint64(size - 1)
-            place[row] = places[slot]
-            used[places[slot]] = True
+            found: Number = np.int32(-1)
+            if not straight:
+                slot = _slot_of(g, n, size)
+                while texts[slot] >= 0 and (own_group[slot] != g or own_number[slot] != n):
+                    slot = (slot + np.uint64(1)) & np.uint64(size - 1)
+                found = texts[slot]
+            elif 0 <= n < span:
+                found = texts[base + n]
+            code: Number = np.int32(0)
+            if found >= 0:
+                code = given[found]
+                if code < 0:
+                    code = np.int32(count)
+                    given[found] = code
+                    order[count] = found
+                    count += 1
+                bits |= 1 << (row & 7)
+            codes[row] = code
+            if row & 7 == 7:
+                valid[row >> 3] = bits
+                bits = 0
             row += 1
+    if row & 7:
+        valid[row >> 3] = bits
+    return count

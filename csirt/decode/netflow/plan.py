@@ -120,27 +120,6 @@ def compile_plan(signature: Signature, table: ElementTable) -> Plan:
     return plan
 
 
-def same_fields(signature: Signature) -> tuple[object, ...] | None:
-    """What signatures share that order the same fields differently; None where the order may mean something: the first
-    of several fields of one element is the one that counts, and scope fields come first."""
-    different = {(pen, number) for pen, number, _ in signature.fields}
-    if signature.scopes or len(different) < len(signature.fields):
-        return None
-    return (signature.version, signature.options, *sorted(signature.fields))
-
-
-def reorder(plan: Plan, signature: Signature) -> Plan:
-    """The plan of another signature with the same fields (`same_fields`), made from this one's."""
-    places = {one: place for place, one in enumerate(signature.fields)}
-    moved = np.array([*(places[one] for one in plan.signature.fields), -1], np.int64)
-    sizes = np.empty(len(plan.sizes), np.int64)
-    sizes[moved[:-1]] = plan.sizes
-    starts = np.cumsum(sizes) - sizes if plan.size else np.zeros(len(sizes), np.int64)
-    ops = plan.ops.copy()
-    ops[:, 1:] = moved[ops[:, 1:]]  # -1, no field, stays: it is the last of `moved`
-    return Plan(signature, plan.size, plan.least, sizes, starts, [], shape=plan.shape, ops=ops)
-
-
 def _extents(signature: Signature) -> tuple[Array, Array]:
     """The lengths of a signature's fields, and where they start, unless one varies."""
     sizes = np.array([length for _, _, length in signature.fields], np.int64)

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from csirt.decode.netflow.alike import arranged, reordered
 from csirt.decode.netflow.elements import ElementTable
-from csirt.decode.netflow.plan import Plan, Shape, compile_plan, fixed_signature, reorder, same_fields
+from csirt.decode.netflow.plan import Plan, Shape, compile_plan, fixed_signature
 from csirt.decode.netflow.templates import Signature
 from csirt.model.batch import Array
+
+Kind = tuple[int, bool, bytes]  # version, options data, sorted fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Plans:
         self._compiled: list[int] = []
         self._shape_of: list[int] = []  # of the compiled ones
         self._shape_numbers: dict[Shape, int] = {}
-        self._alike: dict[tuple[object, ...], tuple[Plan, int]] = {}  # by their fields in any order: one, its shape
+        self._alike: dict[Kind, tuple[Plan, int, Array]] = {}  # one, its shape, and where its sorted fields lie
         self._tables: Tables | None = None
         self._options = np.empty(0, bool)
         self._widths = np.empty(0, np.int64)
@@ -58,32 +61,52 @@ class Plans:
         return len(self._plans)
 
     def __getitem__(self, number: int) -> Plan:
+        if self._plans[number] is None:
+            self._compile([number])
         plan = self._plans[number]
-        if plan is None:
-            plan, shape = self._made(self.signatures[number])
-            self._plans[number] = plan
-            self._compiled.append(number)
-            self._shape_of.append(shape)
-            self._tables = None
+        assert plan is not None
         return plan
 
-    def _made(self, signature: Signature) -> tuple[Plan, int]:
-        """A plan and the number of its shape."""
-        fields = same_fields(signature)
-        known = self._alike.get(fields) if fields is not None else None
-        if known is not None:
-            return reorder(known[0], signature), known[1]
-        plan = compile_plan(signature, self._table)
-        shape = self._shape_numbers.setdefault(plan.shape, len(self.shapes))
-        if shape == len(self.shapes):
-            self.shapes.append(plan.shape)
-        if fields is not None and not plan.ordered:
-            self._alike[fields] = plan, shape
-        return plan, shape
+    def _compile(self, numbers: list[int]) -> None:
+        """Make the plans that are not there."""
+        missing: dict[tuple[int, bool, int], list[int]] = {}
+        for number in numbers:
+            if self._plans[number] is None:
+                one = self.signatures[number]
+                missing.setdefault((one.version, one.options, len(one.fields)), []).append(number)
+        for (version, options, _), some in missing.items():
+            signatures = [self.signatures[number] for number in some]
+            fields, places, free = arranged(signatures)
+            waiting: dict[Kind, list[int]] = {}
+            for place, number in enumerate(some):
+                kind = (version, options, fields[place].tobytes()) if free[place] else None
+                if kind in self._alike:
+                    waiting.setdefault(kind, []).append(place)
+                    continue
+                plan = compile_plan(signatures[place], self._table)
+                shape = self._shape_numbers.setdefault(plan.shape, len(self.shapes))
+                if shape == len(self.shapes):
+                    self.shapes.append(plan.shape)
+                self._keep(number, plan, shape)
+                if kind is not None and not plan.ordered:
+                    self._alike[kind] = plan, shape, places[place]
+            for kind, others in waiting.items():
+                plan, shape, own = self._alike[kind]
+                made = reordered(plan, own, [signatures[place] for place in others], places[others])
+                for place, plan in zip(others, made, strict=True):
+                    self._keep(some[place], plan, shape)
+
+    def _keep(self, number: int, plan: Plan, shape: int) -> None:
+        self._plans[number] = plan
+        self._compiled.append(number)
+        self._shape_of.append(shape)
+        self._tables = None
 
     def number(self, signature: Signature) -> int:
         """The number of a signature's plan."""
-        number = self._numbers.get(signature)
+        number = self._by_id.get(id(signature))
+        if number is None:
+            number = self._numbers.get(signature)
         if number is None:
             number = self._numbers[signature] = len(self._plans)
             self._plans.append(None)
@@ -122,9 +145,8 @@ class Plans:
             and (not len(numbers) or tables.slot[numbers].min() >= 0)
         ):
             return tables
-        for number in np.flatnonzero(np.bincount(numbers, minlength=1)).tolist():
-            self[number]  # compiles it
-        plans = [self[number] for number in self._compiled]
+        self._compile(np.flatnonzero(np.bincount(numbers, minlength=1)).tolist())
+        plans = [plan for number in self._compiled if (plan := self._plans[number]) is not None]
         slot = np.full(len(self), -1, np.int64)
         slot[self._compiled] = np.arange(len(plans))
         self._tables = Tables(

@@ -57,8 +57,9 @@ class Exporter:
     definition). `samplers`: id (-1 none) -> rate. `names`: kind -> number -> what options data calls it; `names_raw`:
     the same as JSON, unless it was `renamed` since. `raw`, `templates_raw`: it and its templates as they were last
     dumped, empty since they changed (`mark`, `mark_templates`). `boot`: when the device started (microseconds) as its
-    options data says, or 0. `skew`: microseconds its clock was ahead of ours in the last whole minute. `first`,
-    `heard`: receive times of its first and its last datagram; `turn`: the last one's number."""
+    options data says, or 0. `plans`: of its templates that had data, until a template changes (see `current`). `skew`:
+    microseconds its clock was ahead of ours in the last whole minute. `first`, `heard`: receive times of its first and
+    its last datagram; `turn`: the last one's number."""
 
     family: int
     high: int
@@ -79,6 +80,7 @@ class Exporter:
     names_raw: bytes = b"{}"
     raw: bytes = field(default=b"", repr=False, compare=False)
     templates_raw: bytes = field(default=b"", repr=False, compare=False)
+    plans: tuple[object, Array, Array] | None = field(default=None, repr=False, compare=False)
     sequence: Sequence = field(default_factory=Sequence)
     periods: dict[int, Period] = field(default_factory=dict)
     skew: int = 0
@@ -98,8 +100,13 @@ class Exporter:
         self.raw = b""
 
     def mark_templates(self) -> None:
-        """Something about its templates changed."""
+        """Something about its templates changed, if only when they were refreshed."""
         self.raw = self.templates_raw = b""
+
+    def change_templates(self) -> None:
+        """One of its templates went or is another."""
+        self.mark_templates()
+        self.plans = None
 
     def known_as(self) -> bytes:
         """Its `names` as JSON."""

@@ -8,23 +8,32 @@ from hypothesis import strategies as st
 
 from csirt.decode.netflow import numbering
 
+SMALL = st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 7, 40]))
 KEY = st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 7, 2**31, 2**62 + 5]))
 
 
 @settings(max_examples=60, deadline=None)
-@given(known=st.lists(KEY, unique=True), rows=st.lists(KEY.flatmap(lambda key: st.just((*key, 2))), max_size=30))
+@given(
+    known=st.lists(KEY, unique=True) | st.lists(SMALL, unique=True),
+    rows=st.lists((KEY | SMALL).flatmap(lambda key: st.just((*key, 2))), max_size=30),
+)
 def test_rows_find_their_keys(known: list[tuple[int, int]], rows: list[tuple[int, int, int]]) -> None:
-    """Each row's key by its number from 1, 0 for one that is not known, and which numbers were given."""
+    """Each row's key by what it is called, or null; codes in order of appearance, 0 under a null."""
     group = np.array([row[0] for row in rows], np.int64)
     records = np.array([row[2] for row in rows], np.int64)
     number = np.array([value for row in rows for value in (row[1], -1)], np.int64)
-    place, used = np.empty(len(number), np.int64), np.zeros(len(known) + 1, bool)
+    text = np.array([at // 2 for at in range(len(known))], np.int32)  # two keys may be called the same
+    codes, valid = np.empty(len(number), np.int32), np.zeros(-(-len(number) // 8), np.uint8)
+    order = np.empty(len(known), np.int32)
     owner, ids = (np.array([key[part] for key in known], np.int64) for part in (0, 1))
-    numbering.find_keys(group, records, number, owner, ids, place, used)
-    table = {key: at for at, key in enumerate(known, 1)}
-    wanted = [at for row in rows for at in (table.get(row[:2], 0), 0)]
-    assert place.tolist() == wanted
-    assert {at for at, there in enumerate(used.tolist()) if there} == set(wanted)
+    count = numbering.find_texts(group, records, number, owner, ids, text, codes, valid, order)
+    table = {key: at // 2 for at, key in enumerate(known)}
+    wanted = [at for row in rows for at in (table.get(row[:2]), None)]
+    there = np.unpackbits(valid, bitorder="little", count=len(number)).tolist()
+    found = [int(order[code]) if known else None for code, known in zip(codes.tolist(), there, strict=True)]
+    assert found == wanted
+    assert order[:count].tolist() == list(dict.fromkeys(at for at in wanted if at is not None))
+    assert codes[~np.array(there, bool)].tolist() == [0] * there.count(0)
 
 
 @settings(max_examples=60, deadline=None)
