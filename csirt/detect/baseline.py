@@ -6,8 +6,9 @@ first seen; a bucket without events counts as zero there. Judged last, it become
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 import orjson
@@ -15,7 +16,8 @@ import pyarrow as pa
 
 from csirt.detect import buckets
 from csirt.detect.alerts import Summary
-from csirt.detect.bucket import NOTHING, Bucket, Part, Tally, current, from_ipc, ipc
+from csirt.detect.bucket import NOTHING, Bucket, Part, Tally
+from csirt.detect.past import Past, Record
 from csirt.detect.rule import Correlation, Limit
 from csirt.model.batch import Array
 
@@ -37,16 +39,6 @@ class Judged:
     row: pa.Table | None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A closed bucket: the groups (codes, ascending) that had something, and what."""
-
-    start: int
-    slot: int
-    codes: Array
-    values: Array
-
-
 @dataclass(slots=True)
 class Baseline:
     """The state of one baseline.
@@ -54,6 +46,8 @@ class Baseline:
     `names`, `since` and `seen` per group: its text, the first bucket and the latest one in which it had something.
     `parents`: the same two of what groups belong to. `next`: the bucket that is closed next. `era`: how often the codes
     of groups were given anew. `row`: by code, how many buckets in a row were out of the ordinary, and where they began.
+    `known`: the number under which `since`, `seen` and `parents` are written, `named`: the codes whose names each
+    part of those has.
     """
 
     item: Correlation
@@ -64,11 +58,13 @@ class Baseline:
     seen: Array = field(default_factory=lambda: np.empty(0, np.int64))
     parents: dict[str, list[int]] = field(default_factory=dict)
     open: dict[int, Bucket] = field(default_factory=dict)
-    history: list[Record] = field(default_factory=list)
+    past: Past = field(default_factory=Past)
     next: int | None = None
     dropped: int = 0
     era: int = 0
     row: dict[int, tuple[int, int]] = field(default_factory=dict)
+    known: int = 0
+    named: list[tuple[int, int]] = field(default_factory=list)
     dirty: bool = True
     written: set[str] = field(default_factory=set)
 
@@ -97,23 +93,26 @@ class Baseline:
 
     def _bucket(self, start: int) -> Bucket:
         if start not in self.open:
-            self.open[start] = self._made()
+            self.open[start] = self.made()
         return self.open[start]
 
-    def _made(self, parts: Sequence[Part] = ()) -> Bucket:
+    def made(self, parts: Sequence[Part] = ()) -> Bucket:
+        """A bucket with these parts."""
         assert self.item.baseline is not None
         return Bucket(self.item.baseline.measure, self.item.numeric, parts)
 
     def _code(self, names: list[str]) -> Array:
         """The codes of groups, new ones added."""
-        fresh = [name for name in dict.fromkeys(names) if name not in self.codes]
-        for name in fresh:
-            self.codes[name] = len(self.names)
-            self.names.append(name)
-        if fresh:
-            unknown = np.full(len(fresh), NEVER)
+        codes = np.fromiter(map(self.codes.get, names, repeat(-1)), np.int64, len(names))
+        fresh = np.flatnonzero(codes < 0)
+        if len(fresh):
+            before = len(self.names)
+            self.names += dict.fromkeys(names[place] for place in fresh.tolist())
+            self.codes |= zip(self.names[before:], range(before, len(self.names)), strict=True)
+            codes[fresh] = [self.codes[names[place]] for place in fresh.tolist()]
+            unknown = np.full(len(self.names) - before, NEVER)
             self.since, self.seen = np.concatenate([self.since, unknown]), np.concatenate([self.seen, unknown])
-        return np.array([self.codes[name] for name in names], np.int64)
+        return codes
 
     def learning(self) -> int:
         """Groups that are known too short a time to be judged."""
@@ -125,10 +124,17 @@ class Baseline:
         return int(((self.since > NEVER) & (self.since + settings.history > now)).sum())
 
     def next_time(self) -> int | None:
-        """When the next bucket is closed."""
+        """When something may come of a bucket that is closed."""
         if self.next is None:
             return None
-        return self._end(self.next)
+        if self._silence():
+            return self._end(self.next)
+        return self._end(min(self.open)) if self.open else None
+
+    def _silence(self) -> bool:
+        """Whether something may come of a bucket in which nothing happened."""
+        settings = self.item.baseline
+        return settings is not None and settings.below is not None and settings.below.value is None
 
     def _end(self, start: int) -> int:
         assert self.item.baseline is not None
@@ -137,12 +143,33 @@ class Baseline:
     def close(self, until: int) -> Iterator[Judged]:
         """Judge every bucket that has ended at `until`, in order."""
         while self.next is not None and self._end(self.next) <= until:
-            start = self.next
-            self.next = self._end(start)
-            self.dirty = True
-            yield from self._close(start)
+            start, self.dirty = self.next, True
+            if start in self.open or self._silence():
+                self.next = self._end(start)
+                yield from self._close(start)
+            else:
+                self._skip(min([until, *self.open]))
             if not self.open and not (self.seen > NEVER).any():
-                self.next, self.history, self.parents = None, [], {}
+                self.next, self.past, self.parents = None, Past(), {}
+                self.known += 1
+
+    def _skip(self, until: int) -> None:
+        """Close the buckets up to there, in which nothing happened."""
+        settings = self.item.baseline
+        assert settings is not None and self.next is not None
+        starts = buckets.ended(self.next, until, self.item.timespan, settings.timezone)
+        last = int(starts[-1])
+        self.next, self.row = self._end(last), {}
+        self.learn(starts)
+        self.past.forget(last - settings.keep)
+        self._forget(last - settings.keep)
+
+    def learn(self, starts: Array) -> None:
+        """These buckets become history."""
+        settings = self.item.baseline
+        assert settings is not None
+        if settings.learns:
+            self.past.add(starts, buckets.slots(starts, self.item.timespan, settings.timezone, settings.season))
 
     def _close(self, start: int) -> Iterator[Judged]:
         settings = self.item.baseline
@@ -151,18 +178,20 @@ class Baseline:
         tally = NOTHING if bucket is None else bucket.tally()
         values = np.zeros(len(self.names))
         values[tally.codes] = tally.values
-        slot = buckets.slot(start, self.item.timespan, settings.timezone, settings.season)
-        while self.history and self.history[0].start < start - settings.keep:
-            self.history.pop(0)
+        slot = int(buckets.slots(np.array([start]), self.item.timespan, settings.timezone, settings.season)[0])
+        self.past.forget(start - settings.keep)
         yield from self._in_a_row(self._judge(start, slot, values, tally), start, bucket, tally)
         had = tally.codes
+        self.known += bool(len(had))
         if settings.new:
             for code in had.tolist():
                 self.parents.setdefault(_parent(self.names[code], settings.new), [start, start])[1] = start
         self.since[had] = np.where(self.since[had] == NEVER, start, self.since[had])
         self.seen[had] = start
         if settings.learns:
-            self.history.append(Record(start, slot, had, tally.values))
+            self.learn(np.array([start]))
+            if len(had):
+                self.past.records.append(Record(start, slot, had, tally.values))
         self._forget(start - settings.keep)
 
     def _judge(self, start: int, slot: int, values: Array, tally: Tally) -> Iterator[Found]:
@@ -183,12 +212,12 @@ class Baseline:
             codes = enough if settings.above.value is not None else np.flatnonzero(learned)
             codes = codes[(values[codes] >= settings.at_least) & (values[codes] > 0)]
             codes = codes[np.isin(codes, enough)] if settings.enough else codes
-            middle, limit = self._limits(codes, start, slot, settings.above)
+            middle, limit = self._limits(codes, slot, settings.above)
             for place in np.flatnonzero(values[codes] > limit).tolist():
                 yield int(codes[place]), values[codes[place]], middle[place], limit[place]
         if settings.below is not None:
             codes = enough if settings.below.value is not None else np.flatnonzero(learned)
-            middle, limit = self._limits(codes, start, slot, settings.below)
+            middle, limit = self._limits(codes, slot, settings.below)
             low = (values[codes] < limit) & (middle >= settings.expected)
             for place in np.flatnonzero(low).tolist():
                 yield int(codes[place]), values[codes[place]], middle[place], limit[place]
@@ -223,41 +252,28 @@ class Baseline:
         value, expected, limit = map(float, numbers)
         return Judged(self.names[code], since, self._end(start), value, expected, limit, count, row)
 
-    def _limits(self, codes: Array, start: int, slot: int, limit: Limit) -> tuple[Array, Array]:
-        """The median and the limit of each group, over the buckets that are alike since it was first seen."""
-        if limit.value is not None or not len(codes):
-            fixed = np.full(len(codes), np.nan if limit.value is None else limit.value)
+    def _limits(self, codes: Array, slot: int, limit: Limit) -> tuple[Array, Array]:
+        """What is ordinary for each group, and how far it may go."""
+        if limit.value is not None:
+            fixed = np.full(len(codes), limit.value)
             return fixed, fixed
-        alike = [record for record in self.history if record.slot == slot and record.start < start]
-        nothing = np.full(len(codes), np.nan)
-        if not alike:
-            return nothing, nothing
-        past = np.full((len(alike), len(codes)), np.nan)
-        since = self.since[codes]
-        for row, record in zip(past, alike, strict=True):
-            found = np.zeros(len(codes))
-            if len(record.codes):
-                places = np.minimum(np.searchsorted(record.codes, codes), len(record.codes) - 1)
-                found = np.where(record.codes[places] == codes, record.values[places], 0.0)
-            row[:] = np.where(record.start >= since, found, np.nan)
-        middle = _quantile(past, 0.5)
-        if limit.deviations is None:
-            return middle, _quantile(past, limit.quantile) * limit.times
-        spread = _quantile(np.abs(past - middle), 0.5)
-        return middle, (middle + limit.deviations * spread) * limit.times
+        return self.past.limits(codes, self.since[codes], slot, limit)
 
     def _forget(self, before: int) -> None:
         """Groups that had nothing after `before` are unknown again, and the stalest above the bound."""
+        gone = {name for name, times in self.parents.items() if times[1] <= before}
+        self.parents = {name: times for name, times in self.parents.items() if name not in gone}
         stale = (self.seen > NEVER) & (self.seen <= before)
         alive = np.flatnonzero((self.seen > NEVER) & ~stale)
         if len(alive) > self.max_groups:
             excess = alive[np.argsort(self.seen[alive], kind="stable")][: len(alive) - self.max_groups]
             stale[excess] = True
             self.dropped += len(excess)
+        if gone or stale.any():
+            self.known += 1
         self.since[stale] = self.seen[stale] = NEVER
         if np.count_nonzero(self.seen > NEVER) * 2 + 1000 < len(self.names):
             self._compact()
-        self.parents = {name: times for name, times in self.parents.items() if times[1] > before}
 
     def _compact(self) -> None:
         """Codes for the groups alone that are known or in an open bucket."""
@@ -266,88 +282,15 @@ class Baseline:
             keep[bucket.codes()] = True
         new = np.cumsum(keep) - 1
         self.era += 1
+        self.named = []
+        self.known += 1
         self.names = [name for name, kept in zip(self.names, keep.tolist(), strict=True) if kept]
         self.codes = {name: code for code, name in enumerate(self.names)}
         self.since, self.seen = self.since[keep], self.seen[keep]
-        self.history = [
-            Record(item.start, item.slot, new[item.codes[keep[item.codes]]], item.values[keep[item.codes]])
-            for item in self.history
-        ]
+        self.past.renumber(keep, new)
         for bucket in self.open.values():
             bucket.renumber(new)
         self.row = {int(new[code]): value for code, value in self.row.items() if keep[code]}
-
-    # -- state ----------------------------------------------------------------------------------------------------
-
-    def changes(self) -> dict[str, bytes | None]:
-        """What a restart needs, by name, as far as it changed; None for what is gone. The part `""` names all."""
-        result: dict[str, bytes | None] = {}
-        now: set[str] = set()
-        for start, bucket in sorted(self.open.items()):
-            for part in bucket.parts:
-                for name, table in zip(_names(start, part.number), (part.rows, part.pairs), strict=True):
-                    now.add(name)
-                    if name not in self.written:
-                        result[name] = ipc(table)
-        for record in self.history:
-            name = f"past:{self.era}:{record.start}"
-            now.add(name)
-            if name not in self.written:
-                table = pa.table({"code": pa.array(record.codes), "value": pa.array(record.values)})
-                result[name] = ipc(table)
-        result |= dict.fromkeys(sorted(self.written - now))
-        self.written = now
-        if not self.dirty:
-            return result
-        self.dirty = False
-        result[""] = orjson.dumps(
-            {
-                "names": self.names,
-                "since": self.since.tolist(),
-                "seen": self.seen.tolist(),
-                "parents": sorted(self.parents.items()),
-                "next": self.next,
-                "era": self.era,
-                "row": sorted([code, *value] for code, value in self.row.items()),
-                "open": [
-                    [start, [part.number for part in bucket.parts]] for start, bucket in sorted(self.open.items())
-                ],
-                "past": [[record.start, record.slot] for record in self.history],
-            }
-        )
-        return result
-
-    def restore(self, read: Callable[[str], bytes]) -> None:
-        """The state back from what was written."""
-        known = orjson.loads(read(""))
-        self.dirty = False
-        self.names, self.next, self.era = known["names"], known["next"], known["era"]
-        self.codes = {name: code for code, name in enumerate(self.names)}
-        self.since, self.seen = np.array(known["since"], np.int64), np.array(known["seen"], np.int64)
-        self.parents = dict(known["parents"])
-        self.row = {code: (length, begin) for code, length, begin in known.get("row", [])}
-        for item in known["open"]:
-            # An older program wrote one part of each bucket, without a number.
-            start, numbers = item if isinstance(item, list) else (item, [None])
-            parts = []
-            for number in numbers:
-                names = _names(start, number)
-                rows, pairs = (from_ipc(read(name)) for name in names)
-                parts.append(Part(number or 0, current(rows), pairs))
-                self.written.update(names)
-            self.open[start] = self._made(parts)
-        for start, slot in known["past"]:
-            name = f"past:{self.era}:{start}"
-            table = from_ipc(read(name))
-            codes, values = (np.asarray(table.column(column).to_numpy()) for column in ("code", "value"))
-            self.history.append(Record(start, slot, codes, values))
-            self.written.add(name)
-
-
-def _names(start: int, number: int | None) -> tuple[str, str]:
-    """Under which the rows and the pairs of a part are written."""
-    after = "" if number is None else f":{number}"
-    return f"open:{start}{after}", f"pairs:{start}{after}"
 
 
 def summary(judged: Judged) -> Summary:
@@ -363,18 +306,6 @@ def summary(judged: Judged) -> Summary:
         part.links = [row["link"]] if row["link"] else []
     part.facts = [orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode()]
     return part
-
-
-def _quantile(past: Array, share: float) -> Array:
-    """A quantile of each column, interpolated, the missing left out; NaN where all are."""
-    ordered = np.sort(past, axis=0)
-    counts = np.count_nonzero(~np.isnan(past), axis=0)
-    place = share * np.maximum(counts - 1, 0)
-    low = np.floor(place).astype(np.int64)
-    high = np.minimum(low + 1, np.maximum(counts - 1, 0))
-    columns = np.arange(past.shape[1])
-    found: Array = ordered[low, columns] + (ordered[high, columns] - ordered[low, columns]) * (place - low)
-    return found
 
 
 def _parent(name: str, of: str) -> str:

@@ -7,6 +7,7 @@ one that is skipped is none, and a day has 23 or 25 hours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from csirt.model.batch import Array
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
+MANY = 1 << 20
 SEASONS = {"week": 7 * DAY, "day": DAY, "none": 1}
 
 
@@ -42,11 +44,25 @@ def starts(times: Array, span: int, zone: str) -> Array:
     if span <= HOUR:
         found: Array = times - times % span
         return found
-    hours, codes = np.unique(times // HOUR, return_inverse=True)
-    local = times + np.array([_offset(hour, zone) for hour in hours.tolist()], np.int64)[codes.reshape(-1)]
-    edges, places = np.unique(local - local % span, return_inverse=True)
-    begins: Array = np.array([_utc(edge, zone) for edge in edges.tolist()], np.int64)[places.reshape(-1)]
-    return begins
+    local = times + _each(times // HOUR, lambda hour: _offset(hour, zone))
+    return _each(local // span, lambda number: _utc(number * span, zone))
+
+
+def _each(numbers: Array, of: Callable[[int], int]) -> Array:
+    """What each number gives; asked once for each that there is."""
+    if not len(numbers):
+        return numbers
+    least, most = int(numbers.min()), int(numbers.max())
+    if most - least >= MANY:
+        known, places = np.unique(numbers, return_inverse=True)
+        every: Array = np.array([of(number) for number in known.tolist()], np.int64)[places.reshape(-1)]
+        return every
+    table = np.zeros(most - least + 1, np.int64)
+    table[numbers - least] = 1
+    for place in np.flatnonzero(table).tolist():
+        table[place] = of(place + least)
+    found: Array = table[numbers - least]
+    return found
 
 
 def end(start: int, span: int, zone: str) -> int:
@@ -57,7 +73,20 @@ def end(start: int, span: int, zone: str) -> int:
     return _utc(local - local % span + span, zone)  # where summer time begins, a bucket may begin late
 
 
-def slot(start: int, span: int, zone: str, season: str) -> int:
-    """Which buckets it is like: those with the same number."""
-    local = start + _offset(start // HOUR, zone)
-    return int((local % SEASONS[season]) // span)
+def ended(start: int, until: int, span: int, zone: str) -> Array:
+    """The beginnings of the buckets from that one on that have ended at `until`."""
+    if span <= HOUR:
+        return np.arange(start, until - span + 1, span, dtype=np.int64)
+    found: list[int] = []
+    following = end(start, span, zone)
+    while following <= until:
+        found.append(start)
+        start, following = following, end(following, span, zone)
+    return np.array(found, np.int64)
+
+
+def slots(begins: Array, span: int, zone: str, season: str) -> Array:
+    """Which buckets each is like: those with the same number."""
+    local = begins + _each(begins // HOUR, lambda hour: _offset(hour, zone))
+    found: Array = (local % SEASONS[season]) // span
+    return found

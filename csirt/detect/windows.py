@@ -22,7 +22,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect import baseline, chain, fold, legacy, quiet
+from csirt.detect import baseline, chain, fold, learned, legacy, quiet
 from csirt.detect.alerts import Growing, Summary
 from csirt.detect.baseline import Baseline
 from csirt.detect.counting import Counting, Fires
@@ -78,6 +78,7 @@ class Windows:
         self._unwritten: dict[str, bytes] = {}
         self._until: int | None = None
         self._chained: dict[str, list[pa.Table]] = {}
+        self._fed: set[str] = set()  # correlations that have hits in this step
         self._changes: dict[str, AlertChange] = {}
         self.dropped: dict[str, int] = {"groups": 0, "hits": 0, "late": 0, "gone": 0, "closed": 0}
         if read is not None:
@@ -93,17 +94,18 @@ class Windows:
             self.dropped["late"] += int(pc.sum(late).as_py() or 0)
         self._changes, self._chained = {}, {}
         by_stream = _split(hits)
+        self._fed = {name.partition("/")[0] for name in by_stream}
         for name in sorted(by_stream):
             rule = self._rules.get(name)
             if rule is not None:
                 self._pauses(rule.meta, rule.meta.custom.timespan, by_stream.pop(name), _at_once)
         for item in self._correlations.values():
+            if item.id not in self._fed and item.id not in self._overdue and item.id not in self._baselines:
+                continue
             found = [
                 [*([by_stream.pop(name)] if name in by_stream else []), *self._chained.pop(name, [])]
                 for name in self._streams[item.id]
             ]
-            if not any(found) and item.id not in self._overdue and item.id not in self._baselines:
-                continue
             inputs = [pa.concat_tables(tables) if tables else none() for tables in found]
             if item.type == "absence":
                 self._absence(item, inputs, until)
@@ -210,6 +212,7 @@ class Windows:
         for outer in self._outer[rule_id]:
             made = chain.hits(outer, rule_id, rows, at)
             self._chained.setdefault(stream(outer.id, rule_id), []).append(made)
+            self._fed.add(outer.id)
 
     # -- counting in windows --------------------------------------------------------------------------------------
 
@@ -323,9 +326,9 @@ class Windows:
         for name, state in self._overdue.items():
             result[f"{KEY}:overdue:{name}"] = encode(state.waiting)
             now[f"{KEY}:overdue:{name}"] = None
-        for name, learned in self._baselines.items():
-            result |= {f"{KEY}:baseline:{name}:{part}": data for part, data in learned.changes().items()}
-            now |= dict.fromkeys(f"{KEY}:baseline:{name}:{part}" for part in ("", *learned.written))
+        for name, known in self._baselines.items():
+            result |= {f"{KEY}:baseline:{name}:{part}": data for part, data in learned.changes(known).items()}
+            now |= dict.fromkeys(f"{KEY}:baseline:{name}:{part}" for part in ("", *known.written))
         result |= dict.fromkeys(sorted(self._written - now.keys()))
         self._written = set(now)
         header = {
@@ -395,7 +398,7 @@ class Windows:
             self._written.add(f"{KEY}:baseline:{name}:")
             if item is not None and item.baseline is not None:
                 self._baselines[name] = Baseline(item, self._max_groups)
-                self._baselines[name].restore(lambda part, name=name: read(f"{KEY}:baseline:{name}:{part}"))  # type: ignore[misc]
+                learned.restore(self._baselines[name], lambda part, name=name: read(f"{KEY}:baseline:{name}:{part}"))  # type: ignore[misc]
                 self._written |= {f"{KEY}:baseline:{name}:{part}" for part in self._baselines[name].written}
 
 

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.detect import bucket, buckets
+from csirt.detect.baseline import NEVER
 from csirt.detect.condense import condense
 from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector
@@ -400,7 +401,8 @@ def test_a_bucket_of_an_older_program_is_read() -> None:
             data = bucket.ipc(rows.drop_columns(["other_whole", "other_parts"]))
         elif name == key:
             header = json.loads(data or b"")
-            data = json.dumps({**header, "open": [start for start, _ in header["open"]]}).encode()
+            times = {"names": [hits[0][1].group], "since": [NEVER], "seen": [NEVER], "parents": []}
+            data = json.dumps({**header, **times, "open": [start for start, _ in header["open"]]}).encode()
         stored[old] = data
     again = Windows(rules, stored.get)
     changes = again.advance(table([]), START + 2 * DAY)
@@ -415,7 +417,8 @@ def test_buckets_follow_local_time_over_both_changes() -> None:
         midnight = int(datetime.fromisoformat(first).replace(tzinfo=zone).timestamp()) * 1_000_000
         assert buckets.starts(np.array([midnight + 5 * HOUR]), DAY, "Europe/Oslo").tolist() == [midnight]
         assert buckets.end(midnight, DAY, "Europe/Oslo") - midnight == hours * HOUR
-        slots = [buckets.slot(midnight + hour * HOUR, HOUR, "Europe/Oslo", "day") for hour in range(hours)]
+        begins = midnight + np.arange(hours) * HOUR
+        slots = buckets.slots(begins, HOUR, "Europe/Oslo", "day").tolist()
         expected = [0, 1, *range(3, 24)] if hours == 23 else [0, 1, 2, 2, *range(3, 24)]
         assert slots == expected
         for span in (2 * HOUR, 6 * HOUR, 12 * HOUR):
