@@ -102,6 +102,7 @@ class _Held:
         self.techniques = dict.fromkeys(incident.techniques)
         self.aliases = dict.fromkeys(incident.aliases)
         self.known: links.Known = {}
+        self.stored = frozenset(incident.alerts)
         self.followed: set[str] = set()  # alerts of which all that came before was taken over
         self.names: set[tuple[str, str, str, str | None]] = set()
         self.acting: dict[str, None] = {}  # members that act
@@ -182,6 +183,9 @@ class _Fold:
             self._tied[alert.id] = tied
         near = self._near(alert, tied.grow(alert, fresh) if keys is None else keys)
         home = next((held for held in near if alert.id in held.alerts), None)
+        if home is not None and not fresh and len(near) == 1 and alert.id in home.followed:
+            self._prolong(home, alert)  # as most changes of a long attack: nothing to tie, nothing to take over
+            return
         ties = [(held, links.reasons(tied.tying, held.known)) for held in near if held is not home]
         ties = [(held, why) for held, why in ties if why]
         joined = sorted([held for held, _ in ties] + ([home] if home else []), key=_age)
@@ -197,20 +201,22 @@ class _Fold:
             self._merge(younger, oldest, alert)
         if alert.id not in oldest.followed:
             oldest.followed.add(alert.id)
-            fresh = [*alert.entities, *links.made(alert)]
-        elif any(entity.kind == links.HER for entity in fresh):
+            # What an incident took over before it was stored is not looked at again.
+            before = grown is not None and oldest is home and alert.id in oldest.stored
+            fresh = grown if grown is not None and before else [*alert.entities, *links.made(alert)]
+        if any(entity.kind == links.HER for entity in fresh):
             fresh = [*fresh, *links.made(alert)]
         self._absorb(oldest, alert, fresh)
         alert.incident = oldest.incident.id
 
     def _near(self, alert: Alert, keys: list[links.Key]) -> list[_Held]:
-        since, until = alert.first - self._window, alert.last + self._window
         found = self._nearby.setdefault(alert.id, set())
         for key in keys:
             self._asked.setdefault(key, []).append(found)
             found |= self._index.get(key, set())
-        near = [self.held[key] for key in found]
-        return sorted((held for held in near if _open_within(held.incident, since, until)), key=_age)
+        since, until = alert.first - self._window, alert.last + self._window
+        near = [held for held in map(self.held.__getitem__, found) if _open_within(held.incident, since, until)]
+        return sorted(near, key=_age) if len(near) > 1 else near
 
     def _open(self, alert: Alert) -> _Held:
         return self.hold(
@@ -234,6 +240,19 @@ class _Fold:
             self._index.setdefault(key, set()).add(name)
             for near in self._asked.get(key, ()):
                 near.add(name)
+
+    def _prolong(self, held: _Held, alert: Alert) -> None:
+        """Take over what an alert tells that went on as it was."""
+        incident = held.incident
+        if alert.first < incident.first:
+            incident.first = alert.first
+        if alert.last > incident.last:
+            incident.last = alert.last
+        held.members.update(dict.fromkeys(alert.members))
+        if tlp.FIELD in alert.facts:
+            incident.tlp = tlp.strictest([incident.tlp, *alert.facts[tlp.FIELD]])
+        alert.incident = incident.id
+        self.changed.add(incident.id)
 
     def _absorb(self, held: _Held, alert: Alert, entities: list[Entity]) -> None:
         incident = held.incident

@@ -10,7 +10,7 @@ member, a HER-id or a mail domain in common (those are shared by many on purpose
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +22,8 @@ HER = "her"
 MADE = ("her_pair", "alert")  # kinds made here: for finding, not for people
 PAIR = "her_pair"  # made here: the two HER-ids, sorted, so that the store's entity index finds the conversation
 OWN = "alert"  # made here for every alert, so that its extensions find its incident whatever they carry
+
+TYING = SHARED | {PAIR, OWN}
 
 Key = tuple[str, str]
 Known = dict[Key, list[Entity]]
@@ -45,23 +47,31 @@ class Tied:
         self._known: set[tuple[Key, str, str | None]] = set()
         self._hers: dict[str, set[str]] = {"actor": set(), "target": set()}
 
-    def grow(self, alert: Alert, fresh: Iterable[Entity]) -> list[Key]:
+    def grow(self, alert: Alert, fresh: Sequence[Entity]) -> list[Key]:
         """Take in entities of the alert; the (kind, value) pairs by which others may now be found, which were not
         before."""
         keys: dict[Key, None] = {}
-        for entity in [*fresh, *self._made(alert, fresh)]:
-            if _ties(entity):
-                name = ((entity.kind, entity.value), entity.role, entity.member)
-                if name not in self._known:
-                    self._known.add(name)
-                    self.tying.append(entity)
-                    keys[name[0]] = None
+        if not fresh and self._known:
+            return []
+        hers: list[Entity] = []
+        tying: list[Entity] = []
+        for entity in fresh:  # of an attack most are hosts it went for
+            kind = entity.kind
+            if kind == HER:
+                hers.append(entity)
+            elif entity.role == "actor" if kind in ACTORS else kind in TYING:
+                tying.append(entity)
+        for entity in [*tying, *self._made(alert, hers)]:
+            name = ((entity.kind, entity.value), entity.role, entity.member)
+            if name not in self._known:
+                self._known.add(name)
+                self.tying.append(entity)
+                keys[name[0]] = None
         return list(keys)
 
-    def _made(self, alert: Alert, fresh: Iterable[Entity]) -> list[Entity]:
+    def _made(self, alert: Alert, hers: list[Entity]) -> list[Entity]:
         """What is made here that was not made before."""
         found = [] if self._known else [_made(OWN, alert.id)]
-        hers = [entity for entity in fresh if entity.kind == HER]
         if hers:
             for entity in hers:
                 self._hers[entity.role].add(entity.value)
@@ -90,7 +100,7 @@ def _made(kind: str, value: str) -> Entity:
     return Entity(kind=kind, value=value, role="actor")
 
 
-def follow(changes: Iterable[tuple[Alert, Iterable[Entity]]]) -> tuple[list[Key], dict[str, tuple[Tied, list[Key]]]]:
+def follow(changes: Iterable[tuple[Alert, Sequence[Entity]]]) -> tuple[list[Key], dict[str, tuple[Tied, list[Key]]]]:
     """The (kind, value) pairs by which incidents of alerts that grow are looked up, sorted. Of each change the alert,
     and its entities that are new since the change before it. And, of the alerts that change once, what can tie them
     with their own pairs, so that it need not be found out again."""
@@ -107,12 +117,6 @@ def follow(changes: Iterable[tuple[Alert, Iterable[Entity]]]) -> tuple[list[Key]
             once.pop(alert.id, None)
             found.update(known.grow(alert, fresh))
     return sorted(found), once
-
-
-def _ties(entity: Entity) -> bool:
-    if entity.kind in ACTORS:
-        return entity.role == "actor"
-    return entity.kind in SHARED or entity.kind in (PAIR, OWN)
 
 
 def reasons(entities: Iterable[Entity], known: Known) -> list[Reason]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -61,6 +62,7 @@ class Growing:
     together: list[Entity] = field(default_factory=list, repr=False)
     fresh: list[Entity] = field(default_factory=list, repr=False)  # made since they were taken
     form: tuple[Meta, Alert] | None = field(default=None, repr=False)  # what stays as it is, and of which rule
+    told: dict[str, Any] | None = field(default=None, repr=False)  # members and facts as they are shown, once made
 
     def add(self, part: Summary, samples: int = SAMPLE_EVENTS) -> None:
         """Count a run of hits that comes after those counted so far."""
@@ -76,18 +78,19 @@ class Growing:
         self.last_event = part.last_event
         for found, known in ((part.sources, self.actors), (part.targets, self.targets)):
             for value, owner in found:
-                if owner is not None:
-                    self.members.setdefault(owner)
+                if owner is not None and owner not in self.members:
+                    self.members[owner] = self.told = None
                 if value is not None and len(known) < SAMPLE_TARGETS:
                     known.setdefault(value, owner)
         for link in part.links:
             if len(self.links) < SAMPLE_TARGETS:
                 self.links.setdefault(link)
         for text in part.facts:
-            for name, value in orjson.loads(text).items():
+            for name, value in _said(text):
                 shown = self.facts.setdefault(name, [])
-                if value not in shown and len(shown) < MAX_FACTS:
+                if len(shown) < MAX_FACTS and value not in shown:
                     shown.append(value)
+                    self.told = None
         self._show()
 
     def _show(self) -> None:
@@ -113,6 +116,9 @@ class Growing:
         """The whole alert as it stands."""
         if self.form is None or self.form[0] is not meta:
             self.form = meta, self._form(meta)
+        if self.told is None:
+            facts = {name: sorted(known) for name, known in sorted(self.facts.items())}
+            self.told = {"members": sorted(self.members), "facts": facts}
         return self.form[1].model_copy(
             update={
                 "first": self.first,
@@ -120,8 +126,7 @@ class Growing:
                 "count": self.count,
                 "events": list(self.events),
                 "entities": self.together,
-                "members": sorted(self.members),
-                "facts": {name: sorted(known) for name, known in sorted(self.facts.items())},
+                **self.told,
             }
         )
 
@@ -162,8 +167,14 @@ class Growing:
         return growing
 
 
-_FIELDS = tuple(one.name for one in fields(Growing) if one.name not in ("shown", "together", "fresh", "form"))
+_FIELDS = tuple(one.name for one in fields(Growing) if one.name not in ("shown", "together", "fresh", "form", "told"))
 _ORDERED = ("actors", "targets", "links", "members", "facts")
+
+
+@lru_cache(maxsize=10_000)
+def _said(text: str) -> tuple[tuple[str, str], ...]:
+    """The facts of a hit."""
+    return tuple(orjson.loads(text).items())
 
 
 def _entity(text: str, role: Any, member: str | None) -> Entity:

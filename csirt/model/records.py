@@ -24,12 +24,15 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     def plain(self) -> dict[str, Any]:
-        """As `model_dump`, to be written and not to be changed: what is inside is shared with the record."""
-        found = dict(self.__dict__)
-        for name, value in found.items():
-            if type(value) is list and value and isinstance(value[0], Record):
-                found[name] = [item.plain() for item in value]
-        return found
+        """As `model_dump`, to be written and not to be changed: what is inside is shared with the record. Records in it
+        have no others."""
+        return {name: _plain(value) for name, value in vars(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list) and value and isinstance(value[0], Record):
+        return [vars(item).copy() for item in value]
+    return value
 
 
 class Entity(Record):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import typing
+
+from csirt.model import records as known
 from csirt.model.records import Action, Alert, Case, Entity, Incident, Link, Record, Run
 
 
@@ -26,3 +29,19 @@ def test_what_is_written_of_a_record_is_its_whole_value() -> None:
     ]
     for record in records:
         assert record.plain() == record.model_dump()
+
+
+def test_records_in_records_have_no_others() -> None:
+    """The short way looks one level deep: no list of records holds records that hold records."""
+
+    def inner(kind: type[Record]) -> list[type[Record]]:
+        found = [
+            part
+            for info in kind.model_fields.values()
+            for part in typing.get_args(info.annotation) or [info.annotation]
+        ]
+        return [part for part in found if isinstance(part, type) and issubclass(part, Record)]
+
+    kinds = [kind for kind in vars(known).values() if isinstance(kind, type) and issubclass(kind, Record)]
+    assert len(kinds) > 8
+    assert [deep for kind in kinds for part in inner(kind) for deep in inner(part)] == []
