@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect.held import WHOLE, event_keys
+from csirt.detect.held import WHOLE
+from csirt.detect.speakers import speakers
 from csirt.model.batch import Array
 from csirt.model.hits import HITS, conform
 
@@ -168,18 +169,29 @@ def _pairs(hits: pa.Table, codes: Array) -> pa.Table:
 
 
 def _distinct(pairs: pa.Table) -> pa.Table:
-    return pairs.group_by(["code", "value"], use_threads=False).aggregate([]).select(PAIRS.names)
+    """Each pair once, by code."""
+    if not pairs.num_rows:
+        return pairs
+    values = pc.dictionary_encode(pairs.column("value").combine_chunks(), null_encoding="encode")
+    width = len(values.dictionary)
+    keys = np.asarray(pairs.column("code").to_numpy()) * width + np.asarray(values.indices.to_numpy())
+    keys.sort()
+    keys = keys[np.diff(keys, prepend=-1) > 0]
+    return pa.table([pa.array(keys // width), values.dictionary.take(pa.array(keys % width))], schema=PAIRS)
 
 
 def _merged(rows: pa.Table) -> pa.Table:
-    """One row per group: the one with the greatest number, of those the first event; what was counted added up."""
+    """One row per group: the one that speaks for it; what was counted added up."""
+    if not rows.num_rows:
+        return rows
     codes = np.asarray(rows.column("code").to_numpy())
     numbers = np.asarray(pc.fill_null(rows.column("number"), 0.0).to_numpy())
-    high, low = event_keys(rows.column("event"))
-    order = np.lexsort((low, high, np.asarray(rows.column("time").to_numpy()), -numbers, codes))
-    firsts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    kept = rows.take(pa.array(order[firsts]))
+    times = np.asarray(rows.column("time").to_numpy())
+    order, firsts, chosen = speakers(codes, numbers, times, lambda some: rows.column("event").take(pa.array(some)))
+    kept = rows.take(pa.array(chosen))
     for name in COUNTED[1:]:
-        added = np.add.reduceat(np.asarray(rows.column(name).to_numpy())[order], firsts)
-        kept = kept.set_column(ROWS.names.index(name), ROWS.field(name), pa.array(added))
+        counted = np.asarray(rows.column(name).to_numpy())
+        if len(firsts) < len(codes) and counted.any():
+            added = np.add.reduceat(counted[order], firsts)
+            kept = kept.set_column(ROWS.names.index(name), ROWS.field(name), pa.array(added))
     return kept.combine_chunks()

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 from csirt.detect import buckets
 from csirt.detect.columns import AddressColumn, Column, NumberColumn
-from csirt.detect.held import WHOLE, event_keys
+from csirt.detect.held import WHOLE
 from csirt.detect.rule import Correlation
+from csirt.detect.speakers import speakers
 from csirt.detect.values import number_of
 from csirt.model.batch import Array
 
@@ -86,20 +87,14 @@ def condense(
     if not len(codes):
         empty = np.empty(0, np.int64)
         return empty, empty, np.empty(0)
-    order = np.lexsort((times, -numbers, codes))
-    firsts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    order, firsts, chosen = speakers(codes, numbers, times, events)
     sizes = np.diff(np.append(firsts, len(order)))
-    best = np.repeat(order[firsts], sizes)
-    tied = order[(numbers[order] == numbers[best]) & (times[order] == times[best])]
-    if len(tied) > len(firsts):
-        found = events(tied)
-        high, low = event_keys(pa.chunked_array([found]) if isinstance(found, pa.Array) else found)
-        tied = tied[np.lexsort((low, high, codes[tied]))]
-        tied = tied[np.flatnonzero(np.diff(codes[tied], prepend=-1))]
+    if not numbers.any():
+        return chosen, sizes, np.zeros(len(firsts))
     whole = np.floor(np.clip(numbers, -WHOLE, WHOLE))
     parts = np.rint((numbers - whole) * 1e6)
     sums = [np.add.reduceat(item[order], firsts) for item in (whole, parts)]
-    return tied, sizes, sums[0] + sums[1] / 1e6
+    return chosen, sizes, sums[0] + sums[1] / 1e6
 
 
 def _codes(column: Column | None, rows: Array) -> Array:
@@ -107,24 +102,35 @@ def _codes(column: Column | None, rows: Array) -> Array:
     if column is None:
         return np.zeros(len(rows), np.int64)
     if isinstance(column, AddressColumn):
-        family = column.family[rows]
-        found = _joined(_joined(family.astype(np.int64), _dense(column.high[rows])), _dense(column.low[rows])) + 1
+        family, high, low = column.family[rows], column.high[rows], column.low[rows]
+        if len(rows) and not high.any() and (low < 1 << 32).all():  # as all of IPv4: the address itself is a number
+            return np.where(family == 0, 0, low.astype(np.int64) * 2 + (family > 4) + 1)
+        found = _joined(_joined(family.astype(np.int64), _dense(high)), _dense(low)) + 1
         return np.where(family == 0, 0, found)
     if isinstance(column, NumberColumn) and column.numbers.dtype.kind in "iu":
-        return np.where(column.null()[rows], 0, _dense(column.numbers[rows]) + 1)
+        numbers = column.numbers[rows]
+        if column.numbers.dtype.itemsize > 4 or column.numbers.dtype.kind == "i":
+            numbers = _dense(numbers)
+        return np.where(column.null()[rows], 0, numbers.astype(np.int64) + 1)
     indices = pc.fill_null(column.texts(rows).indices, -1)
     return np.asarray(indices.to_numpy(zero_copy_only=False)).astype(np.int64) + 1
 
 
 def _dense(values: Array) -> Array:
     """A number per distinct value, from 0 without gaps."""
+    if len(values) and values.min() == values.max():
+        return np.zeros(len(values), np.int64)
     found: Array = np.asarray(pa.array(values).dictionary_encode().indices).astype(np.int64)
     return found
 
 
 def _joined(codes: Array, own: Array) -> Array:
-    """A number per combination, dense again so that it never overflows."""
-    return _dense(codes * (int(own.max(initial=0)) + 1) + own)
+    """A number per combination of two that are not negative, dense again so that it never overflows."""
+    most = int(own.max(initial=0)) + 1
+    if most * (int(codes.max(initial=0)) + 1) >= 1 << 62:
+        own = _dense(own)
+        most = int(own.max(initial=0)) + 1
+    return _dense(codes * most + own)
 
 
 def _numbers(column: Column | None, rows: Array) -> tuple[Array, Array]:
