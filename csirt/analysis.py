@@ -81,10 +81,10 @@ class Analyst:
         now = table if pc.all(due).as_py() else table.filter(due)
         later = pa.concat_tables([_after(blob, until) for blob in pending]) if pending else now.slice(0, 0)
         try:
-            steps = _steps(windows, now, until)
-            if not pending and not steps:
+            found = steps(windows, now, until)
+            if not pending and not found:
                 return {}  # what else moved in the windows is written with the next commit, or follows again
-            change = self._commit(store, steps, at)
+            change = self._commit(store, found, at)
             change.states.update(windows.states())
             change.states["watermark"] = str(until).encode()
             change.consumed = [blob.id for blob in pending]
@@ -93,11 +93,16 @@ class Analyst:
         except BaseException:
             self._windows = None  # its state ran ahead of what is committed
             raise
-        return {
-            "alerts": sum(item.opened for changes in steps for item in changes),
-            "incidents": sum(item.id not in item.aliases and not item.merged_into for item in change.incidents),
-            "notifications": len(change.notifications),
-        }
+        return _counts(found, change)
+
+    def add(
+        self, store: Store, found: list[list[AlertChange]], states: Mapping[str, bytes | None], at: int
+    ) -> dict[str, int]:
+        """Commit changes that were found elsewhere, step by step of event time, with `states`; what came of it."""
+        change = self._commit(store, found, at)
+        change.states.update(states)
+        store.commit(change)
+        return _counts(found, change)
 
     def _current(self, store: Store) -> Windows:
         rules = self._ruleset().running
@@ -118,6 +123,14 @@ class Analyst:
             for item in change.notifications:
                 item.state = "suppressed"
         return change
+
+
+def _counts(found: list[list[AlertChange]], change: Commit) -> dict[str, int]:
+    return {
+        "alerts": sum(item.opened for changes in found for item in changes),
+        "incidents": sum(item.id not in item.aliases and not item.merged_into for item in change.incidents),
+        "notifications": len(change.notifications),
+    }
 
 
 def _hits(pending: list[PendingHits]) -> pa.Table:
@@ -146,7 +159,7 @@ def _end_of_step(time: int) -> int:
     return tick(time + TICK - 1)
 
 
-def _steps(windows: Windows, hits: pa.Table, until: int) -> list[list[AlertChange]]:
+def steps(windows: Windows, hits: pa.Table, until: int) -> list[list[AlertChange]]:
     """What the hits up to `until` change, step by step of event time; an alert that opened or grew in a step is one
     change. Steps in which nothing happens cost nothing."""
     times = np.asarray(hits.column("time").to_numpy())
@@ -158,7 +171,7 @@ def _steps(windows: Windows, hits: pa.Table, until: int) -> list[list[AlertChang
         hits, times = hits.take(pa.array(order)), times[order]
     else:  # of one step, in any order
         times = np.full(len(times), times.max() if len(times) else 0, np.int64)
-    steps: list[list[AlertChange]] = []
+    found: list[list[AlertChange]] = []
     at = 0
     while True:
         following = [int(times[at])] if at < len(times) else []
@@ -171,10 +184,10 @@ def _steps(windows: Windows, hits: pa.Table, until: int) -> list[list[AlertChang
             break
         end = min(_end_of_step(min(following)), until)
         after = int(np.searchsorted(times, end, side="right"))
-        steps.append(windows.advance(hits.slice(at, after - at), end))
+        found.append(windows.advance(hits.slice(at, after - at), end))
         at = after
-    steps.append(windows.advance(hits.slice(at), until))
-    return [changes for changes in steps if changes]
+    found.append(windows.advance(hits.slice(at), until))
+    return [changes for changes in found if changes]
 
 
 def _after(blob: PendingHits, until: int) -> pa.Table:

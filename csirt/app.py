@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from csirt.feed import Feed
     from csirt.model.batch import Batch
     from csirt.pipeline import Analysis, Pipeline
+    from csirt.scope import Scope
     from csirt.stores.base import Store
 
 LOG = logging.getLogger("csirt.app")
@@ -66,6 +67,7 @@ class App:
         # Rules of a ruleset that took too much of a batch, and how often that happened since the start.
         self._off: tuple[Any, dict[str, Meta]] = (None, {})
         self.overruns: dict[str, int] = {}
+        self._scope: tuple[Any, Scope] | None = None  # of which ruleset
         self._makers: dict[str, Callable[[], Any]] = {
             "store": self._make_store,
             "register": self._make_register,
@@ -111,6 +113,7 @@ class App:
         from csirt.detect import deploy
         from csirt.detect.load import Ruleset
         from csirt.respond.playbook import load_playbooks
+        from csirt.scope import problems as unlooked
 
         problems: list[Problem] = []
         if self.config.enrich.register_file:
@@ -118,6 +121,7 @@ class App:
         problems += load_parsers(folder("parsers"))[1]
         ruleset = Ruleset.load(self.rule_folders(), **self._rule_options())
         problems += ruleset.problems + deploy.ended(ruleset.deployment, self.clock.now())
+        problems += unlooked(ruleset, self.config)
         problems += load_playbooks(self.playbook_folders())[1]
         for source in self.config.sources:
             problems += self._check_source(source)
@@ -231,13 +235,14 @@ class App:
             since=self.clock.monotonic() if hasattr(self.store, "horizon") else None,
         )
         analyst = Analyst(
-            ruleset=lambda: self.part("ruleset"),
+            ruleset=lambda: self.scope().streaming,
             responder=lambda: self.part("responder"),
             router=lambda: self.part("router"),
             names=self._member_names,
             window_us=duration(self.config.correlate.window),
             deliver=deliver,
         )
+        self.provide("analyst", analyst)
         analysis: Analysis = analyst
         if hasattr(self.store, "horizon"):
             analysis = NodeAnalysis(analyst, watermark, self.clock)
@@ -292,10 +297,26 @@ class App:
         ruleset = self.part("ruleset").running
         if getattr(self._mine, "ruleset", None) is not ruleset:
             budget = duration(self.config.detect.regex_budget) / 1e6
-            detector_ = Detector(ruleset, budget=budget, overrun=self._overrun, exempted=self._exempted)
+            elsewhere = self.scope().searches
+            detector_ = Detector(
+                ruleset, budget=budget, overrun=self.overrun, exempted=self._exempted, elsewhere=elsewhere
+            )
             self._mine.ruleset, self._mine.detector = ruleset, detector_
         detector: Detector = self._mine.detector
         return detector
+
+    def scope(self) -> Scope:
+        """Which rules the stream runs, and which the cluster."""
+        from csirt.scope import scope
+
+        with self._lock:
+            loaded = self.part("ruleset")
+            if self._scope is None or self._scope[0] is not loaded:
+                since = int(self.store.state("watermark") or 0)
+                self._scope = loaded, scope(loaded, self.config, cluster=hasattr(self.store, "cluster"), since=since)
+                for name, reason in self._scope[1].refused.items():
+                    LOG.warning("%s is looked for on the stream, not in the cluster: %s", name, reason)
+            return self._scope[1]
 
     def switched_off(self) -> dict[str, Meta]:
         """The rules that are loaded and no longer matched because they overran their budget, by id."""
@@ -304,7 +325,7 @@ class App:
             self._off = (ruleset, {})
         return self._off[1]
 
-    def _overrun(self, meta: Meta) -> None:
+    def overrun(self, meta: Meta) -> None:
         """A rule is switched off: said in the log, in status and as a `self` event, and counted."""
         self.metrics.count("csirt_rules_overrun_total", rule=meta.id)
         self.switched_off()[meta.id] = meta

@@ -183,7 +183,8 @@ class Biflow(Section):
 
 @dataclass(kw_only=True)
 class Detect(Section):
-    """Rules. `rules`: more folders beside the shipped ones; `lateness`: how late an event may come."""
+    """Rules. `rules`: more folders beside the shipped ones; `lateness`: how late an event may come; `sector_every`: how
+    often a cluster is asked for rules of `scope: sector`."""
 
     shipped: bool = True
     rules: list[str] = field(default_factory=list)
@@ -192,6 +193,7 @@ class Detect(Section):
     lateness: Duration = "5m"
     idle_after: Duration = "30s"  # a source without input this long no longer holds the watermark back
     regex_budget: Duration = "2s"
+    sector_every: Duration = "60s"
 
 
 @dataclass(kw_only=True)
@@ -412,7 +414,7 @@ def taken_over(old: Config, new: Config) -> tuple[Config, list[str]]:
     return config, waiting
 
 
-_AT_START = ("lateness", "idle_after", "regex_budget")
+_AT_START = ("lateness", "idle_after", "regex_budget", "sector_every")
 
 
 def _line_of(text: str, path: tuple[str, ...]) -> int:

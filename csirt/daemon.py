@@ -42,6 +42,7 @@ class Daemon:
         self.stop = threading.Event()
         self.receivers: list[Any] = []
         self.pipeline: Any = None
+        self.sector: Any = None
         self.exit_code = 0
         self.recent = Recent()
         self.waiting = ""  # why the pipeline does not move on, as long as its turns fail
@@ -64,6 +65,7 @@ class Daemon:
         if once:
             self.pipeline = app.pipeline(app.feeds())
             self.pipeline.drain()
+            self._drain_sector()
             with app.store.leading() as leads:
                 if leads:
                     app.part("deliverer").tick()
@@ -74,6 +76,7 @@ class Daemon:
         try:
             self._receive()  # before the analysis is built: what comes meanwhile is kept
             self.pipeline = app.pipeline(app.feeds(patience=0.0))
+            self.sector = self._sector()
             self._start()
             systemd.notify("READY=1\nSTATUS=running")
             LOG.info("running: %s; store %s", self._inventory(), app.store_directory)
@@ -201,6 +204,8 @@ class Daemon:
                 moved = pipeline.turn()
                 self._look_at_self()
                 pipeline.advance(pipeline.until())
+                if self.sector is not None:
+                    pipeline.came(self.sector.settle())
             except FatalStoreError:
                 LOG.exception("the store can no longer promise what it commits; stopping")
                 self.exit_code = FATAL_EXIT
@@ -223,6 +228,25 @@ class Daemon:
             self._fed()
             if not moved:
                 pipeline.rest(PAUSE, self.stop)
+
+    def _sector(self) -> Any:
+        if not hasattr(self.app.store, "cluster"):
+            return None
+        from csirt.sector import sector
+
+        return sector(self.app, self.pipeline)
+
+    def _drain_sector(self) -> None:
+        """Look in the cluster too, once it has everything; what is not looked at waits for the next start."""
+        self.sector = self._sector()
+        if self.sector is None or not self.app.scope().searches:
+            return
+        store: Any = self.app.store
+        try:
+            store.shipper.settle(PATIENCE, patient=True)
+            self.pipeline.came(self.sector.drain())
+        except CsirtError as error:
+            LOG.warning("rules of the sector were not looked for: %s", error.message)
 
     def _look_at_self(self) -> None:
         """Once a minute: who is silent, what was dropped, as events that rules can match."""

@@ -29,6 +29,7 @@ def jobs(daemon: Daemon) -> list[tuple[str, float, Callable[[], None]]]:
         ("indicators", 60, lambda: expire_indicators(daemon)),
         ("retention", 3600, lambda: apply_retention(app)),
         ("gauges", 5, lambda: gauges(daemon)),
+        *([("sector", daemon.sector.every, daemon.sector.look)] if daemon.sector is not None else []),
     ]
 
 
@@ -132,6 +133,8 @@ def gauges(daemon: Daemon) -> None:
             metrics.gauge("csirt_node_unsent_hits", cluster["unsent_hits"])
             metrics.gauge("csirt_nodes_absent", sum(item["absent"] for item in cluster["nodes"]))
             metrics.gauge("csirt_log_entries", cluster["applied"])
+    for item in document.get("sector", {}).get("rules", ()):
+        metrics.gauge("csirt_sector_behind_seconds", item["behind_s"], rule=item["id"])
     mark = daemon.pipeline.watermark.mark
     if mark is not None:
         metrics.gauge("csirt_watermark_seconds", mark / 1e6)

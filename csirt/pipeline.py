@@ -154,12 +154,16 @@ class Pipeline:
                     raise
         if until is not None:
             self.watermark.mark = max(until, self.watermark.mark or until)
+        self.came(counts)
+        return counts
+
+    def came(self, counts: dict[str, int]) -> None:
+        """Count what came of hits."""
         for name, value in counts.items():
             self.metrics.count(f"csirt_{name}_total", value)
         if counts:  # every alert is linked into an incident, every incident gets its answer
             self.metrics.stage("correlate", counts["alerts"], counts["alerts"])
             self.metrics.stage("respond", counts["incidents"], counts["incidents"])
-        return counts
 
     def _settle(self, until: int, ended: bool) -> int:
         """Settle what is due; how far the analysis may go then."""

@@ -72,10 +72,13 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
       csirt rules check my-rules/ --no-tests
     """
     from csirt.clock import SYSTEM
+    from csirt.config import load as configuration
     from csirt.detect.check import ruleset
+    from csirt.scope import problems as unheld
 
     loaded, files = load(settings, paths)
     problems = ruleset(loaded, files, now=SYSTEM.now(), tested=not no_tests, searched=searched)
+    problems += unheld(loaded, configuration(settings.config_file()), held=True)
     errors = sum(problem.level == "error" for problem in problems)
     numbers = {"rules": len(loaded.rules), "correlations": len(loaded.correlations), "refused": loaded.refused}
     if settings.as_json:
@@ -88,11 +91,11 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
     return 1 if errors else 0
 
 
-def searched() -> frozenset[str]:
-    """The fields that a cluster searches."""
-    from csirt.stores.elastic.events.mapping import fields
+def searched() -> dict[str, str]:
+    """The fields that a cluster searches, and the type of each."""
+    from csirt.stores.elastic.events.mapping import kinds
 
-    return frozenset(fields())
+    return kinds()
 
 
 @rules.command()

@@ -69,6 +69,8 @@ def _records(document: dict[str, Any]) -> None:
         write_rows([["cluster_content", cluster["content"], cluster["events"]["sent"], cluster["minutes"]["sent"]]])
         fields = ("node", "applied", "mark", "active", "absent")
         write_rows(["node", *(item[name] for name in fields)] for item in cluster.get("nodes", ()))
+    for item in document.get("sector", {}).get("rules", ()):
+        write_rows([["sector", *(item[name] for name in ("id", "title", "until", "behind_s", "failure"))]])
     for stage in document["stages"]:
         counts = (stage["name"], stage["in"], stage["out"], sum(stage["dropped"].values()))
         write_rows([["stage", *counts, stage.get("rate", ""), stage["lag_s"]]])
@@ -159,6 +161,9 @@ class _Screen:
             self._line("cluster_content", content=cluster["content"], **sent)
             for item in cluster.get("nodes", ()):
                 self._node(cluster, item)
+        if sector := document.get("sector"):
+            until = self._times.both(sector["until"]) if sector["until"] else self._say("nothing_yet")
+            self._line("sector_line", rules=len(sector["rules"]), every=sector["every_s"], time=until)
         mark = document["watermark"]
         self._line("watermark", time=self._times.both(mark) if mark else self._say("nothing_yet"))
         kinds = [f"{name} {self._number(number)}" for name, number in document["events"].items()]

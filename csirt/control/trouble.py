@@ -23,6 +23,7 @@ HELD_BACK = 10 * MINUTE  # by which a source's event time may lag behind the pre
 UNTOLD = HOUR  # how long a notification that could not be delivered is a trouble of now
 BEHIND = MINUTE  # from receipt to commit
 BOUNDS = ("groups", "hits")  # what rules' windows lose for lack of room
+SECTOR = ("late", "lost")  # what rules of the sector did not see in time
 LOSSES = {"sequence_lost": "exporter_sequence", "malformed": "exporter_malformed", "expired": "exporter_expired"}
 
 
@@ -42,6 +43,7 @@ def counters(document: dict[str, Any]) -> dict[str, int]:
         found[f"{name}.kernel_dropped"] = item["kernel_dropped"]
         for reason, number in item["spool_dropped"].items():
             found[f"{name}.spool_dropped.{reason}"] = number
+    found |= {f"sector.{name}": document["sector"][name] for name in SECTOR if "sector" in document}
     found |= {f"windows.dropped.{reason}": number for reason, number in document["windows"]["dropped"].items()}
     return found
 
@@ -59,7 +61,7 @@ def troubles(
     if document["live"]:
         found += _receivers(document, clock) + _deaf(document, config, store, clock)
     found += _behind(document) + _dropping(document, lately)
-    found += _cluster(document.get("cluster"))
+    found += _cluster(document.get("cluster")) + _sector(document.get("sector"), lately)
     failed = int(store.count("notification", {"state": "failed", "updated__gte": clock.now() - UNTOLD}))
     if failed:
         found.append(_trouble("dropping", "notifications", "notify", count=failed, recent=failed))
@@ -179,6 +181,23 @@ def _cluster(cluster: dict[str, Any] | None) -> list[dict[str, Any]]:
     ]
     if dead := cluster["dead_letters"]:
         found.append(_trouble("dropping", "dead_letters", "elasticsearch", count=dead, recent=dead))
+    return found
+
+
+def _sector(sector: dict[str, Any] | None, lately: dict[str, int]) -> list[dict[str, Any]]:
+    """Rules that are looked for in the cluster and were not, or too late, or that it cannot look for."""
+    if sector is None:
+        return []
+    found = []
+    for item in sector["rules"]:
+        late = item["behind_s"] * SECOND > HELD_BACK
+        if item["failure"] or late:
+            what = "sector_failed" if item["failure"] else "sector_behind"
+            found.append(_trouble("behind", what, item["title"], reason=item["failure"], seconds=item["behind_s"]))
+    found += [_trouble("due", "sector_refused", item["title"], reason=item["reason"]) for item in sector["refused"]]
+    for name in SECTOR:
+        if (recent := lately.get(f"sector.{name}", 0)) > 0:
+            found.append(_trouble("dropping", f"sector_{name}", "elasticsearch", count=sector[name], recent=recent))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,10 +23,10 @@ def ruleset(
     *,
     now: int = 0,
     tested: bool = True,
-    searched: Callable[[], Collection[str]] = tuple,
+    searched: Callable[[], Mapping[str, str]] = dict,
 ) -> list[Problem]:
     """All problems of the rules: those of loading, then every check. `now`: whether exemptions have ended. `tested`:
-    want examples of both kinds. `searched`: the fields that a cluster's queries may name; without any, all of them."""
+    want examples of both kinds. `searched`: the fields that a cluster's queries may name, and the type of each."""
     problems = list(loaded.problems)
     for rule in loaded.rules:
         problems += _rule(loaded, rule)
@@ -53,32 +53,22 @@ def _exemptions(loaded: Ruleset) -> Iterator[Problem]:
                 yield Problem(item.file, item.line, message, advice=advice, check="exemption")
 
 
-def _sector(loaded: Ruleset, searched: Callable[[], Collection[str]]) -> Iterator[Problem]:
-    """Rules that must see the whole sector and of which no query for a cluster can be made."""
+def _sector(loaded: Ruleset, searched: Callable[[], Mapping[str, str]]) -> Iterator[Problem]:
+    """Rules that must see the whole sector and that no cluster can look for."""
     chosen = [item for item in loaded.everything() if loaded.deployment.of(item.meta).scope == "sector"]
     if not chosen:
         return
-    from csirt.detect import convert
+    from csirt.detect import candidates
 
-    known = searched()
+    kinds = searched()
     for item in chosen:
-        reason = convert.why_not(loaded, item, "esql") or _unsearched(loaded, item, known)
-        if reason:
+        try:
+            candidates.search(loaded, item, kinds)
+        except candidates.Refused as error:
             deployed = loaded.deployment.of(item.meta)
-            message = f"{item.meta.title!r} cannot be `scope: sector`: {reason}"
-            advice = "leave `scope` out: then every node looks for itself"
+            message = f"{item.meta.title!r} cannot be `scope: sector`: {error.message}"
+            advice = "leave `scope` out: the stream looks for it, as it does now"
             yield Problem(deployed.file, deployed.line, message, advice=advice, check="sector")
-
-
-def _unsearched(loaded: Ruleset, item: Rule | Correlation, known: Collection[str]) -> str:
-    """Why a cluster cannot decide its conditions."""
-    rules = {rule.id: rule for rule in loaded.rules}
-    below = [item.id] if isinstance(item, Rule) else list(item.rules)
-    names = {atom.field for name in below if name in rules for atom in leaves(rules[name].condition) if atom.field}
-    if isinstance(item, Correlation):
-        names |= {name for name in item.group_by if isinstance(name, str)}
-    missing = sorted(names - set(known)) if known else []
-    return f"the cluster does not search {', '.join(missing)}" if missing else ""
 
 
 def _at(

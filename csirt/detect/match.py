@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Me
 from csirt.detect.values import number_of
 from csirt.model import ecs, tlp
 from csirt.model.batch import Array, Batch, duplicates
-from csirt.model.hits import HITS, none
+from csirt.model.hits import ELSEWHERE, HITS, none
 
 # dataset -> (kind, field) of the actor, of the target, and of a further entity two alerts can share.
 _ACTOR = {"edi": ("her", "csirt.edi.her_from")}
@@ -39,7 +39,7 @@ _HOST_ACTOR, _HOST_TARGET = ("host", "source.ip"), ("host", "destination.ip")
 class Stream:
     """A consumer of a rule's matches. `group`: (name in the group, field). `value`: fields whose joint text is counted
     or paired, or, where `numeric`, whose number is added up; rows without one are not hits. `facts`: fields shown to
-    people. `baseline`: whose buckets the rows are condensed to."""
+    people. `baseline`: whose buckets the rows are condensed to. `mark`: stands in front of the name in the hits."""
 
     name: str
     rule: str
@@ -48,6 +48,7 @@ class Stream:
     facts: tuple[str, ...]
     numeric: bool = False
     baseline: Correlation | None = None
+    mark: str = ""
 
     @property
     def owner(self) -> str:
@@ -102,7 +103,8 @@ class Detector:
 
     `budget`: CPU seconds that an expression of a rule may take of one batch; `overrun` is told of each rule that took
     more, once: it never matches again until rules are loaded anew. All other rules go on. `exempted` is told of each
-    rule or correlation how many matches an exemption took away.
+    rule or correlation how many matches an exemption took away. `elsewhere`: rules and correlations that the cluster
+    looks for: their hits say only which events that needs.
     """
 
     def __init__(
@@ -113,12 +115,14 @@ class Detector:
         budget: float | None = None,
         overrun: Callable[[Meta], None] | None = None,
         exempted: Callable[[str, int], None] | None = None,
+        elsewhere: Collection[str] = (),
     ) -> None:
         self._ruleset = ruleset
         self._engine = engine
         self._budget = budget
         self._overrun = overrun
         self._exempted = exempted
+        self._elsewhere = elsewhere
         self._off: set[str] = set()
         self._programs: dict[str, tuple[list[Rule], Program, list[Exempt]]] = {}
         self._streams: dict[tuple[str, str], list[Stream]] = {}
@@ -207,7 +211,10 @@ class Detector:
     def _consumers(self, rule: Rule, dataset: str) -> list[Stream]:
         key = (rule.id, dataset)
         if key not in self._streams:
-            self._streams[key] = streams(rule, self._ruleset.correlations, dataset)
+            self._streams[key] = [
+                replace(item, mark=ELSEWHERE) if item.owner in self._elsewhere else item
+                for item in streams(rule, self._ruleset.correlations, dataset)
+            ]
         return self._streams[key]
 
 
@@ -239,7 +246,7 @@ def hits(
                 made[fields] = _objects(texts, fields, count)
         columns = {
             **shared,
-            "stream": pa.repeat(pa.scalar(consumer.name), count),
+            "stream": pa.repeat(pa.scalar(consumer.mark + consumer.name), count),
             "rule": pa.repeat(pa.scalar(consumer.rule), count),
             "group": made[consumer.group],
             "facts": made[tuple((name, name) for name in consumer.facts)],

@@ -88,6 +88,11 @@ class Opened:
         """The numbers of the pieces, for the header of the state."""
         return [number for number, _ in self._pieces]
 
+    def whole(self) -> bytes:
+        """All of them as one piece."""
+        keys = sorted(self._alerts)
+        return orjson.dumps([[*key, self._alerts[key].as_dict(), self._reach[key]] for key in keys])
+
     def restore(self, number: int, data: bytes, known: Callable[[str], bool]) -> None:
         """A piece as it was written, in the order of the header; rules that are not `known` any more are left out."""
         keys: dict[Key, None] = {}

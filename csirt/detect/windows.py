@@ -141,6 +141,25 @@ class Windows:
         rest = [part for _, part in sorted(by_stream.items()) if part.num_rows]
         return pa.concat_tables(rest) if rest else hits.slice(0, 0)
 
+    def begin(self, opened: bytes, before: pa.Table, until: int) -> None:
+        """Begin at `until`, with the alerts that were open then (`opened`, of an earlier one, or empty) and the hits
+        `before` that windows still reach: nothing comes of those."""
+        if opened:
+            known = self._rules.keys() | self._correlations.keys()
+            self._open.restore(0, opened, known.__contains__)
+        self._until = until
+        self._open.close(until)
+        by_stream = _split(before)
+        for item in self._correlations.values():
+            inputs = [by_stream.get(name, none()) for name in self._streams[item.id]]
+            if any(part.num_rows for part in inputs):
+                counting = self._counting[item.id] = self._counted(item)
+                counting.held.add(inputs, until - item.timespan)
+
+    def opened(self) -> bytes:
+        """The open alerts, for `begin`; empty when there is none."""
+        return self._open.whole() if len(self._open) else b""
+
     @property
     def closed(self) -> int | None:
         """The time up to which everything is closed, or None before the first advance."""

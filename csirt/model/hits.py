@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from csirt.model.records import Alert, Entity
 
@@ -39,6 +40,16 @@ HITS = pa.schema(
 def none() -> pa.Table:
     """A table of hits with no rows."""
     return HITS.empty_table()
+
+
+# In front of the stream of hits that say only which events the cluster needs: what comes of those is found there.
+ELSEWHERE = "cluster:"
+
+
+def kept(table: pa.Table) -> pa.Table:
+    """The hits that this store's own analysis uses."""
+    elsewhere = pc.starts_with(table.column("stream"), ELSEWHERE)
+    return table.filter(pc.invert(elsewhere)) if pc.any(elsewhere).as_py() else table
 
 
 _LATER = ("number", "count", "total", "values")

@@ -233,17 +233,19 @@ def test_a_file_that_is_not_ours_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_what_no_cluster_can_look_for_is_refused(folder: Path) -> None:
-    """`scope: sector` of a rule without an ES|QL query, or with a field that the cluster does not search, is an error
-    at its line of deploy.yml; of others it is fine."""
-    few = RULES.rpartition("---\n")[2].replace(C, D).replace("COR-90", "COR-91").replace("gte: 2", "gte: 2, lte: 5")
+    """`scope: sector` of a rule that no search finds, or with a field that the cluster does not search, is an error at
+    its line of deploy.yml; of others it is fine."""
+    few = RULES.rpartition("---\n")[2].replace(C, D).replace("COR-90", "COR-91").replace(B, C)
     raw = RULES.partition("---\n")[0].replace(A, A[:-1] + "e").replace("NET-90", "NET-92").replace("telnet", "raw")
     raw = raw.replace("destination.port: 23", "netflow.tcp_control_bits: 2")
     (folder / "more.yml").write_text(f"{few}---\n{raw}")
     names = ("NET-90", "COR-90", "NET-92", "COR-91")
     loaded = load(folder, "rules:\n" + "".join(f"  {name}: {{scope: sector}}\n" for name in names))
-    found = check.ruleset(loaded, [], tested=False, searched=lambda: ("destination.port", "source.ip"))
+    found = check.ruleset(loaded, [], tested=False, searched=lambda: {"destination.port": "long", "source.ip": "ip"})
     told = {item.line: item.message for item in found if item.check == "sector" and item.level == "error"}
     assert told == {
+        3: "'COR-90 Many' cannot be `scope: sector`: a correlation is built on it, and needs its alerts where it runs "
+        "itself",
         4: "'NET-92 Telnet' cannot be `scope: sector`: the cluster does not search netflow.tcp_control_bits",
-        5: "'COR-91 Many' cannot be `scope: sector`: a condition with two bounds cannot be converted",
+        5: "'COR-91 Many' cannot be `scope: sector`: a correlation of correlations cannot be one query",
     }

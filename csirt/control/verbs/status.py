@@ -58,6 +58,7 @@ def overview(store: Any, config: Config, daemon: Any, *, live: bool) -> dict[str
     return {
         "schema": "csirt.status/1",
         **followed,
+        **({"sector": daemon.sector.status()} if daemon and daemon.sector else {}),
         "live": live,
         "store": str(getattr(store, "directory", "")),
         "watermark": iso(int(mark)) if mark else None,

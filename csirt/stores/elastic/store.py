@@ -20,6 +20,7 @@ from csirt.stores.base import Commit
 from csirt.stores.elastic import outbox
 from csirt.stores.elastic.events import notes
 from csirt.stores.elastic.events.follow import Follower
+from csirt.stores.elastic.sector.reach import Reach
 from csirt.stores.elastic.ship import Shipper
 from csirt.stores.embedded.catalogue.apply import Hits
 from csirt.stores.embedded.lake.parts import Part
@@ -58,6 +59,7 @@ class ElasticStore(EmbeddedStore):
             with self.database.transaction("joining a cluster") as connection:
                 self._join(connection)
             self.follower = Follower(self)
+            self.reach = Reach(self.database)
             self.shipper = self._made_shipper()
         except BaseException:
             super().close()
@@ -121,6 +123,11 @@ class ElasticStore(EmbeddedStore):
             "dead_letters": dead,
             "trouble": self.shipper.trouble,
         }
+
+    def searchable(self, mark: int | None) -> int | None:
+        """The event time up to which the cluster has the events of all who share it, but for what comes late; None
+        while that is not known. `mark`: up to which this store has everything committed now."""
+        return self.reach.look(mark)
 
     def close(self) -> None:
         """Send what can be sent at once, then release everything."""

@@ -12,6 +12,7 @@ import orjson
 from csirt.clock import DAY, HOUR, MINUTE, SECOND
 from csirt.model import ecs
 from csirt.model.batch import Batch
+from csirt.model.hits import kept
 from csirt.stores.elastic.connect import Refusal
 from csirt.stores.elastic.events import names, notes
 from csirt.stores.elastic.outbox import Refused, Waiting, put_aside
@@ -47,10 +48,12 @@ class Follower:
     # in the folder
 
     def ready(self, change: Commit) -> None:
-        """Work out what a commit will have to note, before its transaction."""
+        """Work out what a commit will have to note, before its transaction; hits that only say so are then left out."""
         if self._content != "none" and change.batches and change.noted is None:
             minutes = _minutes(change.batches) if self._content != "matched" else []
             change.noted = _rows_of(change, self._content), minutes
+        if change.hits is not None:
+            change.hits = kept(change.hits)
 
     def note(self, connection: apsw.Connection, change: Commit, written: list[Part], now: int) -> None:
         """Note it, in the commit's transaction."""

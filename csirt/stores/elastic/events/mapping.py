@@ -50,6 +50,11 @@ def fields() -> dict[str, dict[str, Any]]:
     return {**found, **_COMPUTED, **_LAKE}
 
 
+def kinds() -> dict[str, str]:
+    """The type of every field of an event that is searched."""
+    return {name: str(body["type"]) for name, body in fields().items()}
+
+
 def minute_fields() -> dict[str, dict[str, Any]]:
     """Every field of a minute sum."""
     known = fields()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from csirt.model.records import Record
 
 MOST = 1 << 30  # octets of an entry, unpacked: more is not ours
-SHARED_STATES = ("windows", "watermark", "notify")  # and what begins with `windows:`
+SHARED_STATES = ("windows", "watermark", "notify", "sector")  # and what begins with `windows:` or `sector:`
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def _octets(text: str) -> bytes:
 
 def is_shared(key: str) -> bool:
     """Whether a state belongs to all nodes."""
-    return key in SHARED_STATES or key.startswith("windows:")
+    return key in SHARED_STATES or key.startswith(("windows:", "sector:"))
 
 
 def shared(change: Commit) -> Commit | None:

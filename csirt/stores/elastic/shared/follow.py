@@ -129,10 +129,13 @@ class Tail:
 
 
 class Present:
-    """`turn`: the lease, and the nodes."""
+    """`turn`: the lease, and the nodes. `reach`: up to which event time the cluster has this node's events."""
 
-    def __init__(self, database: Database, journal: Journal, lease_: Lease, nodes: Nodes) -> None:
+    def __init__(
+        self, database: Database, journal: Journal, lease_: Lease, nodes: Nodes, reach: Callable[[], int | None]
+    ) -> None:
         self._database, self._journal, self._lease, self._nodes = database, journal, lease_, nodes
+        self._reach = reach
 
     def turn(self) -> None:
         """Once. Raises Unreachable, and Conflict when another daemon has this node's name."""
@@ -140,7 +143,7 @@ class Present:
             return
         with self._database.reading() as connection:
             names, sent = set(folder.marks(connection)), folder.sent_until(connection)
-        self._nodes.turn(names, self._journal.place.applied)
+        self._nodes.turn(names, self._journal.place.applied, self._reach())
         led, before = self._lease.mine, self._lease.sent
         self._lease.turn(sent if self._journal.leads else 0)
         if led and not self._lease.mine:

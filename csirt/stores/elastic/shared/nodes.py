@@ -20,11 +20,12 @@ class Nodes:
         self._at: tuple[int, int] | None = None
         self._known: dict[str, tuple[dict[str, Any], float]] = {}  # what each says, and when that changed
 
-    def turn(self, names: set[str], applied: int) -> None:
-        """Say that this node is there, and hear of the others. Raises Unreachable, Conflict when another daemon has
+    def turn(self, names: set[str], applied: int, reach: int | None = None) -> None:
+        """Say that this node is there, up to which event time (`reach`) the cluster has its events, and hear of the
+        others. Raises Unreachable, Conflict when another daemon has
         this node's name."""
         try:
-            self._say(applied)
+            self._say(applied, reach)
             others = sorted(names - {self._node})
             heard = self._documents.several([_name(name) for name in others]) if others else []
         except BaseException:
@@ -38,8 +39,9 @@ class Nodes:
             if name not in self._known or self._known[name][0] != said:
                 self._known[name] = said, now
 
-    def _say(self, applied: int) -> None:
-        body = {"node": self._node, "life": self._life, "applied": applied, "time": self._clock.now()}
+    def _say(self, applied: int, reach: int | None) -> None:
+        now = self._clock.now()
+        body = {"node": self._node, "life": self._life, "applied": applied, "time": now, "reach": reach}
         name = _name(self._node)
         if self._at is None:  # who begins later is the one
             found = self._documents.get(name)
@@ -61,6 +63,11 @@ class Nodes:
         if name == self._node or name not in self._known:
             return False
         return self._clock.monotonic() - self._known[name][1] >= self._patience
+
+    def reach(self, name: str) -> int | None:
+        """The event time up to which the cluster has the events of another node, as far as that said."""
+        said = self._known.get(name, ({}, 0.0))[0].get("reach")
+        return None if said is None else int(said)
 
     def listed(self) -> list[dict[str, Any]]:
         """The other nodes: `{node, applied, heard_s}`."""

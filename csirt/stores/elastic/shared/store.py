@@ -68,6 +68,7 @@ class NodeStore(ElasticStore):
         threads: bool = True,
     ) -> None:
         self.node = config.elasticsearch.node
+        self._mark: int | None = None  # as far as this node's event time is
         super().__init__(directory, lock, clock, config, retention, read_only=read_only)
         self._following, self._present = loops(self.tail, self.present, config.elasticsearch, clock)
         if threads:
@@ -92,7 +93,7 @@ class NodeStore(ElasticStore):
         log = Log(client, section, clock)
         self.journal = Journal(self.database, log, self.lease, self.node, self.reserve.help, self._added)
         self.tail = Tail(self.database, meta, self.journal, self.lease, self.node, clock)
-        self.present = Present(self.database, self.journal, self.lease, self.nodes)
+        self.present = Present(self.database, self.journal, self.lease, self.nodes, self._reached)
         return NodeShipper(self.database, section, clock, self.follower, self.journal)
 
     def _added(self) -> None:
@@ -186,7 +187,27 @@ class NodeStore(ElasticStore):
 
     def report(self, mark: int, *, active: bool) -> None:
         """All hits of this node up to this event time are committed; `active`: more input is expected."""
+        self._mark = mark
         self.tail.report(mark, active)
+
+    def _reached(self) -> int | None:
+        return self.reach.look(self._mark)
+
+    def searchable(self, mark: int | None) -> int | None:
+        """As the store with one folder: that of the slowest node, of those that `horizon` waits for or that still have
+        something to send."""
+        horizon = self.horizon()
+        with self.database.reading() as connection:
+            marks = folder.marks(connection)
+        for name, (said, active) in marks.items():
+            if horizon is None or self.nodes.absent(name):
+                continue
+            there = self._reached() if name == self.node else self.nodes.reach(name)
+            if there is None:
+                return None
+            if active or there < said:
+                horizon = min(horizon, there)
+        return horizon
 
     def horizon(self) -> int | None:
         """The event time up to which the hits of all nodes are in the folder: that of the slowest node from which more
