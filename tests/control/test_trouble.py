@@ -141,3 +141,17 @@ def test_windows_that_lose_for_lack_of_room_are_named() -> None:
     lost = document(windows={"dropped": {"groups": 5, "late": 9}, "learning": {"rule": 3}})
     assert found(lost) == [("dropping", "windows", "correlations")]
     assert found(lost, {"windows.dropped.late": 9}) == []
+
+
+def test_rules_of_the_sector() -> None:
+    """One that fails, one that is far behind, one that the cluster cannot look for, and what came too late for any."""
+    rule = {"id": "r", "until": None, "behind_s": 5, "failure": ""}
+    rules = [{**rule, "title": "A", "failure": "away"}, {**rule, "title": "B", "behind_s": 700}, {**rule, "title": "C"}]
+    refused = [{"id": "d", "title": "D", "reason": "a type of our own"}]
+    sector = {"every_s": 60, "until": None, "rules": rules, "refused": refused, "late": 3, "lost": 0}
+    assert found(document(sector=sector)) == [
+        ("behind", "sector_behind", "B"),
+        ("behind", "sector_failed", "A"),
+        ("dropping", "sector_late", "elasticsearch"),
+        ("due", "sector_refused", "D"),
+    ]

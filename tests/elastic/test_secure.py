@@ -16,9 +16,11 @@ import pytest
 
 from csirt.errors import Unreachable
 from csirt.model.batch import event_ids
+from csirt.model.search import Part, Search
 from csirt.stores.base import Commit
 from csirt.stores.elastic import connect, templates
 from csirt.stores.elastic.roles import roles
+from csirt.stores.elastic.sector.find import Searcher
 from tests.collect import certificates
 from tests.elastic import cluster, desk
 from tests.live import until
@@ -87,7 +89,8 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
 
 
 def test_each_key_does_its_part(secure: Secure, tmp_path: Path) -> None:
-    """The installer's key installs; the daemon's sends, reads and deletes and cannot install; the reader's only reads.
+    """The installer's key installs; the daemon's sends, reads, searches and deletes and cannot install; the reader's
+    only reads.
     After a restart of the cluster, whose first answers are refusals, the rest arrives by itself."""
     url, ca = secure.server.url, str(secure.ca)
     files = {name: secure.key(name) for name in roles("sec")}
@@ -105,6 +108,10 @@ def test_each_key_does_its_part(secure: Secure, tmp_path: Path) -> None:
         store.commit(Commit(batches=[mails], hits=hits, alerts=[build.alert("a")], audit=[build.entry()]))
         store.shipper.settle(desk.SECONDS)
         assert store.cluster()["events"]["sent"] == 1  # into an index that its key may make
+        searcher = Searcher(store.shipper.client, store.config.elasticsearch)
+        searcher.refresh()
+        mail = Search("rule", (Part("rule", 'event.action == "delivered"', frozenset({"mail"})),))
+        assert sum(batch.rows for batch in searcher.batches(mail, build.START - 1, build.START, None)) == 1
         assert len(list(store.dump(["alert", "audit"]))) == 2
         with connect.client(settings["reader"]) as client:
             assert client.count(index="sec-alert")["count"] == 1
