@@ -11,7 +11,7 @@ import click
 
 from csirt.cli.command import group
 from csirt.cli.common import Settings, is_terminal, say, shared, write_json, write_rows
-from csirt.cli.storecluster import copy, dead_letters, init, migrate, roles
+from csirt.cli.storecluster import copy, dead_letters, init, migrate, recover, roles
 
 KINDS = ("alert", "audit", "case", "event", "incident", "notification", "position", "receipt", "run")
 
@@ -222,5 +222,5 @@ def _say(settings: Settings, key: str, **fields: Any) -> None:
     say(text(key, settings.language(), **fields))
 
 
-for verb in (init, copy, dead_letters, migrate, roles):
+for verb in (init, copy, dead_letters, migrate, recover, roles):
     store.add_command(verb)

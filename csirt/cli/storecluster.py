@@ -1,4 +1,4 @@
-"""`csirt store init|copy|migrate|dead-letters|roles`: a store and the cluster that follows it."""
+"""`csirt store init|copy|migrate|recover|dead-letters|roles`: a store and the cluster that follows it."""
 
 from __future__ import annotations
 
@@ -130,6 +130,44 @@ def migrate(settings: Settings, dry_run: bool, every: bool) -> int:
     else:
         write_rows([item["old"], item["new"], item["documents"]] for item in items)
     return 0
+
+
+@command()
+@click.option("--dry-run", is_flag=True, help="Only say what would come back, and what would not.")
+@shared
+def recover(settings: Settings, dry_run: bool) -> int:
+    """Make the store folder from what the cluster holds: a lost folder whole; of a node whose folder and the cluster's
+    log went different ways (`csirt status` says so) what all nodes share. The daemon must not run. Exit 1: not equal
+    afterwards.
+
+    \b
+    Examples:
+      csirt store recover --dry-run
+      csirt store recover --config csirt.toml --json
+    """
+    from csirt.clock import SYSTEM
+    from csirt.logs import configure
+    from csirt.stores.elastic import recover as alone
+    from csirt.stores.elastic.shared import recover as nodes
+
+    config = _config(settings)
+    folder = Path(settings.store) if settings.store else config.path("store")
+    configure(30)  # warnings
+    work = nodes.rebuild if config.stores.elasticsearch.node else alone.rebuild
+    report = work(folder, config, dry_run=dry_run, clock=SYSTEM)
+    if settings.as_json:
+        write_json(report)
+        return 0 if report["equal"] else 1
+    write_rows([kind, number] for kind, number in report["counts"].items())
+    _say(settings, f"store.recover.{report['state']}")
+    for what in report["lost"]:
+        only = ", ".join(f"{number} {kind}" for kind, number in report["only_here"].items())
+        _say(settings, f"store.not_recovered.{what}", only=only)
+    if dry_run:
+        _say(settings, "store.recover_dry")
+    elif report["state"] in ("lost", "diverged", "other_log"):
+        _say(settings, "store.recovered" if report["equal"] else "store.recover_differs", kept=report["kept"] or "-")
+    return 0 if report["equal"] else 1
 
 
 @command("dead-letters")

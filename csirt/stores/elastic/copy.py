@@ -43,10 +43,10 @@ def copy(
             store.follower.everything()
         _settle(store, progress)
         dead = store.cluster()["dead_letters"]
-        here, counts = _digest(embedded.dump(store, KINDS))
+        here, counts = digest(embedded.dump(store, KINDS))
         reader = Reader(store.shipper.client, store.config.elasticsearch)
         reader.refresh()
-        there, _ = _digest(line for kind in KINDS for line in of_cluster(reader, kind))
+        there, _ = digest(line for kind in KINDS for line in of_cluster(reader, kind))
     return {
         "schema": "csirt.store-copy/1",
         "counts": counts,
@@ -72,11 +72,12 @@ def _settle(store: ElasticStore, progress: Callable[[int], None]) -> None:
             progress(left)
 
 
-def _digest(lines: Any) -> tuple[str, dict[str, int]]:
+def digest(lines: Any) -> tuple[str, dict[str, int]]:
+    """Of lines of a canonical dump, and how many there are of each kind."""
     import orjson
 
-    digest, counts = hashlib.sha256(), dict.fromkeys(KINDS, 0)
+    found, counts = hashlib.sha256(), dict.fromkeys(KINDS, 0)
     for line in lines:
-        digest.update(line)
+        found.update(line)
         counts[orjson.loads(line)["kind"]] += 1
-    return digest.hexdigest(), counts
+    return found.hexdigest(), counts

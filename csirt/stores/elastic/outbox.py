@@ -101,6 +101,16 @@ def join(connection: apsw.Connection) -> None:
             )
 
 
+def adopt(connection: apsw.Connection, store: str, writer: str, steps: int) -> None:
+    """Go on as that store, last written by that writer, in a folder that was made of what the cluster has: nothing of
+    it is new to the cluster. In the caller's transaction."""
+    join(connection)
+    connection.execute("DELETE FROM outbox")
+    connection.execute(
+        "UPDATE cluster SET store = ?, writer = ?, before = '', confirmed = 1, steps = ?", (store, writer, steps)
+    )
+
+
 def add_all(connection: apsw.Connection) -> None:
     """Let every document be sent again, in the caller's transaction, positions last."""
     for kind, (table, key, _) in _PLACES.items():

@@ -40,7 +40,7 @@ def backup(store: EmbeddedStore, target: Path, *, copy: bool = False) -> dict[st
         raise Usage(f"{target}: a backup inside the store would not survive it; name a folder on another disk")
     with guarded("writing the backup"), store.keeper.lease():
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = _copy_catalogue(store, target / _CATALOGUE)
+        found = copy_catalogue(store, target / _CATALOGUE)
         files = [_entry(target, _CATALOGUE, checksum_of(target / _CATALOGUE))]
         linked = 0
         for part in found:
@@ -109,7 +109,7 @@ def _check_target(target: Path) -> None:
         raise Conflict(f"{target}: not an empty folder; name a new one")
 
 
-def _copy_catalogue(store: EmbeddedStore, path: Path) -> list[parts.Part]:
+def copy_catalogue(store: EmbeddedStore, path: Path) -> list[parts.Part]:
     """Copy one snapshot of the catalogue; returns the files it names."""
     copy = apsw.Connection(str(path))
     try:

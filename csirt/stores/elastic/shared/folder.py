@@ -8,7 +8,6 @@ with the same ids on every node.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import apsw
 import orjson
 
 from csirt.model.audit import AuditEntry
-from csirt.stores.elastic import layout
+from csirt.stores.elastic import layout, outbox
 from csirt.stores.elastic.shared.entry import Blob, Entry, is_shared
 from csirt.stores.embedded.catalogue import chain, documents
 
@@ -32,8 +31,9 @@ CREATE TABLE IF NOT EXISTS node_mark (
 """
 OWN_KINDS = ("audit", "position")  # kinds that each node sends by itself
 SHARED_KINDS = tuple(kind for kind in layout.KINDS if kind not in OWN_KINDS)
+_SHARED_TABLES = ("incident_entity", "incident_alias", "case_event", "number", "hits", "node_mark")
+_TOLD = "audit_log"  # in `meta`: up to which entry the chain tells of the log already
 STEP = 32  # bits of a document's version below the number of its entry
-_NUMBER = re.compile(r"[CR]-(\d{4})-(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,23 @@ def place(connection: apsw.Connection) -> Place:
 def follow(connection: apsw.Connection, log: str) -> None:
     """Follow this log from its beginning, in the caller's transaction."""
     connection.execute("UPDATE shared_log SET log = ?", (log,))
+
+
+def begin_again(connection: apsw.Connection, log: str, told: int) -> None:
+    """Forget everything that nodes share, to follow that log from its beginning, in the caller's transaction. `told`:
+    up to which of its entries this node's audit chain tells of them already."""
+    for table in (*(kind.table for kind in documents.KINDS.values()), *_SHARED_TABLES):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608
+    connection.executemany("DELETE FROM state WHERE key = ?", [(key,) for key in states(connection)])
+    # The cluster keeps what it has: nothing is deleted there, and versions are counted as every node counts them.
+    connection.execute(
+        "DELETE FROM outbox WHERE kind IN (SELECT value FROM json_each(?))", (documents.json_list(SHARED_KINDS),)
+    )
+    connection.execute("UPDATE cluster SET steps = ?", (outbox.FIRST_STEP,))
+    connection.execute(
+        "UPDATE shared_log SET log = ?, opened = 0, applied = 0, token = '', term = 0, holder = ''", (log,)
+    )
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_TOLD, str(told)))
 
 
 def has_documents(connection: apsw.Connection) -> bool:
@@ -113,7 +130,7 @@ def apply(connection: apsw.Connection, entry: Entry, node: str) -> None:
         found = [orjson.loads(text) for text in texts]
         documents.put(connection, documents.KINDS[kind], found)
         if kind in ("case", "run"):
-            _count_numbers(connection, kind, found)
+            documents.count_numbers(connection, kind, found)
     _add_events(connection, entry.events)
     _forget(connection, entry.gone)
     for key, value in entry.states.items():
@@ -159,7 +176,7 @@ def _apply_hits(connection: apsw.Connection, entry: Entry) -> None:
 
 def _add_audit(connection: apsw.Connection, entry: Entry, node: str) -> None:
     """Every node's chain tells what was done on any; the cluster has each entry from the node it was made on."""
-    if not entry.audit:
+    if not entry.audit or entry.number <= _told(connection):
         return
     first = chain.head(connection).seq + 1
     chain.append(connection, [AuditEntry(**{**fields, "seq": 0, "previous": "", "hash": ""}) for fields in entry.audit])
@@ -170,16 +187,9 @@ def _add_audit(connection: apsw.Connection, entry: Entry, node: str) -> None:
         )
 
 
-def _count_numbers(connection: apsw.Connection, kind: str, found: list[dict[str, Any]]) -> None:
-    """The next case or run, wherever it is made, gets the next number."""
-    for document in found:
-        said = _NUMBER.fullmatch(document.get("number") or "")
-        if said:
-            connection.execute(
-                """INSERT INTO number VALUES (?, ?, ?) ON CONFLICT (kind, year) DO UPDATE SET
-                   last = max(last, excluded.last)""",
-                (kind, int(said[1]), int(said[2])),
-            )
+def _told(connection: apsw.Connection) -> int:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_TOLD,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _forget(connection: apsw.Connection, gone: dict[str, list[str]]) -> None:

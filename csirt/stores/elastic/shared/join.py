@@ -18,7 +18,7 @@ from csirt.stores.embedded.catalogue import documents
 from csirt.stores.embedded.catalogue.database import Database
 
 if TYPE_CHECKING:
-    from csirt.stores.elastic.shared.folder import Place
+    pass
 
 NAME = "shared"
 MANY = 500  # documents of one entry
@@ -28,7 +28,7 @@ def join(database: Database, meta: Documents, journal: Journal, node: str) -> No
     """Follow the log of these indices; begin it where there is none. Raises Conflict for a folder that cannot,
     Unreachable while the first node is not done."""
     if journal.place.opened:
-        _same(meta, journal.place)
+        _same(meta, journal)
         return
     found = meta.get(NAME)
     shared = found[0] if found is not None else _begin(database, meta, node)
@@ -45,14 +45,16 @@ def join(database: Database, meta: Documents, journal: Journal, node: str) -> No
 
 _OTHER = (
     "the cluster's log is not the one this folder follows: the indices were made anew, or restored; give the nodes a "
-    "new [stores.elasticsearch] prefix, and new folders to all but one"
+    "new [stores.elasticsearch] prefix, and new folders to all but one; where the cluster's log is the one to go on "
+    "with, stop this daemon and run `csirt store recover --dry-run`"
 )
 
 
-def _same(meta: Documents, place: Place) -> None:
+def _same(meta: Documents, journal: Journal) -> None:
     found = meta.get(NAME)
-    if found is None or found[0]["log"] != place.log:
+    if found is None or found[0]["log"] != journal.place.log:
         raise Conflict(_OTHER)
+    journal.compare()
 
 
 def _begin(database: Database, meta: Documents, node: str) -> dict[str, Any]:
@@ -81,7 +83,8 @@ def _choose(database: Database, journal: Journal, shared: dict[str, Any], node: 
         if folder.has_documents(connection) and shared["node"] != node:
             raise Conflict(
                 f"this folder has alerts and cases of its own, and the cluster's log was begun by {shared['node']}: "
-                "let this node begin with an empty folder; what this one holds can be read with --store"
+                "let this node begin with an empty folder; what this one holds can be read with --store (`csirt store "
+                "recover --dry-run` says what the cluster lacks of it)"
             )
         folder.follow(connection, shared["log"])
     journal.refresh()

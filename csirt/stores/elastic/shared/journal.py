@@ -25,6 +25,11 @@ from csirt.stores.embedded.catalogue.database import Database
 
 ROUNDS = 100  # times that others may be quicker before a change gives up
 
+_DIVERGED = (
+    "entry {} of the cluster's log is not what this folder has of it: the cluster lost what it had shown; stop this "
+    "daemon, and `csirt store recover --dry-run` says what can be done"
+)
+
 Help = Callable[[Callable[[], None]], None]
 Make = Callable[[apsw.Connection], Entry | None]
 
@@ -130,14 +135,17 @@ class Journal:
                 count += len(found)
         return count
 
+    def compare(self) -> None:
+        """Raises Diverged when the log no longer holds the last entry that this folder has."""
+        with self.lock:
+            if self.place.applied and self._log.token(self.place.applied) != self.place.token:
+                raise Diverged(_DIVERGED.format(self.place.applied))
+
     def _apply(self, found: list[Entry]) -> None:
         token = self.place.token
         for entry in found:
             if entry.after != token:
-                raise Diverged(
-                    f"entry {entry.number} of the cluster's log does not follow the one this folder has; the cluster "
-                    "lost what it had shown: move the folder's catalogue away and let the node join again"
-                )
+                raise Diverged(_DIVERGED.format(entry.number))
             token = entry.token
         self._help(lambda: self._put(found))
         for entry in found:

@@ -130,6 +130,11 @@ class Log(Documents):
         assert failed is not None
         raise failed
 
+    def token(self, number: int) -> str:
+        """The token of an entry, empty when there is none."""
+        found = self.get(_name(number))
+        return str(found[0]["token"]) if found is not None else ""
+
     def read(self, number: int) -> list[Entry]:
         """The entries from this number on that follow each other, at most a page."""
         found: list[Entry] = []

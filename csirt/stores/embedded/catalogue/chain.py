@@ -20,7 +20,8 @@ from csirt.model.audit import AuditEntry
 
 _COLUMNS = ("seq", "time", "actor", "category", "action", "subject")
 _PAGE = 2_000
-RETIRED = "store.retention"  # the action of the entry that confirms where a chain begins after retention
+# The actions of entries that confirm where a chain begins: after retention, and in a folder made anew.
+RETIRED, RECOVERED = "store.retention", "store.recover"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +93,22 @@ def append(connection: apsw.Connection, entries: list[AuditEntry]) -> Head:
         document["seq"], document["previous"] = last.seq + 1, last.hash
         document["id"] = entry.id or content_id(entry)
         raw = canonical(document)
-        last = Head(last.seq + 1, hash_of(raw))
-        clean = orjson.loads(raw)
-        row = tuple(clean[name] for name in _COLUMNS)
-        connection.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, last.hash, raw.decode()))
-    if entries:
-        connection.execute("INSERT OR REPLACE INTO meta VALUES ('audit_head', ?)", (str(last),))
+        last = put(connection, orjson.loads(raw), hash_of(raw), raw.decode())
     return last
+
+
+def put(connection: apsw.Connection, document: dict[str, Any], digest: str, text: str) -> Head:
+    """Add a link that is made already, inside the caller's transaction; returns the new head."""
+    row = tuple(document[name] for name in _COLUMNS)
+    connection.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, digest, text))
+    last = Head(int(document["seq"]), digest)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('audit_head', ?)", (str(last),))
+    return last
+
+
+def begin_at(connection: apsw.Connection, link: Head) -> None:
+    """Let an empty chain begin after this link, inside the caller's transaction; an entry must confirm it."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('audit_base', ?)", (str(link),))
 
 
 def entries(connection: apsw.Connection, since: int, limit: int | None) -> list[AuditEntry]:
@@ -139,7 +149,8 @@ def verify(connection: apsw.Connection, sealed: list[Head] | None = None) -> Ver
         if bad:
             return Verdict(number, start.seq + 1, last, seq, bad)
         last, number = Head(seq, row[6]), number + 1
-        confirmed = confirmed or (row[4] == RETIRED and orjson.loads(row[7])["detail"].get("audit_base") == str(start))
+        if not confirmed and row[4] in (RETIRED, RECOVERED):
+            confirmed = orjson.loads(row[7])["detail"].get("audit_base") == str(start)
     if recorded and last.seq > parse_head(recorded[0]).seq:
         reason = "entries were put in at the end"
         return Verdict(number, start.seq + 1, last, parse_head(recorded[0]).seq + 1, reason)

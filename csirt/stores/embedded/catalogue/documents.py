@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from csirt.model.severity import SEVERITIES
 
 _RANK: dict[str, int] = {name: rank for rank, name in enumerate(SEVERITIES)}
 _OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<", "ne": "<>"}
+_NUMBER = re.compile(r"[CR]-(\d{4})-(\d+)")
 _DIRECT = 2_000  # up to this many documents the order is found on the index alone, then each is fetched by row
 
 
@@ -84,6 +86,18 @@ def put(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any
     if of.name == "incident":
         for document in documents:
             _put_entities(connection, document, known=document["id"] not in new)
+
+
+def count_numbers(connection: apsw.Connection, kind: str, found: list[dict[str, Any]]) -> None:
+    """The next case or run, wherever it is made, gets the next number."""
+    for document in found:
+        said = _NUMBER.fullmatch(document.get("number") or "")
+        if said:
+            connection.execute(
+                """INSERT INTO number VALUES (?, ?, ?) ON CONFLICT (kind, year) DO UPDATE SET
+                   last = max(last, excluded.last)""",
+                (kind, int(said[1]), int(said[2])),
+            )
 
 
 def _absent(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any]]) -> set[str]:
