@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csirt import cachefolder
+from csirt import cachefolder, ids
 from csirt.clock import SYSTEM, Clock
 from csirt.config import Config, duration, load, taken_over
 from csirt.content import folder
@@ -68,6 +68,7 @@ class App:
         self._off: tuple[Any, dict[str, Meta]] = (None, {})
         self.overruns: dict[str, int] = {}
         self._scope: tuple[Any, Scope] | None = None  # of which ruleset
+        self._digest: tuple[Any, str] = (None, "")  # of which ruleset
         self._makers: dict[str, Callable[[], Any]] = {
             "store": self._make_store,
             "register": self._make_register,
@@ -245,7 +246,7 @@ class App:
         self.provide("analyst", analyst)
         analysis: Analysis = analyst
         if hasattr(self.store, "horizon"):
-            analysis = NodeAnalysis(analyst, watermark, self.clock)
+            analysis = NodeAnalysis(analyst, watermark, self.clock, self.rules_digest)
         return Pipeline(
             store=self.store,
             feeds=feeds,
@@ -375,6 +376,14 @@ class App:
             level = _level(section.ca, section.api_key)
             return [Problem("configuration", 1, line, level=level) for line in error.message.split("\n")]
         return []
+
+    def rules_digest(self) -> str:
+        """What this node finds, as a short text: its rules as they are deployed, and the configuration's values."""
+        ruleset = self.part("ruleset")
+        if self._digest[0] is not ruleset:
+            values = sorted((name, *given) for name, given in self.config.detect.placeholders.items())
+            self._digest = ruleset, ids.digest(ruleset.digest(), repr(values), size=8)
+        return self._digest[1]
 
     def unreachable(self) -> Unreachable | None:
         """Why the cluster of a configuration without errors cannot be worked with; None when it can."""

@@ -25,6 +25,7 @@ def check(settings: Settings, offline: bool) -> int:
     from csirt.app import App
     from csirt.config import load
     from csirt.errors import Problem, Usage
+    from csirt.nodes import unlike
 
     lost = None
     try:
@@ -37,7 +38,7 @@ def check(settings: Settings, offline: bool) -> int:
         return 1
     if not offline and not any(problem.level == "error" for problem in problems):
         lost = app.unreachable()
-        problems += [Problem("cluster", 1, lost.message)] if lost else []
+        problems += [Problem("cluster", 1, lost.message)] if lost else unlike(app.config, app.rules_digest(), app.clock)
     errors = sum(problem.level == "error" for problem in problems)
     code = lost.exit_code if lost else 1 if errors else 0
     if settings.as_json:

@@ -61,7 +61,7 @@ def troubles(
     if document["live"]:
         found += _receivers(document, clock) + _deaf(document, config, store, clock)
     found += _behind(document) + _dropping(document, lately)
-    found += _cluster(document.get("cluster")) + _sector(document.get("sector"), lately)
+    found += of_cluster(document.get("cluster")) + _sector(document.get("sector"), lately)
     failed = int(store.count("notification", {"state": "failed", "updated__gte": clock.now() - UNTOLD}))
     if failed:
         found.append(_trouble("dropping", "notifications", "notify", count=failed, recent=failed))
@@ -164,7 +164,7 @@ def _behind(document: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _cluster(cluster: dict[str, Any] | None) -> list[dict[str, Any]]:
+def of_cluster(cluster: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The cluster that follows the store does not get what waits, or has refused some of it."""
     if cluster is None:
         return []
@@ -179,6 +179,7 @@ def _cluster(cluster: dict[str, Any] | None) -> list[dict[str, Any]]:
         for item in cluster.get("nodes", ())
         if item["absent"]
     ]
+    found += [_trouble("deaf", "node_rules", item["node"], reason=item["rules"]) for item in _unlike(cluster)]
     if dead := cluster["dead_letters"]:
         found.append(_trouble("dropping", "dead_letters", "elasticsearch", count=dead, recent=dead))
     return found
@@ -199,6 +200,13 @@ def _sector(sector: dict[str, Any] | None, lately: dict[str, int]) -> list[dict[
         if (recent := lately.get(f"sector.{name}", 0)) > 0:
             found.append(_trouble("dropping", f"sector_{name}", "elasticsearch", count=sector[name], recent=recent))
     return found
+
+
+def _unlike(cluster: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes that are there and run other rules than this one."""
+    nodes = [item for item in cluster.get("nodes", ()) if item["rules"] and not item["absent"]]
+    own = next((item["rules"] for item in nodes if item["node"] == cluster["node"]), "")
+    return [item for item in nodes if own and item["rules"] != own]
 
 
 def _dropping(document: dict[str, Any], lately: dict[str, int]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from csirt import ids
 from csirt.cachefolder import CacheFolder
 from csirt.content import Document, parse_yaml
 from csirt.detect import chain, pack
@@ -48,6 +49,16 @@ class Ruleset:
     mapped: bool = True
     deployment: Deployment = field(default_factory=Deployment)
     opened: dict[str, list[Document]] = field(default_factory=dict, repr=False)  # files that were looked into
+
+    def digest(self) -> str:
+        """What runs, as a short text: the same where the same rules are deployed alike, wherever their files are."""
+        texts = {name: ids.digest(raw) for name, raw in self.texts.items()}
+        lines = [
+            f"{item.id} {self.deployment.of(item.meta).state} {texts.get(self.places[item.id][0], '')}"
+            for item in self.everything()
+        ]
+        lines += [texts.get(name, "") for name, _ in self.filters]
+        return ids.digest(*sorted(lines), size=8)
 
     def document(self, rule_id: str) -> Document:
         """The source of a loaded rule or correlation."""

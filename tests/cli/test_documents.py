@@ -107,7 +107,7 @@ CHANGES: list[tuple[str, int]] = [
 ELSEWHERE = {
     *("demo", "run", "collect netflow", "collect syslog", "decode", "replay", "rules run", "cases watch"),
     *("playbooks approve", "notify test", "bench", "completion", "help", "store restore"),
-    *("store init", "store copy", "store migrate"),
+    *("store init", "store copy", "store migrate", "store recover"),
 }
 
 

@@ -249,3 +249,18 @@ def test_what_no_cluster_can_look_for_is_refused(folder: Path) -> None:
         4: "'NET-92 Telnet' cannot be `scope: sector`: the cluster does not search netflow.tcp_control_bits",
         5: "'COR-91 Many' cannot be `scope: sector`: a correlation of correlations cannot be one query",
     }
+
+
+def test_the_digest_is_of_what_runs(folder: Path, tmp_path: Path) -> None:
+    """Two machines have one digest when they run the same rules alike, wherever the files are; another text of a rule,
+    another deployment or a rule less is another digest."""
+    first = load(folder, f"rules: {{{A}: {{state: shadow}}}}").digest()
+    folder = folder.rename(tmp_path / "elsewhere")
+    assert load(folder, f"rules: {{{A}: {{state: shadow}}}}").digest() == first
+    others = {
+        load(folder, f"rules: {{{A}: {{state: 'off'}}}}").digest(),
+        load(folder, f"rules: {{{A}: {{state: shadow}}}}", disabled=[B]).digest(),
+    }
+    (folder / "all.yml").write_text(RULES.replace("destination.port: 22", "destination.port: 2222"))
+    others.add(load(folder, f"rules: {{{A}: {{state: shadow}}}}").digest())
+    assert len(others | {first}) == 4

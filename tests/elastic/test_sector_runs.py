@@ -104,7 +104,7 @@ class Node(Site):
         if self.left:
             part, mark = self.left.pop(0)
             super().read(part, mark if self.left else END)
-            analysis = NodeAnalysis(self.analyst, Sources(), self.store.clock)  # type: ignore[arg-type]
+            analysis = NodeAnalysis(self.analyst, Sources(), self.store.clock, str)  # type: ignore[arg-type]
             analysis.advance(self.store, self.mark, 1)
 
     def turn(self) -> None:

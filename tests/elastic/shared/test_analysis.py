@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from csirt.clock import SECOND, Frozen
+from csirt.config import Config
+from csirt.control import trouble
 from csirt.errors import Conflict
-from csirt.nodes import NodeAnalysis
+from csirt.nodes import NodeAnalysis, unlike
 from csirt.stores.base import Commit
-from csirt.stores.elastic.shared import lease
+from csirt.stores.elastic import connect, layout
+from csirt.stores.elastic.shared import lease, nodes
 from csirt.stores.elastic.shared.store import NodeStore
 from csirt.stores.embedded import open_embedded
 from csirt.watermark import tick
@@ -55,12 +58,13 @@ class Node:
 
     def __init__(self, folder: Path, where: tuple[str, str], name: str, numbers: list[int], clock: Frozen):
         self.folder, self.where, self.name, self.left, self.clock = folder, where, name, list(numbers), clock
+        self.rules = "same"
         self.start()
 
     def start(self) -> None:
         """As a fresh process does."""
         self.store: NodeStore = desk.node(self.folder, *self.where, self.name, self.clock)
-        self.analysis = NodeAnalysis(analyst(), Sources(), self.clock)  # type: ignore[arg-type]
+        self.analysis = NodeAnalysis(analyst(), Sources(), self.clock, lambda: self.rules)  # type: ignore[arg-type]
         self.store.tail.turn()
 
     def kill(self) -> None:
@@ -206,6 +210,40 @@ def test_a_node_that_is_not_heard_of_is_waited_for_and_then_not(place: tuple[str
         a.advance()
         assert len(a.store.find("alert")) == 2
         assert [item["absent"] for item in a.store.cluster()["nodes"]] == [False, True]
+    finally:
+        a.store.close()
+        b.store.close()
+
+
+def test_a_node_with_other_rules_is_named(place: tuple[str, str], tmp_path: Path) -> None:
+    """`status` says which node runs other rules than this one, on both; nothing while they are the same or not known;
+    nothing of a node that is gone."""
+    clock = Frozen(build.START)
+    a, b = Node(tmp_path, place, "a", [], clock), Node(tmp_path, place, "b", [], clock)
+
+    def said(node: Node) -> list[str]:
+        for one in (a, b):
+            one.advance()
+            one.turn()
+            one.turn()
+        clock.time += int(lease.RENEW * SECOND)
+        a.turn()
+        return [item["subject"] for item in trouble.of_cluster(node.store.cluster()) if item["what"] == "node_rules"]
+
+    try:
+        assert said(a) == []
+        b.rules = "others"
+        assert (said(a), said(b)) == (["b"], ["a"])
+        with connect.client(a.store.config.elasticsearch) as client:
+            index = layout.alias(place[1], layout.META)
+            client.indices.refresh(index=index)
+            assert [one["rules"] for one in nodes.others(client, index, "a", 0)] == ["others"]
+            assert nodes.others(client, index, "a", clock.now() + 1) == []
+        for name, rules, count in (("a", "same", 1), ("a", "others", 0), ("b", "others", 1)):
+            config = Config(stores=clusters.settings(*place, node=name))
+            assert len(unlike(config, rules, clock)) == count
+        b.rules = "same"
+        assert said(a) == []
     finally:
         a.store.close()
         b.store.close()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from csirt.clock import Clock
 from csirt.errors import Conflict
 from csirt.stores.elastic.shared.log import Documents
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
 
 
 class Nodes:
@@ -17,6 +20,7 @@ class Nodes:
     def __init__(self, documents: Documents, node: str, clock: Clock, patience: float) -> None:
         self._documents, self._node, self._clock, self._patience = documents, node, clock, patience
         self._life = os.urandom(8).hex()
+        self.rules = ""  # which rules this node runs, as a digest; empty: not known yet
         self._at: tuple[int, int] | None = None
         self._known: dict[str, tuple[dict[str, Any], float]] = {}  # what each says, and when that changed
 
@@ -42,6 +46,7 @@ class Nodes:
     def _say(self, applied: int, reach: int | None) -> None:
         now = self._clock.now()
         body = {"node": self._node, "life": self._life, "applied": applied, "time": now, "reach": reach}
+        body["rules"] = self.rules
         name = _name(self._node)
         if self._at is None:  # who begins later is the one
             found = self._documents.get(name)
@@ -70,12 +75,25 @@ class Nodes:
         return None if said is None else int(said)
 
     def listed(self) -> list[dict[str, Any]]:
-        """The other nodes: `{node, applied, heard_s}`."""
+        """The other nodes: `{node, applied, heard_s, rules}`."""
         now = self._clock.monotonic()
         return [
-            {"node": name, "applied": int(said.get("applied", 0)), "heard_s": round(now - since, 1)}
+            {
+                "node": name,
+                "applied": int(said.get("applied", 0)),
+                "heard_s": round(now - since, 1),
+                "rules": str(said.get("rules", "")),
+            }
             for name, (said, since) in sorted(self._known.items())
         ]
+
+
+def others(client: Elasticsearch, index: str, node: str, since: int) -> list[dict[str, Any]]:
+    """What the other nodes said last, by name, of those that were there at that time or later. Raises what the client
+    raises."""
+    hits = client.search(index=index, size=1_000)["hits"]["hits"]
+    found = [hit["_source"] for hit in hits if hit["_id"].startswith(_name("")) and hit["_id"] != _name(node)]
+    return sorted((one for one in found if one["time"] >= since), key=lambda one: str(one["node"]))
 
 
 def _name(node: str) -> str:

@@ -185,6 +185,10 @@ class NodeStore(ElasticStore):
         with self.journal.leading() as leads:
             yield leads
 
+    def runs(self, rules: str) -> None:
+        """Which rules this node runs, as a digest: the others compare it with theirs."""
+        self.nodes.rules = rules
+
     def report(self, mark: int, *, active: bool) -> None:
         """All hits of this node up to this event time are committed; `active`: more input is expected."""
         self._mark = mark
@@ -225,7 +229,8 @@ class NodeStore(ElasticStore):
         with self.database.reading() as connection:
             marks, unsent = folder.marks(connection), folder.count_unsent(connection)
         heard = {item["node"]: item for item in self.nodes.listed()}
-        own = {"node": self.node, "applied": place.applied, "heard_s": 0.0}
+        own = {"node": self.node, "applied": place.applied, "heard_s": 0.0, "rules": self.nodes.rules}
+        unheard = {"applied": 0, "heard_s": None, "rules": ""}
         names = sorted({*heard, *marks, self.node})
         return {
             **super().cluster(),
@@ -238,7 +243,7 @@ class NodeStore(ElasticStore):
             "unsent_hits": unsent,
             "nodes": [
                 {
-                    **(own if name == self.node else heard.get(name, {"node": name, "applied": 0, "heard_s": None})),
+                    **(own if name == self.node else heard.get(name, {"node": name, **unheard})),
                     "mark": marks[name][0] if name in marks else None,
                     "active": marks[name][1] if name in marks else False,
                     "absent": self.nodes.absent(name),
