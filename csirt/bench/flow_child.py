@@ -18,6 +18,9 @@ from csirt.clock import SYSTEM
 
 def main() -> None:
     """Measure one run."""
+    from csirt.heap import prepare
+
+    prepare()
     form, warm, file, out = sys.argv[1:]
     decode(form, warm, out)
     read_back(form, out)

@@ -17,12 +17,14 @@ from csirt.app import App
 from csirt.cli.decode_output import raw_sum
 from csirt.clock import DAY, SYSTEM, Frozen
 from csirt.config import load
+from csirt.heap import prepare
 
 ROUNDS = 20
 
 
 def main() -> None:
     """Replay, compact, add up."""
+    prepare()
     folder, capture = Path(sys.argv[1]), Path(sys.argv[2])
     store = folder / "store"
     app = App(load(None), store_directory=store)

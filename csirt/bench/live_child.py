@@ -20,6 +20,7 @@ from csirt.cli.decode_output import raw_sum
 from csirt.clock import SYSTEM
 from csirt.collect.receiver import Receiver
 from csirt.decode.netflow.decoder import NetflowDecoder
+from csirt.heap import prepare
 from csirt.metrics import Metrics
 from csirt.model import spool as form
 from csirt.model.chunk import Position
@@ -27,8 +28,8 @@ from csirt.sources.base import Input
 from csirt.sources.spool import SpoolSource, datagram_input
 
 ROWS = 5_000_000  # of one file
-DATAGRAMS = 4_000  # at a time
-WAIT = 0.05
+DATAGRAMS = 8_000  # at a time
+WAIT = 0.4  # for more: what is done once for each piece weighs little then; a daemon may be two seconds late
 
 
 class Files:
@@ -72,16 +73,15 @@ class Reading:
         self._files = files
         self.datagrams = 0
 
-    def step(self) -> bool:
-        """Decode what is there; whether there was anything."""
-        found = [self._read(item) for item in self._source.inputs()]
-        return any(found)
+    def step(self) -> int:
+        """Decode what is there, a piece of each segment; how many datagrams that were, 0 only if nothing was there."""
+        return sum(self._read(item) for item in self._source.inputs())
 
-    def _read(self, item: Input) -> bool:
+    def _read(self, item: Input) -> int:
         position = self._positions.get(item.fingerprint)
         chunk = item.read(position, DATAGRAMS)
         if chunk is None:
-            return False
+            return 0
         self._positions[item.fingerprint] = Position(
             "live", item.fingerprint, chunk.end, chunk.end_of_input, dict(chunk.extra)
         )
@@ -93,11 +93,12 @@ class Reading:
         if chunk.end_of_input:
             self._files.close()  # a file names its segments: one of two is written twice
             item.path.unlink(missing_ok=True)
-        return True
+        return max(chunk.units, 1)
 
 
 def main() -> None:
     """Receive until it is quiet, decode the rest, say what happened."""
+    prepare()
     port, idle, warm, folder = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
     decode("arrow", warm, str(folder / "warm.arrow"))
     empty = folder / "warm.pcapng"
@@ -117,7 +118,7 @@ def main() -> None:
         if now > seen:
             first = first or SYSTEM.monotonic()
             seen, last = now, SYSTEM.monotonic()
-        if not reading.step():
+        if reading.step() < DATAGRAMS:
             SYSTEM.sleep(WAIT)
     received = last
     receiver.stop()

@@ -11,6 +11,7 @@ import numpy as np
 from csirt.bench import captures
 from csirt.bench.memory import EARLY
 from csirt.decode.netflow.decoder import NetflowDecoder
+from csirt.heap import prepare
 from csirt.model.batch import Array
 from csirt.model.chunk import Chunk, Datagrams
 
@@ -20,6 +21,7 @@ STEPS = 20  # of the mutants, the fifth of which is the early one
 
 def main() -> None:
     """Run, and say {early_mib, late_mib, datagrams, records}."""
+    prepare()
     kind, folder, count, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     paths = captures.paths(folder)
     decoder = NetflowDecoder("memory")

@@ -58,9 +58,11 @@ def pinned(core: int | None) -> list[str]:
 
 def environment(work: Path, *, threads: bool = True) -> dict[str, str]:
     """For measured runs of ours: modules are compiled once, by the warm-up, even where the install is read-only or
-    nothing may be written beside it. `threads` False: one thread per library."""
+    nothing may be written beside it; Arrow takes memory from where `csirt.heap.prepare` says. `threads` False: one
+    thread per library."""
     found = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     found.setdefault("PYTHONPYCACHEPREFIX", str(work / "modules"))
+    found.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     return found if threads else found | ONE_THREAD
 
 

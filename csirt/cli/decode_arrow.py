@@ -85,7 +85,8 @@ class Streamed:
             self._end_part()
         first = bool(self._own) and not self._parts
         self._parts.append(self._own if first else self._place(str(len(self._parts))))
-        self._file = pa.OSFile(self._parts[-1], "wb")
+        # It is empty; to truncate it all the same would have it written to the disk as soon as it is closed.
+        self._file = pa.OSFile(self._parts[-1], "ab")
         self._writer = pa.ipc.new_file(self._file, self._schema)
 
     def _end_part(self) -> None:
