@@ -48,15 +48,13 @@ class Tests:
         return found if found is not None and len(found) else None
 
     def _string(self, atom: Atom) -> Array | None:
-        known = self.strings().get(atom)
         if atom not in self.alone:
-            return known
+            return self.strings().get(atom)
         if atom not in self._looked:
             found = self._scanner.look(atom, self.found.texts)
             kinds = self.found.kinds
             if kinds is not None:
-                found = found[kinds[found] != OTHER]
-            found = found if known is None else np.union1d(known, found)
+                found = np.union1d(self.strings().get(atom, found[:0]), found[kinds[found] != OTHER])
             self._looked[atom] = found if len(found) else None
         return self._looked[atom]
 

@@ -9,12 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from csirt.detect.atoms import STRING_KINDS, Atom, Node, Plan, leaves, plans, simplify
 from csirt.detect.branches import Jumps
 from csirt.detect.budget import Budget
 from csirt.detect.columns import Column, could_be_written
 from csirt.detect.evaluate import Run, Witnesses
 from csirt.detect.intervals import Intervals
+from csirt.detect.numbered import Numbered, Wakes
 from csirt.detect.text import Scanner
 from csirt.detect.values import address_bounds
 from csirt.model.batch import Array
@@ -69,7 +72,8 @@ class Program:
                 self.intervals[field] = Intervals(ranges)
         self.scanner = Scanner({**self.texts, "": self.keywords}, engine=engine, budget=self._budget)
         self.alone = frozenset(atom for field in self.texts for atom in self.scanner.alone(field))
-        self.jumps = Jumps()
+        self.numbered = Numbered(self._atoms(), self.scanner)
+        self.jumps = Jumps(self.numbered.numbers)
         self._choose([choice[0] for choice in self._choices])
 
     def keywords_of(self, column: Column) -> bool:
@@ -94,14 +98,26 @@ class Program:
     def _choose(self, chosen: list[Plan]) -> None:
         """Evaluate by these plans from now on."""
         self.plans = chosen
-        self.jumps.take(chosen, self.alone)
-        self.wakes: dict[Atom, list[int]] = defaultdict(list)
+        self.starts = self.jumps.take(chosen)
         self.dense = [index for index, item in enumerate(chosen) if not item.witnesses and index not in self.overrun]
-        for index, item in enumerate(chosen):
-            if index not in self.overrun:
-                for atom in item.witnesses:
-                    self.wakes[atom].append(index)
-        self.witnesses = _by_field(self.wakes)
+        self.wakes = Wakes(self.numbered, chosen, self.overrun)
+        self.witnesses = self._by_field(np.flatnonzero(self.wakes.witness))
+
+    def _by_field(self, numbers: Array) -> dict[str, Witnesses]:
+        grouped: dict[str, list[Atom]] = defaultdict(list)
+        for number in numbers.tolist():
+            atom = self.numbered.atoms[number]
+            grouped[atom.field or ""].append(atom)
+        return {field: self._witnesses(field, group) for field, group in grouped.items()}
+
+    def _witnesses(self, field: str, group: list[Atom]) -> Witnesses:
+        alone = self.scanner.alone(field)
+        return Witnesses(
+            frozenset(atom for atom in group if atom.kind in STRING_KINDS),
+            [atom for atom in group if atom.kind not in STRING_KINDS],
+            [atom for atom in group if atom.kind not in STRING_KINDS or atom in alone],
+            np.array([self.numbered.numbers[atom] for atom in group], np.int64),
+        )
 
     def run(self, frame: Frame) -> dict[int, Array]:
         """Condition index -> sorted rows that match; conditions that match nowhere are left out."""
@@ -136,7 +152,8 @@ class Program:
         if not heavy:
             return
         atoms = dict.fromkeys(atom for index in heavy for item in self._choices[index] for atom in item.witnesses)
-        counts = {atom: len(where) for atom, where in run.witness_rows(_by_field(atoms)).items()}
+        numbers = np.array([self.numbered.numbers[atom] for atom in atoms], np.int64)
+        counts = run.counts(self._by_field(numbers))
         chosen = list(self.plans)
         for index in heavy:
             self._tried[index] = self._frames + LEARN_EVERY
@@ -148,16 +165,3 @@ class Program:
 
 def _all(plan: Plan) -> set[Atom]:
     return {*plan.witnesses, *(leaves(plan.rest) if plan.rest is not None else ())}
-
-
-def _by_field(atoms: Iterable[Atom]) -> dict[str, Witnesses]:
-    grouped: dict[str, list[Atom]] = defaultdict(list)
-    for atom in atoms:
-        grouped[atom.field or ""].append(atom)
-    return {
-        field: Witnesses(
-            frozenset(atom for atom in group if atom.kind in STRING_KINDS),
-            [atom for atom in group if atom.kind not in STRING_KINDS],
-        )
-        for field, group in grouped.items()
-    }

@@ -23,6 +23,7 @@ from csirt.model.batch import Array
 
 if TYPE_CHECKING:
     from csirt.detect.engine import Frame, Program
+    from csirt.detect.verdicts import Verdicts
 
 # A frame of fewer rows is done before the compiled loops were loaded.
 FEW_ROWS = 256
@@ -34,10 +35,13 @@ FEW_RANGES = 4
 
 @dataclass(frozen=True, slots=True)
 class Witnesses:
-    """The witness atoms of one field."""
+    """The witness atoms of one field ("": keywords), by kind. `looked`: those that no scan of text finds; `numbers`: of
+    all."""
 
     strings: frozenset[Atom]
     others: list[Atom]
+    looked: list[Atom]
+    numbers: Array
 
 
 class Run:
@@ -54,54 +58,31 @@ class Run:
         self._masks: dict[Atom, Array] = {}
         self._keywords: dict[Atom, Array] = {}
         self._written: dict[Atom, Array] | None = None
+        self._many: Verdicts | None = None
 
     def results(self) -> dict[int, Array]:
         """Condition index -> sorted rows that match; conditions that match nowhere are left out."""
         found: dict[int, Array] = {}
         if not self.rows:
             return found
+        if self.rows >= FEW_ROWS:
+            from csirt.detect.verdicts import Verdicts
+
+            self._many = Verdicts(self)
+            candidates, found = self._many.results()
+            self.candidates.update(zip(candidates.conditions.tolist(), candidates.counts.tolist(), strict=True))
+            return found
         self._scan()
         where = self.witness_rows(self.program.witnesses)
-        awake: dict[int, list[Atom]] = defaultdict(list)
-        for atom in where:
-            for index in self.program.wakes[atom]:
-                awake[index].append(atom)
-        if self.rows < FEW_ROWS:
-            for index in sorted(awake):
-                self._match(index, self._union([where[atom] for atom in awake[index]]), found)
-        elif awake:
-            self._decide(awake, where, found)
-        if self.program.dense:
-            everything = np.arange(self.rows)
-            for index in self.program.dense:
-                self._match(index, everything, found)
+        pieces = list(where.values())
+        numbers = self.program.numbered.numbers
+        conditions, edges, places = self.program.wakes.of(np.array([numbers[atom] for atom in where], np.int64))
+        for index, left, right in zip(conditions.tolist(), edges.tolist(), edges[1:].tolist(), strict=False):
+            self._match(index, self._union([pieces[place] for place in places[left:right].tolist()]), found)
+        everything = np.arange(self.rows)
+        for index in self.program.dense:
+            self._match(index, everything, found)
         return found
-
-    def _decide(self, awake: Mapping[int, list[Atom]], where: Mapping[Atom, Array], found: dict[int, Array]) -> None:
-        """All conditions that are awake, each on its candidates, in compiled loops."""
-        from csirt.detect import walk
-        from csirt.detect.verdicts import Verdicts
-
-        program = self.program
-        order = sorted(awake)
-        numbers = {atom: number for number, atom in enumerate(where)}
-        atoms = np.array([numbers[atom] for index in order for atom in awake[index]], np.int64)
-        edges = np.cumsum([0, *(len(awake[index]) for index in order)])
-        lengths = np.array([len(rows) for rows in where.values()], np.int64)
-        starts = np.append(0, np.cumsum(lengths))
-        out, ends = np.empty(int(lengths[atoms].sum()), np.int64), np.empty(len(order), np.int64)
-        seen = np.full(self.rows, -1, np.int64)
-        walk.candidates(atoms, edges, np.concatenate(list(where.values())), starts, seen, out, ends)
-        out = out[: ends[-1]]
-        begins = ends - np.diff(ends, prepend=0)
-        self.candidates.update(zip(order, np.diff(ends, prepend=0).tolist(), strict=True))
-        verdicts = Verdicts(program.jumps, self.frame.column, self._of, self._test)
-        matched = verdicts.decide([program.plans[index] for index in order], ends, out)
-        cuts = np.append(0, np.cumsum(np.add.reduceat(matched, begins, dtype=np.int64))).tolist()
-        rows = out[matched]
-        for index, left, right in zip(order, cuts, cuts[1:], strict=False):
-            if right > left:
-                found[index] = rows[left:right]
 
     def _match(self, index: int, candidates: Array, found: dict[int, Array]) -> None:
         self.candidates[index] = len(candidates)
@@ -122,6 +103,12 @@ class Run:
 
     # -- witnesses -----------------------------------------------------------------------------------------------
 
+    def counts(self, witnesses: Mapping[str, Witnesses]) -> dict[Atom, int]:
+        """On how many rows each witness atom holds that holds somewhere."""
+        if self._many is not None:
+            return self._many.counts(witnesses)
+        return {atom: len(where) for atom, where in self.witness_rows(witnesses).items()}
+
     def witness_rows(self, witnesses: Mapping[str, Witnesses]) -> dict[Atom, Array]:
         """The rows of every witness atom that holds somewhere; the keywords stand under no name."""
         where: dict[Atom, Array] = {}
@@ -132,10 +119,11 @@ class Run:
                 continue
             column = self.frame.column(field)
             if column is not None:
-                self._column_rows(field, column, atoms, where)
+                self.column_rows(field, column, atoms, where)
         return where
 
-    def _column_rows(self, field: str, column: Column, atoms: Witnesses, where: dict[Atom, Array]) -> None:
+    def column_rows(self, field: str, column: Column, atoms: Witnesses, where: dict[Atom, Array]) -> None:
+        """Add the rows of the witness atoms of one column."""
         sparse: dict[Atom, Array] = {}
         tests = self._of(field, column)
         if column.plain:  # text: one scan says which of the atoms hold, however many there are
@@ -180,6 +168,12 @@ class Run:
             self._tests[field] = Tests(field, column, program.scanner, program.intervals.get(field))
         return self._tests[field]
 
+    def tests(self, field: str) -> Tests:
+        """The tests of a column that is there."""
+        column = self.frame.column(field)
+        assert column is not None
+        return self._of(field, column)
+
     def _scan(self) -> None:
         """One pass over all text columns that witnesses are looked for in; with keywords, over all there are."""
         program = self.program
@@ -202,7 +196,7 @@ class Run:
     def _holds(self, node: Node, where: Array) -> Array:
         """A boolean per row of `where`."""
         if isinstance(node, Leaf):
-            return self._test(node.atom, where)
+            return self.test(node.atom, where)
         if isinstance(node, Not):
             return ~self._holds(node.child, where)
         # And drops the rows a child refuses, Or those it accepts; the next child sees what is left.
@@ -219,7 +213,8 @@ class Run:
         result[places] = keep
         return result
 
-    def _test(self, atom: Atom, where: Array) -> Array:
+    def test(self, atom: Atom, where: Array) -> Array:
+        """Whether an atom holds, per row that is asked."""
         if atom.field is None:
             return self._mask(atom, None)[where]
         column = self.frame.column(atom.field)
@@ -265,6 +260,10 @@ class Run:
             self._accept[atom] = accept
         return self._accept[atom]
 
+    def mask(self, atom: Atom) -> Array:
+        """Whether an atom of a field that is there holds, per row of the frame."""
+        return self._mask(atom, self.frame.column(atom.field or ""))
+
     def _mask(self, atom: Atom, column: Column | None) -> Array:
         """Every row at once, for atoms that cannot be tested row by row."""
         if atom not in self._masks:
@@ -297,11 +296,30 @@ class Run:
         keyword that could be part of one."""
         found = [self._keywords.get(atom)]
         if self.program.in_writings(atom):
-            if self._written is None:
-                self._written = self._searched_writings()
-            found.append(self._written.get(atom))
+            found.append(self.written(atom))
         known = [where for where in found if where is not None]
         return self._union(known) if known else None
+
+    def written(self, atom: Atom) -> Array | None:
+        """The rows where a keyword is part of a number, an address, a time or a truth value."""
+        if self._written is None:
+            self._written = self._searched_writings()
+        return self._written.get(atom)
+
+    def written_in(self, atom: Atom, where: Array) -> Array:
+        """As `written`, but per row that is asked; few rows are made text alone."""
+        result = np.zeros(len(where), bool)
+        if self._written is not None or len(where) * FEW_SHARE >= self.rows:
+            found = self.written(atom)
+            return result if found is None else np.isin(where, found)
+        for name in self.frame.names():
+            column = self.frame.column(name)
+            if column is not None and not column.plain and column.could_hold(atom):
+                texts = column.texts(where)
+                holds = np.zeros(len(texts.dictionary) + 1, bool)
+                holds[self.program.scanner.look(atom, texts.dictionary)] = True
+                result |= holds[np.asarray(texts.indices.fill_null(-1).to_numpy())]
+        return result
 
     def _searched_writings(self) -> dict[Atom, Array]:
         """The rows of every keyword that is found in a number, an address, a time or a truth value."""

@@ -21,6 +21,8 @@ FEW = 4096
 _COMMON = [6 if byte in b"etaoinsrlcdmpuhg" else 4 if byte in b"0123456789.-/ \\:" else 1 for byte in range(256)]
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _NONE = (-1, 0)
+# A bit for each pair of bytes.
+NARROW_BYTES = 1 << 13
 # A longer literal needs a window that stands in it once, or hostile text makes comparing it dear.
 LONG = 64
 
@@ -46,12 +48,12 @@ class Literals:
         self._windows: dict[tuple[str, int], list[int]] = {}
         for (field, width), numbers in groups.items():
             self._add(field, width, numbers)
-        self._known: list[Array] = []
-        self._pairs: list[Array] = []
-        self._fields = {field: self._field(field) for field in dict.fromkeys(["", *(field for field, _ in groups)])}
+        self._known: list[Array] = [np.zeros(NARROW_BYTES, np.uint8)]  # the filter of nothing
+        fields = dict.fromkeys(["", *(field for field, _ in groups)])
+        self._places = {field: place for place, field in enumerate(fields)}
+        self._known_fields = np.array([self._field(field) for field in fields], np.int64)
         self._arrays = (
             _joined(self._known, np.uint8),
-            _joined(self._pairs, np.uint8),
             _joined(self._heads, np.int32),
             np.concatenate([*self._entries, np.zeros((1, 6), np.int64)]),
         )
@@ -61,7 +63,7 @@ class Literals:
         """The literals of a field with windows of that width: entries by the place of their window."""
         texts = [self._literals[number][1] for number in numbers]
         chosen = _chosen(texts, width) if width else [(0, _outline(text)) for text in texts]
-        bits = min(max(len(numbers) * 16, 256).bit_length(), 20)
+        bits = _bits(4 * len(numbers))
         windows = np.array([window for _, window in chosen], np.uint64)
         places = ((windows * _MIX) >> np.uint64(64 - bits)).astype(np.int64)
         rows = np.zeros((len(numbers), 6), np.int64)
@@ -77,37 +79,42 @@ class Literals:
         self._entries.append(rows[order])
 
     def _field(self, field: str) -> list[int]:
-        """What the loop has to know of a field: where its wide windows are known and by how many bits, where its
-        narrow ones are, the table of whole texts, and the six of windows: its own and everyone's by width."""
+        """What the loop has to know of a field: the filter of its wide windows and by how many bits it is asked, that
+        of its narrow ones, the table of whole texts, and the six of windows: its own and everyone's by width."""
         owners = [field, ""] if field else ["", None]
-        wide = [[] if owner is None else self._windows.get((owner, 4), []) for owner in owners]
-        known, bits = _NONE
-        if any(wide):
-            known, bits = sum(map(len, self._known)), max(sum(map(len, wide)) * 16, 256).bit_length()
-            flags = np.zeros(1 << bits, np.uint8)
-            for which, windows in enumerate(wide):
-                places = (np.array(windows, np.uint64) * _MIX) >> np.uint64(64 - bits)
-                flags[places.astype(np.int64)] |= 1 << which
-            self._known.append(flags)
+        windows = {
+            width: [window for owner in owners if owner is not None for window in self._windows.get((owner, width), ())]
+            for width in WIDTHS
+        }
         tables = [
             self._regions.get((owner, width), _NONE) if owner is not None else _NONE
             for width in WIDTHS
             for owner in owners
         ]
-        return [known, bits, self._narrow(owners), *self._regions.get((field, WHOLE), _NONE), *sum(tables, ())]
+        wide, narrow = self._wide(windows[4]), self._narrow(windows[2], windows[1])
+        return [*wide, narrow, *self._regions.get((field, WHOLE), _NONE), *sum(tables, ())]
 
-    def _narrow(self, owners: Sequence[str | None]) -> int:
-        """Which pairs of bytes end a narrow window."""
-        flags = np.zeros((256, 256), np.uint8)
-        for which, owner in enumerate(owners):
-            if owner is not None:
-                for window in self._windows.get((owner, 2), ()):
-                    flags[window >> 8, window & 255] |= 4 << which
-                flags[:, self._windows.get((owner, 1), [])] |= 16 << which
-        if not flags.any():
-            return -1
-        self._pairs.append(flags.reshape(-1))
-        return (len(self._pairs) - 1) << 16
+    def _wide(self, windows: Sequence[int]) -> tuple[int, int]:
+        """The filter of four bytes: where it is, and the bits of a place in it."""
+        if not windows:
+            return 0, 3
+        bits = _bits(32 * len(windows))
+        flags = np.zeros(1 << bits, bool)
+        flags[((np.array(windows, np.uint64) * _MIX) >> np.uint64(64 - bits)).astype(np.int64)] = True
+        return self._filter(flags), bits
+
+    def _narrow(self, pairs: Sequence[int], bytes_: Sequence[int]) -> int:
+        """The filter of the last two bytes."""
+        if not pairs and not bytes_:
+            return 0
+        flags = np.zeros((256, 256), bool)
+        flags[:, bytes_] = True
+        flags.reshape(-1)[pairs] = True
+        return self._filter(flags.reshape(-1))
+
+    def _filter(self, flags: Array) -> int:
+        self._known.append(np.packbits(flags, bitorder="little"))
+        return sum(map(len, self._known[:-1]))
 
     def find(
         self, fields: Sequence[str], bounds: Array, data: Array, offsets: Array
@@ -119,7 +126,7 @@ class Literals:
             return
         from csirt.detect import scan
 
-        found = self._found(fields, bounds, data, offsets)
+        found = self.found(fields, bounds, data, offsets)
         starts, texts = np.zeros(len(self._literals) + 1, np.int64), np.empty(len(found), np.int64)
         scan.grouped(found, len(found), starts, texts)
         literals = np.flatnonzero(np.diff(starts))
@@ -153,19 +160,27 @@ class Literals:
                     if found:
                         yield number, column, np.array(found)
 
-    def _found(self, fields: Sequence[str], bounds: Array, data: Array, offsets: Array) -> Array:
-        """(literal, text) of all that is found."""
+    def found(
+        self, fields: Sequence[str], bounds: Array, data: Array, offsets: Array, unsearched: Array | None = None
+    ) -> Array:
+        """(literal, text) of all that is found, of each literal in the texts' order; in the columns of these places
+        only what is looked for in their own field."""
         from csirt.detect import scan
 
-        everywhere = self._fields[""]
-        columns = np.array([self._fields.get(field, everywhere) for field in fields], np.int64)
+        columns = self._known_fields[[self._places.get(field, 0) for field in fields]]
+        if unsearched is not None:
+            columns[unsearched, scan.FIRST + 2 :: 4] = -1
         while True:
-            out = np.empty((self._room, 2), np.int64)
+            out = np.empty((self._room, 2), np.int32)
             last = np.full(len(self._literals), -1, np.int64)
             count = int(scan.literals(data, offsets, bounds, columns, *self._arrays, self._pool, last, out))
             if count <= len(out):
                 return out[:count]
             self._room = 2 * count
+
+
+def _bits(count: int) -> int:
+    return min(max(count, 256).bit_length(), 20)
 
 
 def _joined(parts: Sequence[Array], kind: type) -> Array:

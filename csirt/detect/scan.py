@@ -1,10 +1,10 @@
 """The compiled loop that looks for many literals in many texts at once. Imported only where there are many of both.
 
-A literal is looked for by one window of a few bytes of it, the one that fewest others have: the texts' windows are
-hashed as they go by, and where a literal's window comes by the literal is compared, from the window outwards. No call
-per match and no copy of the texts. The work is bound by the texts' bytes times the literals that share a window: a long
-literal's window stands in it once (`literals.repeats`), so two places where it is compared match no further than they
-lie apart.
+A literal is looked for by one window of a few bytes of it, the one that fewest others have. The texts' windows go by
+against a filter of bits, without a branch; at the few places that pass it a window is looked up, and where it is a
+literal's the literal is compared, from the window outwards. No call per match and no copy of the texts. The work is
+bound by the texts' bytes times the literals that share a window: a long literal's window stands in it once
+(`literals.repeats`), so two places where it is compared match no further than they lie apart.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from csirt.model.jit import inlined, kernel
 
 MIX = np.uint64(0x9E3779B97F4A7C15)
 WIDE, PAIR, BYTE = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF), np.uint64(0xFF)
-EIGHT = np.uint64(8)
-# Of a column: its whole texts' table, and the first of its windows' tables.
-WHOLE, FIRST = 3, 5
+ONE, THREE, SEVEN, EIGHT = np.uint64(1), np.uint64(3), np.uint64(7), np.uint64(8)
+# Of a column: its filters of wide and narrow windows, its whole texts' table, the first of its windows' tables.
+FILTER, NARROW, WHOLE, FIRST = 0, 2, 3, 5
+# So many bytes go by the filter before the places that pass it are looked at.
+BLOCK = 4096
 
 
 @inlined
@@ -54,6 +56,24 @@ def same(data: Array, at: Any, pool: Array, start: Any, length: Any, place: Any)
     return bool(step == length)
 
 
+@inlined
+def marked(data: Array, at: Any, end: Any, known: Array, wide: Any, bits: Any, narrow: Any, places: Array) -> Any:
+    """The places from `at` on where a window ends that may be a literal's; how many there are."""
+    count: Any = 0
+    window = np.uint64(0)
+    wide, narrow, shift = np.uint64(wide), np.uint64(narrow), np.uint64(64 - bits)
+    for before in range(max(at - 3, 0), at):
+        window = (window << EIGHT) | np.uint64(data[before])
+    for here in range(at, end):
+        window = ((window << EIGHT) | np.uint64(data[here])) & WIDE
+        place, pair = (window * MIX) >> shift, window & PAIR
+        hit = np.uint64(known[wide + (place >> THREE)]) >> (place & SEVEN)
+        hit |= np.uint64(known[narrow + (pair >> THREE)]) >> (pair & SEVEN)
+        places[count] = here
+        count += np.int64(hit & ONE)
+    return count
+
+
 @kernel
 def literals(
     data: Array,
@@ -61,7 +81,6 @@ def literals(
     bounds: Array,
     columns: Array,
     known: Array,
-    pairs: Array,
     heads: Array,
     entries: Array,
     pool: Array,
@@ -69,42 +88,44 @@ def literals(
     out: Array,
 ) -> int:
     """Texts that hold a literal. `bounds`: the first text of each column; `columns`: as `Literals` describes fields.
-    `known`: which tables know a wide window that falls there, `pairs`: a narrow one that ends so. `heads`: where the
-    entries of a place begin. `entries`: literal, start and length in the pool, bytes from its start to the end of its
-    window, anchors, window. `last`: per literal the text it was found in last, -1 at first. `out`: (literal, text) as
-    they are found; what is returned is how many there are, be there room for them or not."""
+    `known`: the filters. `heads`: where the entries of a place begin. `entries`: literal, start and length in the pool,
+    bytes from its start to the end of its window, anchors, window. `last`: per literal the text it was found in last,
+    -1 at first. `out`: (literal, text), of each literal in the texts' order; what is returned is how many there are, be
+    there room for them or not."""
     count = 0
+    places = np.empty(BLOCK + 1, np.int64)
     for column in range(columns.shape[0]):
-        wide, bits, narrow = columns[column, 0], columns[column, 1], columns[column, 2]
+        first, behind = bounds[column], bounds[column + 1]
         whole = columns[column, WHOLE]
-        shift = np.uint64(64 - bits)
-        for text in range(bounds[column], bounds[column + 1]):
+        for text in range(first, behind if whole >= 0 else first):
             start, end = np.int64(offsets[text]), np.int64(offsets[text + 1])
-            if whole >= 0:
-                head = whole + place(outline(data, start, end), columns[column, WHOLE + 1])
-                for entry in range(heads[head], heads[head + 1]):
-                    length = entries[entry, 2]
-                    if length == end - start and same(data, start, pool, entries[entry, 1], length, -1):
-                        if count < out.shape[0]:
-                            out[count, 0], out[count, 1] = entries[entry, 0], text
-                        count += 1
-            if wide < 0 and narrow < 0:
-                continue
-            window = np.uint64(0)
-            for at in range(start, end):
-                window = ((window << EIGHT) | np.uint64(data[at])) & WIDE
-                flags = 0
-                if wide >= 0:
-                    flags = known[wide + np.int64((window * MIX) >> shift)]
-                if narrow >= 0:
-                    flags |= pairs[narrow + np.int64(window & PAIR)]
-                if not flags:
-                    continue
+            head = whole + place(outline(data, start, end), columns[column, WHOLE + 1])
+            for entry in range(heads[head], heads[head + 1]):
+                length = entries[entry, 2]
+                if length == end - start and same(data, start, pool, entries[entry, 1], length, -1):
+                    if count < out.shape[0]:
+                        out[count, 0], out[count, 1] = entries[entry, 0], text
+                    count += 1
+        text, wide, narrow = first, columns[column, FILTER], columns[column, NARROW]
+        stop = np.int64(offsets[behind]) if wide or narrow else np.int64(offsets[first])
+        for block in range(np.int64(offsets[first]), stop, BLOCK):
+            passed = marked(
+                data, block, min(block + BLOCK, stop), known, wide, columns[column, FILTER + 1], narrow, places
+            )
+            for number in range(passed):
+                at = places[number]
+                while offsets[text + 1] <= at:
+                    text += 1
+                start, end = np.int64(offsets[text]), np.int64(offsets[text + 1])
+                window = np.uint64(0)
+                for before in range(max(start, at - 3), at + 1):
+                    window = (window << EIGHT) | np.uint64(data[before])
                 for which in range(6):
-                    if not (flags >> which) & 1:
+                    table = columns[column, FIRST + 2 * which]
+                    if table < 0:
                         continue
                     part = window if which < 2 else window & PAIR if which < 4 else window & BYTE
-                    head = columns[column, FIRST + 2 * which] + place(part, columns[column, FIRST + 2 * which + 1])
+                    head = table + place(part, columns[column, FIRST + 2 * which + 1])
                     for entry in range(heads[head], heads[head + 1]):
                         literal = entries[entry, 0]
                         if np.uint64(entries[entry, 5]) != part or last[literal] == text:

@@ -29,6 +29,7 @@ from csirt.model.batch import Array
 SHORTEST = 1
 # Arrow compiles an expression at every call: over so few values one that is kept is cheaper.
 FEW_VALUES = 128
+_NO_TEXT = pa.array([], pa.string())
 
 
 def fold(text: str) -> str:
@@ -99,7 +100,7 @@ class Scanner:
         hits: list[dict[Atom, Array]] = [{} for _ in columns]
         if not any(len(texts) for _, texts in columns):
             return hits
-        views = _Views(columns)
+        views = Views(columns)
         for cased in (False, True):
             if self._literals[cased]:
                 self._scan(cased, views, hits)
@@ -116,13 +117,38 @@ class Scanner:
                     hits[place][atom] = found[left:right] - views.bounds[place]
         return hits
 
-    def _scan(self, cased: bool, views: _Views, hits: list[dict[Atom, Array]]) -> None:
+    def owners(self) -> list[list[Atom]]:
+        """The atoms of each literal, of the folded ones first, then of the cased."""
+        return [group for cased in (False, True) for group in self._literals[cased].values()]
+
+    def pairs(self, views: Views, unsearched: Array) -> Array:
+        """(literal, text) of all that is found, literals as `owners` has them; in the columns of these places only
+        their own."""
+        found = [np.zeros((0, 2), np.int32)]
+        for cased in (False, True):
+            if self._literals[cased]:
+                data, offsets = values.text_buffers(views.all(cased))
+                more = self._index(cased).found(views.fields, views.bounds, data, offsets, unsearched)
+                if cased:
+                    more[:, 0] += len(self._literals[False])
+                found.append(more)
+        return np.concatenate(found[1:]) if len(found) > 2 else found[-1]
+
+    def verified(self, atom: Atom, found: Array, views: Views) -> Array:
+        """Where an atom of which only a literal was found does hold, of all texts."""
+        whole = views.all(atom.cased or atom.kind == "re")
+        return found[self._mask(atom, whole.take(pa.array(found)))]
+
+    def _index(self, cased: bool) -> Literals:
         if cased not in self._indices:
             self._indices[cased] = Literals(list(self._literals[cased]))
+        return self._indices[cased]
+
+    def _scan(self, cased: bool, views: Views, hits: list[dict[Atom, Array]]) -> None:
         owners = list(self._literals[cased].values())
         unsure: dict[tuple[int, Atom], list[Array]] = {}
         data, offsets = values.text_buffers(views.all(cased))
-        for literal, place, indices in self._indices[cased].find(views.fields, views.bounds, data, offsets):
+        for literal, place, indices in self._index(cased).find(views.fields, views.bounds, data, offsets):
             for atom in owners[literal]:
                 if atom.kind in ("wild", "re"):
                     unsure.setdefault((place, atom), []).append(indices)
@@ -154,14 +180,16 @@ def _wanted(atom: Atom) -> tuple[str, ...]:
     return () if atom.kind == "text" else (atom.argument,)
 
 
-class _Views:
+class Views:
     """Several columns of values behind one another, as they are and folded."""
 
     def __init__(self, columns: Sequence[tuple[str, pa.StringArray]]) -> None:
         self.fields = tuple(field for field, _ in columns)
         self.bounds = np.cumsum([0, *(len(texts) for _, texts in columns)])
-        texts = [texts for _, texts in columns]
-        self._all: dict[bool, pa.StringArray] = {True: texts[0] if len(texts) == 1 else pa.concat_arrays(texts)}
+        texts = [texts for _, texts in columns] or [_NO_TEXT]
+        self._all: dict[bool, pa.StringArray] = {
+            True: texts[0] if len(texts) == 1 else pa.concat_arrays(texts or [_NO_TEXT])
+        }
 
     def all(self, cased: bool) -> pa.StringArray:
         """All values."""
