@@ -51,8 +51,8 @@ class Verdicts:
         matched = self._decide(self._program.starts[found.conditions], found)
         result: dict[int, Array] = {}
         if matched.any():
-            begins = found.ends - found.counts
-            cuts = np.append(0, np.cumsum(np.add.reduceat(matched, begins, dtype=np.int64)))
+            # A condition may have no candidate: a text can be in a dictionary and in no row.
+            cuts = np.append(0, np.append(0, np.cumsum(matched))[found.ends])
             rows = found.rows[matched]
             for place in np.flatnonzero(np.diff(cuts)).tolist():
                 result[int(found.conditions[place])] = rows[cuts[place] : cuts[place + 1]]

@@ -150,3 +150,17 @@ def test_equal_atoms_are_one() -> None:
     program = Program([Leaf(Atom("a", "eq", "x")), And((Leaf(Atom("a", "eq", "x")), Leaf(Atom("b", "eq", "y"))))])
     assert {field: len(atoms) for field, atoms in program.texts.items()} == {"a": 1, "b": 1}
     assert len(set(leaves(Or((Leaf(Atom("a", "eq", "x")), Leaf(Atom("a", "eq", "x"))))))) == 1
+
+
+def test_a_text_that_stands_in_no_row_wakes_nobody() -> None:
+    """A dictionary may have more texts than rows use: rules of such a text match nowhere, and the others what is
+    theirs."""
+    texts = pa.DictionaryArray.from_arrays(
+        pa.array([1, 2, 1], pa.int32()), pa.array(["gone", "here", "there", "nowhere"])
+    )
+    nodes: list[Node] = [Leaf(Atom("a", "eq", text)) for text in ("gone", "here", "nowhere", "there")]
+    program = Program([And((node, Leaf(Atom("b", "null")))) for node in nodes])
+    for loops in (False, True):
+        with compiled(loops):
+            found = program.run(from_table(pa.table({"a": texts})))
+        assert {index: where.tolist() for index, where in found.items()} == {1: [0, 2], 3: [1]}
