@@ -84,11 +84,11 @@ class Held:
     def _put(self, table: pa.Table, rules: Array, base: int, cut: int) -> None:
         count = table.num_rows
         groups = self._intern(table.column("group"), self._codes, self.names)
-        moving = 2 * (self._lengths(groups) + count) + 2 * count
+        moving = 2 * (self._reaching(groups) + count) + 2 * count
         if self._used + moving > self.pool.shape[1]:
             self._sweep(cut, moving)
             groups = self._intern(table.column("group"), self._codes, self.names)
-        self._lengths(groups)
+            self._make_room()
         rows = np.zeros((LINES, count), np.int64)
         rows[TIME] = table.column("time").to_numpy()
         rows[HIGH], rows[LOW] = event_keys(table.column("event"))
@@ -103,15 +103,21 @@ class Held:
         run = KERNELS.get(sliding.place, int(self._length[self._touched].sum()) + count)
         self._used = run(self.pool, self._start, self._length, self._room, self._used, groups, rows, cut)
 
-    def _lengths(self, groups: Array) -> int:
-        """Room for the names that are new; how many rows these groups hold."""
+    def _reaching(self, groups: Array) -> int:
+        """How many rows these groups hold."""
+        self._make_room()
+        touched = np.zeros(len(self._length), bool)
+        touched[groups] = True
+        return int(self._length[touched].sum())
+
+    def _make_room(self) -> None:
+        """Places for the groups whose names are new."""
         missing = len(self.names) - len(self._start)
         if missing > 0:
             grown = np.zeros(max(missing, len(self._start)), np.int64)
             self._start, self._length, self._room = (
                 np.concatenate([item, grown]) for item in (self._start, self._length, self._room)
             )
-        return int(self._length[np.unique(groups)].sum())
 
     def _lines(self, rows: Array, table: pa.Table, rules: Array) -> None:
         """The lines VALUE and EXTRA. `values`: rule 0 or 1 (of a ratio) and the value's code; `rules`: the rule;

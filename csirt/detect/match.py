@@ -345,7 +345,13 @@ def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa
     first = np.empty(int(codes.max(initial=-1)) + 1, np.int64)
     first[codes[::-1]] = np.arange(count - 1, -1, -1)
     rows = pa.array(first)
-    members = [_members(name, column).take(column.indices.take(rows)) for name, column in sorted(columns.items())]
+    known = [(_members(name, column), column.indices.take(rows)) for name, column in sorted(columns.items())]
+    if known and not any(texts.null_count or indices.null_count for texts, indices in known):
+        for place, braces in ((0, ("{", "")), (-1, ("", "}"))):  # put to each text, of which there are fewer
+            known[place] = pc.binary_join_element_wise(braces[0], known[place][0], braces[1], ""), known[place][1]
+        made = pc.binary_join_element_wise(*(texts.take(indices) for texts, indices in known), ",")
+        return made if len(first) == count else made.take(pa.array(codes))
+    members = [texts.take(indices) for texts, indices in known]
     # Arrow leaves out rows of which nothing is joined: the brace is always there.
     brace = pa.repeat(pa.scalar("{"), len(first))
     open_ = pc.binary_join_element_wise(brace, *members, ",", null_handling="skip")
