@@ -20,6 +20,11 @@ def _receiver(lane: str, **more: Any) -> dict[str, Any]:
 DOCUMENT = {
     "schema": "csirt.status/1", "live": True, "store": "/s", "watermark": None, "stages": [], "exporters": [],
     "events": {}, "redacted": {}, "backlog": {"edge": 4}, "warnings": [],
+    "sector": {
+        "every_s": 60, "until": "2026-11-24T15:24:57Z", "late": 0, "lost": 0,
+        "rules": [{"id": "rule-b", "title": "B", "until": None, "behind_s": 7, "failure": ""}],
+        "refused": [],
+    },
     "windows": {"dropped": {"groups": 1_200}, "learning": {"rule-a": 7}},
     "receivers": [
         _receiver(""),
@@ -46,13 +51,14 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pipes_get_a_record_for_each_lane(capsys: pytest.CaptureFixture[str]) -> None:
     """Lanes by the names of their folders; what waits once for the source; the buffer of each that has one, and ended
-    connections by reason."""
+    connections by reason; and one for each rule that is looked for in the cluster."""
     assert guarded(main, ["status"]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     counts = ["udp [::]:2055", "10", "9", "0", "1"]
     assert [line[1:] for line in lines if line[0] == "receiver"] == [
         ["edge", *counts, "4"], ["edge@1", *counts, "0"], ["edge@tls", *counts, "0"],
     ]  # fmt: skip
+    assert [line[1:] for line in lines if line[0] == "sector"] == [["rule-b", "B", "", "7", ""]]
     assert [line[1:] for line in lines if line[0] == "buffer"] == [
         ["edge", "33554432", "33554432"], ["edge@1", "33554432", "212992"],
     ]  # fmt: skip
@@ -85,4 +91,5 @@ def test_people_see_what_is_not_as_it_should_be(
     out = capsys.readouterr().out
     assert buffer in out and closed in out
     assert ("1,200: groups" if lang == "en" else "1 200: groups") in out and "rule-a" in out
+    assert ("Rules of the sector: 1" if lang == "en" else "Regler for sektoren: 1") in out
     assert out.count("KiB") == 1 and max(map(len, out.splitlines())) <= 80
