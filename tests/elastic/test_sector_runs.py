@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 
@@ -16,22 +18,26 @@ from csirt.clock import MINUTE, SECOND, Frozen
 from csirt.config import Config, Detect
 from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector
+from csirt.detect.windows import Windows
+from csirt.errors import Unreachable
 from csirt.metrics import Metrics
 from csirt.model.batch import Batch
 from csirt.model.hits import kept
+from csirt.model.search import Search
 from csirt.nodes import NodeAnalysis
 from csirt.notify.router import Router
 from csirt.respond.plan import Responder
 from csirt.scope import Scope, scope
 from csirt.sector import Sector
 from csirt.stores.base import Commit
+from csirt.stores.elastic.sector.find import Searcher, Survey
 from csirt.stores.elastic.shared import lease
 from csirt.stores.elastic.store import ElasticStore
 from csirt.stores.embedded import open_embedded
 from csirt.stores.embedded.dump import dump
 from csirt.watermark import tick
 from tests.elastic import cluster, desk
-from tests.elastic.bursts import deployed, flows
+from tests.elastic.bursts import deployed, flows, ruleset
 from tests.elastic.shared import desk as shared
 from tests.stores import build
 
@@ -180,6 +186,64 @@ def test_runs_find_what_the_stream_finds(store: ElasticStore, tmp_path: Path, se
     assert {kind: len(found[kind]) for kind in FOUND} == {kind: len(expected[kind]) for kind in FOUND}
     assert found == expected
     assert site.look() == {} and lines(store) == found
+
+
+def test_a_rule_that_fails_holds_no_other_up(
+    store: ElasticStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said and counted, the others' alerts come, and when the cluster takes it again its own are all there."""
+    loaded, batch = deployed(), flows(3)
+    site, bad = Site(store, loaded), loaded.correlations[0].id
+    site.sector._begin()
+    site.read(batch, END)
+    whole = Searcher.survey
+
+    def refused(self: Searcher, search: Search, *more: int) -> Survey:
+        if search.id == bad:
+            raise Unreachable("too much memory")
+        return whole(self, search, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Searcher, "survey", refused)
+        site.look()
+    said = {item["id"]: item["failure"] for item in site.sector.status()["rules"]}
+    assert said.pop(bad) == "too much memory" and set(said.values()) == {""}
+    assert site.metrics.value("csirt_sector_failures_total", rule=bad) == 1
+    fired = {orjson.loads(line)["rule_id"] for line in lines(store)["alert"]}
+    assert fired and bad not in fired
+    site.look()
+    with open_embedded(tmp_path / "alone", clock=Frozen(build.START)) as alone:
+        alone.commit(Commit(batches=[batch], hits=Detector(loaded.running).match(batch)))
+        analyst(loaded).advance(alone, END, 1)
+        assert lines(store)["alert"] == lines(alone)["alert"]
+    assert not any(item["failure"] for item in site.sector.status()["rules"])
+
+
+def test_a_rule_may_go_to_the_cluster_and_back(store: ElasticStore) -> None:
+    """On the stream, in the cluster, on the stream again, events late all the while: no event that an alert would have
+    had is in none."""
+    chance, loaded, plain = random.Random(4), deployed(), ruleset()
+    batch, site = flows(4, 240), Site(store, plain)
+    wanted = {event for alert in found_at_once(plain, batch) for event in alert.events}
+    for place, (part, mark) in enumerate(pieces(batch, chance)):
+        if place in (2, 4):
+            site.loaded = loaded if place == 2 else plain
+            site.start()
+            site.sector._begin()
+        hits = site.detector.match(part)
+        store.commit(Commit(batches=[part], hits=hits if hits.num_rows else None))
+        site.mark = mark
+        site.analyst.advance(store, mark, 1)
+        site.look()
+    assert store.state("sector") == b"{}"
+    there = {event for line in lines(store)["alert"] for event in orjson.loads(line)["events"]}
+    assert wanted <= there and wanted
+
+
+def found_at_once(loaded: Ruleset, batch: Batch) -> list[Any]:
+    """The alerts of plain rules over all events."""
+    windows = Windows(replace(loaded.running, correlations=[]))
+    return [change.alert for change in windows.advance(Detector(loaded.running).match(batch), END)]
 
 
 class Sources:
