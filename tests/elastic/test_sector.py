@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def searched(
 @pytest.fixture(scope="module")
 def place(elasticsearch: str) -> tuple[str, str]:
     """Indices for the flows of this module."""
-    prefix = "sector"
+    prefix = f"sector-{uuid.uuid4().hex[:8]}"
     desk.install(elasticsearch, prefix)
     return elasticsearch, prefix
 

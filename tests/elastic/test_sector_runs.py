@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -147,7 +148,7 @@ def pieces(batch: Batch, chance: random.Random) -> Iterator[tuple[Batch, int]]:
 @pytest.fixture(scope="module")
 def place(elasticsearch: str) -> tuple[str, str]:
     """Indices for the flows of this module."""
-    prefix = "runs"
+    prefix = f"runs-{uuid.uuid4().hex[:8]}"
     desk.install(elasticsearch, prefix)
     return elasticsearch, prefix
 
