@@ -10,8 +10,8 @@ from csirt.stores.embedded.catalogue.database import Database
 
 
 class Reach:
-    """Thread-safe. `mark`: the cluster has every event of the folder up to that event time (microseconds) but for what comes late;
-    None while that is not known."""
+    """Thread-safe. `mark`: the cluster has every event of the folder up to that event time (microseconds) but for what
+    comes late; None while that is not known."""
 
     def __init__(self, database: Database) -> None:
         self._database, self._lock = database, threading.Lock()
