@@ -101,3 +101,28 @@ def test_a_folder_of_another_log_is_made_to_follow(place: tuple[str, str], tmp_p
     clusters.empty(*place)
     with pytest.raises(Conflict, match="no log"):
         rebuilt(tmp_path, place, "c", a)
+
+
+def test_a_folder_made_anew_goes_on_with_its_nodes_chain(place: tuple[str, str], tmp_path: Path) -> None:
+    """A node whose folder is gone begins with an empty one: its audit entries get numbers after those that the cluster
+    has of it, so that none is taken for an old one; the chain says where it begins and is whole."""
+    with desk.nodes(tmp_path, *place, "ab") as (a, b):
+        for number in range(3):
+            b.append_audit([build.entry(subject=f"before {number}", action="x", actor="kari")])
+        a.commit(opened("one"))
+        desk.turn(a, b)
+        b.shipper.settle(30, patient=True)
+        b.close()
+        (tmp_path / "b").rename(tmp_path / "gone")
+        b = desk.node(tmp_path, *place, "b", a.clock)  # type: ignore[arg-type]
+        try:
+            b.tail.turn()
+            b.append_audit([build.entry(subject="after", action="x", actor="kari")])
+            b.shipper.settle(30, patient=True)
+            assert next(iter(b.audit())).seq == 4
+            assert b.verify_audit().first_bad is None
+            reader = clusters.reader(b)
+            subjects = [one["subject"] for one in reader.all("audit") if one["action"] == "x"]
+            assert sorted(subjects) == ["after", "before 0", "before 1", "before 2"]
+        finally:
+            b.close()

@@ -174,6 +174,16 @@ def _apply_hits(connection: apsw.Connection, entry: Entry) -> None:
         )
 
 
+def tell_on(connection: apsw.Connection, told: str, now: int) -> None:
+    """Begin this node's chain after the last entry that the cluster has of a node of this name, whose folder is gone:
+    an entry with a number that is there already would be taken for it. In the caller's transaction."""
+    link = chain.Head(int(orjson.loads(told)["seq"]), chain.hash_of(told.encode()))
+    chain.begin_at(connection, link)
+    detail = {"audit_base": str(link)}
+    entry = AuditEntry(time=now, actor="system", category="operation", action=chain.RECOVERED, detail=detail)
+    chain.append(connection, [entry])
+
+
 def _add_audit(connection: apsw.Connection, entry: Entry, node: str) -> None:
     """Every node's chain tells what was done on any; the cluster has each entry from the node it was made on."""
     if not entry.audit or entry.number <= _told(connection):

@@ -14,7 +14,7 @@ from csirt.stores.elastic.shared import folder
 from csirt.stores.elastic.shared.entry import Blob, Entry
 from csirt.stores.elastic.shared.journal import Journal
 from csirt.stores.elastic.shared.log import Documents
-from csirt.stores.embedded.catalogue import documents
+from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.catalogue.database import Database
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def join(database: Database, meta: Documents, journal: Journal, node: str) -> No
     found = meta.get(NAME)
     shared = found[0] if found is not None else _begin(database, meta, node)
     if not journal.place.log:
-        _choose(database, journal, shared, node)
+        _choose(database, meta, journal, shared, node, meta.now())
     elif journal.place.log != shared["log"]:
         raise Conflict(_OTHER)
     journal.catch_up()
@@ -78,7 +78,8 @@ def _begin(database: Database, meta: Documents, node: str) -> dict[str, Any]:
     return body
 
 
-def _choose(database: Database, journal: Journal, shared: dict[str, Any], node: str) -> None:
+def _choose(database: Database, meta: Documents, journal: Journal, shared: dict[str, Any], node: str, now: int) -> None:
+    told = meta.told(node)
     with database.transaction("joining the cluster's log") as connection:
         if folder.has_documents(connection) and shared["node"] != node:
             raise Conflict(
@@ -87,6 +88,8 @@ def _choose(database: Database, journal: Journal, shared: dict[str, Any], node: 
                 "recover --dry-run` says what the cluster lacks of it)"
             )
         folder.follow(connection, shared["log"])
+        if told and not chain.head(connection).seq:
+            folder.tell_on(connection, told, now)
     journal.refresh()
 
 

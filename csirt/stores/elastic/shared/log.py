@@ -45,6 +45,10 @@ class Documents:
         found = self._connected()
         return found if self._timeout is None else found.options(request_timeout=self._timeout)
 
+    def now(self) -> int:
+        """The time here."""
+        return self._clock.now()
+
     def get(self, name: str) -> tuple[dict[str, Any], tuple[int, int]] | None:
         """A document, and where it stands."""
         answer = self._asked(
@@ -55,6 +59,18 @@ class Documents:
         if "error" in answer:
             raise connect.Refusal(f"the cluster lacks csirt's indices ({self.index}); run `csirt store init`")
         return None
+
+    def told(self, node: str) -> str:
+        """The text of the last audit entry that the cluster has from a node of that name, empty when it has none."""
+        index = layout.alias(self.config.prefix, "audit")
+        question: dict[str, Any] = {"query": {"prefix": {"csirt.id": f"{node}:"}}, "sort": [{"csirt.seq": "desc"}]}
+
+        def ask(client: Elasticsearch) -> Any:
+            client.indices.refresh(index=index)
+            return client.search(index=index, size=1, source={"includes": [layout.TEXT]}, **question).body
+
+        hits = self._asked(ask, again=True)["hits"]["hits"]
+        return str(hits[0]["_source"][layout.TEXT]) if hits else ""
 
     def several(self, names: list[str]) -> list[dict[str, Any] | None]:
         """Documents in this order, None for what is not there."""
