@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from csirt.config import Config
-from csirt.errors import Conflict, CsirtError
+from csirt.errors import Conflict, CsirtError, NotFound
 from csirt.stores.base import Commit
 from csirt.stores.elastic import connect, layout
 from csirt.stores.elastic.shared import recover
@@ -98,6 +98,9 @@ def test_a_folder_of_another_log_is_made_to_follow(place: tuple[str, str], tmp_p
             assert c.find("case") == a.find("case") and c.verify_audit().first_bad is None
         finally:
             c.close()
+    with pytest.raises(NotFound):
+        rebuilt(tmp_path, place, "nowhere", a, dry_run=True)
+    assert not (tmp_path / "nowhere").exists()
     clusters.empty(*place)
     with pytest.raises(Conflict, match="no log"):
         rebuilt(tmp_path, place, "c", a)

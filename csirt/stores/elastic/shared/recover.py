@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from csirt.config import Config
-from csirt.errors import Conflict, CsirtError
+from csirt.errors import Conflict, CsirtError, NotFound
 from csirt.model.audit import AuditEntry
 from csirt.stores.elastic import connect, layout
 from csirt.stores.elastic.recover import SCHEMA
@@ -23,6 +23,7 @@ from csirt.stores.elastic.shared.log import Documents, Log
 from csirt.stores.elastic.shared.store import NodeStore, open_node
 from csirt.stores.embedded.backup import copy_catalogue
 from csirt.stores.embedded.catalogue import chain, documents
+from csirt.stores.embedded.store import CATALOGUE
 
 if TYPE_CHECKING:
     from csirt.clock import Clock
@@ -43,6 +44,8 @@ class Found:
 def rebuild(directory: Path, config: Config, *, dry_run: bool, clock: Clock) -> dict[str, Any]:
     """Look whether the folder follows the cluster's log, and make it follow: csirt.store-recover/1. A folder that does
     is left as it is. Raises Conflict where the log is not whole, Unreachable; then nothing was changed."""
+    if not (directory / CATALOGUE).is_file():
+        raise NotFound(f"{directory}: no store here; start the daemon: a node without a folder reads the cluster's log")
     section = config.stores.elasticsearch
     with connect.client(section) as client:
         connect.probe(client, section)
