@@ -246,15 +246,14 @@ def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None
     plain = [name.replace(" ", "") for name in names]
     if len({*plain, *makers}) < len(plain) + len(makers):
         return from_events(_there(event, row, nulls or {}) for row, event in enumerate(table.to_pylist()))
-    for place, name in enumerate(names):
+    known = set(names)
+    for place, (name, kind) in enumerate(zip(names, flat.schema.types, strict=True)):
         stem = name.rpartition(":")[0] if name.endswith(ecs.ADDRESS_PARTS) else ""
-        if stem and all(f"{stem}{part}" in names for part in ecs.ADDRESS_PARTS):
+        if stem and all(f"{stem}{part}" in known for part in ecs.ADDRESS_PARTS):
             makers.setdefault(stem, partial(_addresses, flat, stem))
-        elif testable(flat.schema.field(place).type):
-            column = flat.column(place)
-            there = (nulls or {}).get(plain[place]) or column.null_count < len(column)
-            makers[plain[place]] = partial(from_arrow, column) if there else _nowhere
-    if {"csirt.segment", "csirt.ordinal"} <= set(names):
+        elif testable(kind):
+            makers[plain[place]] = partial(_made, flat, place, bool((nulls or {}).get(plain[place])))
+    if {"csirt.segment", "csirt.ordinal"} <= known:
         makers.setdefault("event.id", partial(_ids, flat))
     for name, rows in (nulls or {}).items():
         if name in makers:
@@ -262,9 +261,10 @@ def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None
     return RawFrame(table.num_rows, makers)
 
 
-def _nowhere() -> Column | None:
-    """A column without a value is one that no row has."""
-    return None
+def _made(table: pa.Table, place: int, there: bool) -> Column | None:
+    """The column of that place; one without a value is one that no row has, unless it is known to be `there`."""
+    column = table.column(place)
+    return from_arrow(column) if there or column.null_count < len(column) else None
 
 
 def _there(value: Any, row: int, nulls: Mapping[str, Sequence[int]], name: str = "") -> Any:
@@ -288,7 +288,7 @@ def _with_nulls(maker: Callable[[], Column | None], rows: Sequence[int]) -> Colu
 
 def _flat(table: pa.Table, makers: dict[str, Callable[[], Column | None]]) -> pa.Table:
     """The table with the fields of its objects as columns; that an object was there at all is a column too."""
-    while any(pa.types.is_struct(field.type) for field in table.schema):
+    while any(map(pa.types.is_struct, table.schema.types)):
         for place, field in enumerate(table.schema):
             if pa.types.is_struct(field.type):
                 makers[field.name.replace(" ", "")] = partial(_objects, table.column(place))
