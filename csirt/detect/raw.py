@@ -7,6 +7,7 @@ and absent are kept apart. Used by the rule author's tools only: live events are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -240,31 +241,71 @@ def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None
     """A frame of an Arrow table; structs are flattened, addresses in the lake's physical form become one column. Each
     column is made when it is first asked for. A table whose names collide is read event by event. `nulls`: the rows
     where a field is present and null; elsewhere a field without a value is absent."""
-    makers: dict[str, Callable[[], Column | None]] = {}
-    flat = _flat(table, makers)
-    names = flat.column_names
-    plain = [name.replace(" ", "") for name in names]
-    if len({*plain, *makers}) < len(plain) + len(makers):
+    objects: dict[str, Callable[[], Column | None]] = {}
+    flat = _flat(table, objects)
+    plan = _planned(flat.schema)
+    if plan.twice or not plan.plain.isdisjoint(objects):
         return from_events(_there(event, row, nulls or {}) for row, event in enumerate(table.to_pylist()))
-    known = set(names)
-    for place, (name, kind) in enumerate(zip(names, flat.schema.types, strict=True)):
-        stem = name.rpartition(":")[0] if name.endswith(ecs.ADDRESS_PARTS) else ""
-        if stem and all(f"{stem}{part}" in known for part in ecs.ADDRESS_PARTS):
-            makers.setdefault(stem, partial(_addresses, flat, stem))
-        elif testable(kind):
-            makers[plain[place]] = partial(_made, flat, place, bool((nulls or {}).get(plain[place])))
-    if {"csirt.segment", "csirt.ordinal"} <= known:
-        makers.setdefault("event.id", partial(_ids, flat))
+    makers = {name: partial(make, flat, what) for name, (make, what) in plan.makers.items()} | objects
     for name, rows in (nulls or {}).items():
         if name in makers:
-            makers[name] = partial(_with_nulls, makers[name], rows)
+            place = plan.places.get(name) if rows else None
+            maker = makers[name] if place is None else partial(_all, flat, place)
+            makers[name] = partial(_with_nulls, maker, rows)
     return RawFrame(table.num_rows, makers)
 
 
-def _made(table: pa.Table, place: int, there: bool) -> Column | None:
-    """The column of that place; one without a value is one that no row has, unless it is known to be `there`."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How tables of a schema become columns: by name what makes it of the table, and of which part. `places` of plain
+    columns; `plain`: the names of all of the table's own; `twice`: some are the same."""
+
+    schema: pa.Schema
+    makers: Mapping[str, tuple[Callable[[pa.Table, Any], Column | None], Any]]
+    places: Mapping[str, int]
+    plain: frozenset[str]
+    twice: bool
+
+
+_plans: list[_Plan] = []
+# Tables that are read one after the other have one schema, or a few.
+_MOST_PLANS = 8
+
+
+def _planned(schema: pa.Schema) -> _Plan:
+    for known in _plans:
+        if known.schema.equals(schema):
+            return known
+    made = _plan(schema)
+    _plans[:] = [made, *_plans[: _MOST_PLANS - 1]]
+    return made
+
+
+def _plan(schema: pa.Schema) -> _Plan:
+    makers: dict[str, tuple[Callable[[pa.Table, Any], Column | None], Any]] = {}
+    plain = [name.replace(" ", "") for name in schema.names]
+    names = set(schema.names)
+    for place, name in enumerate(schema.names):
+        stem = name.rpartition(":")[0] if name.endswith(ecs.ADDRESS_PARTS) else ""
+        if stem and all(f"{stem}{part}" in names for part in ecs.ADDRESS_PARTS):
+            makers.setdefault(stem, (_addresses, stem))
+        elif testable(schema.field(place).type):
+            makers[plain[place]] = _made, place
+    if {"csirt.segment", "csirt.ordinal"} <= names:
+        makers.setdefault("event.id", (_ids, None))
+    places = {name: what for name, (make, what) in makers.items() if make is _made}
+    return _Plan(schema, makers, places, frozenset(plain), len(set(plain)) < len(plain))
+
+
+def _all(table: pa.Table, place: int) -> Column | None:
+    """The column of that place, with values or without."""
+    return from_arrow(table.column(place))
+
+
+def _made(table: pa.Table, place: int) -> Column | None:
+    """The column of that place; one without a value is one that no row has."""
     column = table.column(place)
-    return from_arrow(column) if there or column.null_count < len(column) else None
+    return from_arrow(column) if column.null_count < len(column) else None
 
 
 def _there(value: Any, row: int, nulls: Mapping[str, Sequence[int]], name: str = "") -> Any:
@@ -307,5 +348,5 @@ def _addresses(table: pa.Table, name: str) -> Column:
     return AddressColumn(*address_parts(table, name))
 
 
-def _ids(table: pa.Table) -> Column | None:
+def _ids(table: pa.Table, _: None) -> Column | None:
     return from_arrow(event_ids(table))
