@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.answers import Answers
-from csirt.detect.load import Ruleset
-from csirt.detect.windows import Windows
+from csirt.detect.rules.load import Ruleset
+from csirt.detect.windows.windows import Windows
 from csirt.model import hits as model_hits
 from csirt.model.hits import AlertChange
 from csirt.notify.router import Router

@@ -111,8 +111,8 @@ class App:
     def check(self) -> list[Problem]:
         """Build all content and say everything that is wrong with it."""
         from csirt.decode.parser import load_parsers
-        from csirt.detect import deploy
-        from csirt.detect.load import Ruleset
+        from csirt.detect.rules import deploy
+        from csirt.detect.rules.load import Ruleset
         from csirt.respond.playbook import load_playbooks
         from csirt.scope import problems as unlooked
 
@@ -453,7 +453,7 @@ class App:
         return Book.load(self.config.path("indicators.json"))
 
     def _make_ruleset(self) -> Any:
-        from csirt.detect.load import Ruleset
+        from csirt.detect.rules.load import Ruleset
 
         ruleset = Ruleset.load(self.rule_folders(), **self._rule_options())
         self._leave_out("ruleset", ruleset.problems)

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from csirt.config import Config, duration
-from csirt.detect.load import Ruleset
+from csirt.detect.rules.load import Ruleset
 from csirt.errors import Problem
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def problems(loaded: Ruleset, config: Config, *, held: bool = False) -> list[Pro
 
 def looked_for(running: Ruleset, item: Rule | Correlation, config: Config) -> Search | str:
     """What the cluster is asked for a rule, or why it cannot look for it."""
-    from csirt.detect import candidates
+    from csirt.detect.sector import candidates
     from csirt.stores.elastic.events import mapping
 
     if config.stores.elasticsearch.content == "none":

@@ -19,7 +19,7 @@ import orjson
 from csirt.analysis import Analyst, steps
 from csirt.clock import HOUR, SECOND, Clock, iso
 from csirt.config import Config, duration
-from csirt.detect.stretch import Stretch
+from csirt.detect.sector.stretch import Stretch
 from csirt.errors import Conflict, CsirtError, Unreachable
 from csirt.metrics import Metrics
 from csirt.scope import Scope, kept_for, looked_for
@@ -223,7 +223,7 @@ class Sector:
         self, searcher: Searcher, scope: Scope, search: Search, after: int, until: int, survey: Survey
     ) -> tuple[list[AlertChange], bytes]:
         """What the engine makes of the candidates in (after, until], and the alerts that are open then."""
-        from csirt.detect.candidates import subset
+        from csirt.detect.sector.candidates import subset
 
         item = scope.item(search.id)
         assert item is not None

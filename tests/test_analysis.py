@@ -14,9 +14,9 @@ from csirt import analysis
 from csirt.analysis import Analyst
 from csirt.clock import SYSTEM
 from csirt.config import Config, Contact, Route
-from csirt.detect.deploy import Deployed
-from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector
+from csirt.detect.rules.deploy import Deployed
+from csirt.detect.rules.load import Ruleset
 from csirt.errors import Usage
 from csirt.model import address
 from csirt.model.batch import Batch, address_columns, assemble, constant

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from csirt.bench import correlate
 from csirt.clock import SYSTEM
-from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector
-from csirt.detect.windows import Windows
+from csirt.detect.rules.load import Ruleset
+from csirt.detect.windows.windows import Windows
 from csirt.model.batch import Array, Batch, address_columns, codes
 from csirt.model.hits import AlertChange
 

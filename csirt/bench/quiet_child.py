@@ -19,7 +19,7 @@ def main() -> None:
     from csirt import replay
     from csirt.app import App
     from csirt.config import load
-    from csirt.detect.frame import BatchFrame
+    from csirt.detect.columns.frame import BatchFrame
     from csirt.detect.match import Detector
 
     store, config, *files = sys.argv[1:]

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from csirt.clock import SYSTEM
-from csirt.detect import jsonlines
-from csirt.detect.engine import Program
-from csirt.detect.load import Ruleset
-from csirt.detect.raw import RawFrame, from_events, from_table, read
+from csirt.detect.columns import jsonlines
+from csirt.detect.columns.raw import RawFrame, from_events, from_table, read
+from csirt.detect.engine.engine import Program
+from csirt.detect.rules.load import Ruleset
 from csirt.model.batch import Array
 
 # Enough that every compiled loop is loaded; a few hundred rows would do without most of them.

@@ -16,7 +16,7 @@ from typing import Any
 
 from csirt.bench import sigma_events, sigma_rules
 from csirt.bench.sigma_events import World
-from csirt.detect.load import Ruleset
+from csirt.detect.rules.load import Ruleset
 
 KEPT = ("title", "id", "status", "logsource", "detection", "level")
 REAL_OF_100, REAL_OF_1000 = 60, 600
@@ -84,7 +84,7 @@ def write_parquet(events: Path, path: Path) -> bool:
     fields with more than one type, or nulls that are there."""
     import pyarrow.parquet as pq
 
-    from csirt.detect import jsonlines
+    from csirt.detect.columns import jsonlines
 
     known = jsonlines.columns(events.read_bytes())
     if known is None or known[1]:

@@ -25,7 +25,7 @@ def convert(settings: Settings, paths: tuple[Path, ...], target: str) -> int:
       csirt rules convert rules/net --to esql
       csirt rules convert my-rules/telnet.yml --to lucene --json
     """
-    from csirt.detect.convert import convert as converted
+    from csirt.detect.authors.convert import convert as converted
 
     loaded, _ = load(settings, paths)
     found = converted(loaded, target)

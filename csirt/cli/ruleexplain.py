@@ -14,8 +14,8 @@ from csirt.cli.ruleset import chosen, text
 from csirt.errors import Usage
 
 if TYPE_CHECKING:
-    from csirt.detect.load import Ruleset
     from csirt.detect.rule import Correlation, Rule
+    from csirt.detect.rules.load import Ruleset
 
 
 @command()
@@ -41,9 +41,9 @@ def explain(settings: Settings, rule: str, event: str, index: int | None, fields
       csirt rules explain net-01.yml event.json
       csirt rules explain 5d1c1f0e 4f1c09d2a7b3e8550000000000c80000 --store /srv/replay
     """
-    from csirt.detect import raw
-    from csirt.detect.explain import explain as explained
-    from csirt.detect.runner import by_dataset, likeliest
+    from csirt.detect.authors.explain import explain as explained
+    from csirt.detect.authors.runner import by_dataset, likeliest
+    from csirt.detect.columns import raw
 
     loaded, found = chosen(settings, rule, mapped=fields == "mapped")
     place, document = _event(settings, event, index)
@@ -76,7 +76,7 @@ def _event(settings: Settings, name: str, index: int | None) -> tuple[int, dict[
         if index is not None:
             raise Usage("--index is for files; an event id names one event")
         return 0, settings.client().call("events.show", id=name)["event"]
-    from csirt.detect.raw import objects
+    from csirt.detect.columns.raw import objects
 
     events = objects(Path(name))
     if not events:

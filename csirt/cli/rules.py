@@ -47,7 +47,7 @@ def list_(settings: Settings, paths: tuple[Path, ...]) -> int:
       csirt rules list rules/net --json
     """
     from csirt.cli.lists import write_list
-    from csirt.detect.describe import items
+    from csirt.detect.authors.describe import items
 
     loaded, _ = load(settings, paths)
     rows = items(loaded)
@@ -73,7 +73,7 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
     """
     from csirt.clock import SYSTEM
     from csirt.config import load as configuration
-    from csirt.detect.check import ruleset
+    from csirt.detect.authors.check import ruleset
     from csirt.scope import problems as unheld
 
     loaded, files = load(settings, paths)
@@ -110,14 +110,14 @@ def test(settings: Settings, paths: tuple[Path, ...], junit: Path | None) -> int
       csirt rules test
       csirt rules test rules/net --junit outcomes.xml
     """
-    from csirt.detect import examples
+    from csirt.detect.authors import examples
 
     loaded, files = load(settings, paths)
     outcomes, unreadable = examples.run(loaded, files)
     failed = [outcome for outcome in outcomes if not outcome.passed]
     problems = [problem for problem in [*loaded.problems, *unreadable] if problem.level == "error"]
     if junit is not None:
-        from csirt.detect.junit import document
+        from csirt.detect.authors.junit import document
 
         try:
             junit.write_bytes(document(outcomes, problems))
@@ -159,7 +159,8 @@ def run(settings: Settings, paths: tuple[Path, ...], events: str, fields: str, c
       csirt rules run rules/net --on events.ndjson
       csirt rules run my.yml --on windows.ndjson --fields raw --counts
     """
-    from csirt.detect import raw, runner
+    from csirt.detect.authors import runner
+    from csirt.detect.columns import raw
 
     loaded, _ = load(settings, paths, mapped=fields == "mapped")
     tell_problems(loaded)

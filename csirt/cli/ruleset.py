@@ -9,8 +9,8 @@ from csirt.cli.common import Settings, say
 from csirt.errors import Usage
 
 if TYPE_CHECKING:
-    from csirt.detect.load import Ruleset
     from csirt.detect.rule import Correlation, Rule
+    from csirt.detect.rules.load import Ruleset
 
 
 def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) -> tuple[Ruleset, list[Path]]:
@@ -19,7 +19,7 @@ def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) ->
     from csirt import cachefolder
     from csirt.config import load
     from csirt.content import folder
-    from csirt.detect.load import Ruleset, rule_files
+    from csirt.detect.rules.load import Ruleset, rule_files
     from csirt.enrich.indicators.book import Book
 
     whole = load(settings.config_file())
@@ -55,7 +55,7 @@ def chosen(settings: Settings, name: str, *, mapped: bool = True) -> tuple[Rules
             wrong = [str(problem) for problem in loaded.problems if problem.level == "error"]
             raise Usage("\n".join([f"{name}: no rule could be loaded", *wrong]))
         return loaded, loaded.everything()
-    from csirt.detect.describe import pick
+    from csirt.detect.authors.describe import pick
 
     loaded, _ = load(settings, (), mapped=mapped)
     return loaded, [pick(loaded, name)]

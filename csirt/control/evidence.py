@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from csirt.clock import DAY, iso
 
 if TYPE_CHECKING:
-    from csirt.detect.deploy import Deployed
-    from csirt.detect.load import Ruleset
     from csirt.detect.rule import Correlation, Rule
+    from csirt.detect.rules.deploy import Deployed
+    from csirt.detect.rules.load import Ruleset
     from csirt.stores.base import Store
 
 ENOUGH_DAYS = 14

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect.atoms import Node, leaves
-from csirt.detect.condense import picked
-from csirt.detect.engine import Frame, Program
-from csirt.detect.frame import BatchFrame
-from csirt.detect.load import Ruleset
+from csirt.detect.columns.frame import BatchFrame
+from csirt.detect.columns.values import number_of
+from csirt.detect.engine.engine import Frame, Program
 from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Meta, Rule, stream
-from csirt.detect.values import number_of
+from csirt.detect.rules.load import Ruleset
+from csirt.detect.windows.condense import picked
 from csirt.model import ecs, tlp
 from csirt.model.batch import Array, Batch, duplicates
 from csirt.model.hits import ELSEWHERE, HITS, none

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csirt.bench import correlate, correlate_child, rsigma, sigma
-from csirt.detect.load import Ruleset
+from csirt.detect.rules.load import Ruleset
 from csirt.errors import NotFound
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from csirt.clock import DAY
 from csirt.content import folder
-from csirt.detect.load import Ruleset
+from csirt.detect.rules.load import Ruleset
 from csirt.model.principal import Principal
 from csirt.stores.base import Commit
 from csirt.stores.embedded import open_embedded

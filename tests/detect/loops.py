@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from unittest.mock import patch
 
-from csirt.detect import coded, evaluate, literals, rows
+from csirt.detect.columns import coded
+from csirt.detect.engine import evaluate, literals, rows
 
 
 @contextlib.contextmanager

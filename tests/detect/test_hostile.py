@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from csirt.clock import SYSTEM
-from csirt.detect.load import Ruleset
+from csirt.detect.rules.load import Ruleset
 from tests.detect.hostile import GOOD, LARGE, files
 
 SECONDS, MEBIBYTES = 2.0, 100

@@ -12,8 +12,8 @@ import pytest
 
 from csirt import ids
 from csirt.detect import match
-from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector, by_rule
+from csirt.detect.rules.load import Ruleset
 from csirt.model.batch import Batch
 from csirt.model.hits import HITS, none
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.clock import DAY, HOUR
-from csirt.detect import check, pack
-from csirt.detect.load import Ruleset
+from csirt.detect.authors import check
 from csirt.detect.match import streams
-from csirt.detect.windows import Windows
+from csirt.detect.rules import pack
+from csirt.detect.rules.load import Ruleset
+from csirt.detect.windows.windows import Windows
 from csirt.model import calendar, hours
 from csirt.model.hits import HITS
 

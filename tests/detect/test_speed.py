@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from csirt.clock import SYSTEM
 from csirt.content import folder
-from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector
 from csirt.detect.rule import stream
+from csirt.detect.rules.load import Ruleset
 from csirt.model.batch import Batch, codes
 
 

@@ -10,9 +10,9 @@ import orjson
 import pytest
 import yaml
 
-from csirt.detect.engine import Program
-from csirt.detect.load import Ruleset
-from csirt.detect.raw import from_events
+from csirt.detect.columns.raw import from_events
+from csirt.detect.engine.engine import Program
+from csirt.detect.rules.load import Ruleset
 from tests.detect.loops import compiled
 
 HERE = Path(__file__).parent / "traps"

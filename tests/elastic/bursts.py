@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from csirt.clock import MINUTE, SECOND
-from csirt.detect.deploy import Deployed
-from csirt.detect.load import Ruleset
+from csirt.detect.rules.deploy import Deployed
+from csirt.detect.rules.load import Ruleset
 from csirt.model import ecs
 from csirt.model.batch import Batch, address_columns, assemble, codes, constant
 from csirt.stores.elastic.events import mapping

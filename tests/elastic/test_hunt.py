@@ -12,8 +12,8 @@ import pytest
 
 from csirt.clock import DAY, MINUTE, Frozen
 from csirt.control.hunted import hunted
-from csirt.detect.backtest import Backtest
-from csirt.detect.load import Ruleset
+from csirt.detect.authors.backtest import Backtest
+from csirt.detect.rules.load import Ruleset
 from csirt.errors import Usage
 from csirt.model import ecs
 from csirt.model.batch import Batch

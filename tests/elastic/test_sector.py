@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from csirt.clock import MINUTE
-from csirt.detect import candidates
-from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector
-from csirt.detect.stretch import Stretch
-from csirt.detect.windows import Windows
+from csirt.detect.rules.load import Ruleset
+from csirt.detect.sector import candidates
+from csirt.detect.sector.stretch import Stretch
+from csirt.detect.windows.windows import Windows
 from csirt.model.batch import Batch
 from csirt.model.search import Search
 from csirt.stores.base import Commit

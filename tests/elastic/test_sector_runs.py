@@ -17,9 +17,9 @@ import pytest
 from csirt.analysis import Analyst
 from csirt.clock import MINUTE, SECOND, Frozen
 from csirt.config import Config, Detect
-from csirt.detect.load import Ruleset
 from csirt.detect.match import Detector
-from csirt.detect.windows import Windows
+from csirt.detect.rules.load import Ruleset
+from csirt.detect.windows.windows import Windows
 from csirt.errors import Unreachable
 from csirt.metrics import Metrics
 from csirt.model.batch import Batch

@@ -195,8 +195,8 @@ def _matcher(context: Context, text: str) -> tuple[Callable[[Batch], Array], boo
     import numpy as np
 
     from csirt.control.verbs.rules import placeholders
-    from csirt.detect.load import Ruleset
     from csirt.detect.match import Detector, names_duplicates
+    from csirt.detect.rules.load import Ruleset
 
     rules = Ruleset.parse(text, "rule", placeholders=placeholders(context))
     wrong = [str(problem) for problem in rules.problems if problem.level == "error"]

@@ -10,14 +10,14 @@ from csirt.errors import Usage
 from csirt.model.audit import AuditEntry
 
 if TYPE_CHECKING:
-    from csirt.detect.load import Ruleset
+    from csirt.detect.rules.load import Ruleset
     from csirt.stores.hunt.select import Hunted
 
 
 @verb("rules.list", right="status")
 def list_(context: Context) -> dict[str, Any]:
     """`csirt.rules/1`: every rule and correlation in use."""
-    from csirt.detect.describe import items
+    from csirt.detect.authors.describe import items
 
     ruleset: Ruleset = context.part("ruleset")
     rows = items(ruleset)
@@ -27,7 +27,7 @@ def list_(context: Context) -> dict[str, Any]:
 @verb("rules.coverage", right="status")
 def coverage(context: Context) -> dict[str, Any]:
     """`csirt.rules-coverage/1`: ATT&CK techniques of the rules in use, on datasets the store has events of."""
-    from csirt.detect.coverage import coverage as covered
+    from csirt.detect.authors.coverage import coverage as covered
     from csirt.stores.embedded.info import info
     from csirt.stores.embedded.store import as_embedded
 
@@ -41,9 +41,9 @@ def deploy(
 ) -> dict[str, Any]:
     """`csirt.rules-deploy/1`: put a rule in shadow, to work or off, unless `lacks` says what speaks against it."""
     from csirt.control.evidence import evidence, lacks
-    from csirt.detect import deployfile
-    from csirt.detect.deploy import STATES, Deployed
-    from csirt.detect.describe import pick
+    from csirt.detect.authors.describe import pick
+    from csirt.detect.rules import deployfile
+    from csirt.detect.rules.deploy import STATES, Deployed
 
     if state not in STATES or not reason.strip():
         raise Usage(f"a rule is deployed to one of {', '.join(STATES)}, with a reason: -m REASON")
@@ -118,8 +118,8 @@ def placeholders(context: Context) -> dict[str, Sequence[str]]:
 
 
 def _backtest(context: Context, store: Hunted, text: str, start: int, end: int | None) -> list[dict[str, Any]]:
-    from csirt.detect.backtest import Backtest
-    from csirt.detect.load import Ruleset
+    from csirt.detect.authors.backtest import Backtest
+    from csirt.detect.rules.load import Ruleset
 
     loaded = Ruleset.parse(text, "rule", placeholders=placeholders(context))
     wrong = [str(problem) for problem in loaded.problems if problem.level == "error"]

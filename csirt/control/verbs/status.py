@@ -12,7 +12,7 @@ from csirt.control import trouble
 from csirt.control.verbs import Context, verb
 from csirt.metrics import STAGES
 
-WINDOWS = "windows"  # csirt.detect.windows.KEY; that module is heavy
+WINDOWS = "windows"  # csirt.detect.windows.windows.KEY; that module is heavy
 EXPORTER = (
     "received",
     "kernel_dropped",
@@ -86,7 +86,7 @@ def _windows(store: Any) -> dict[str, dict[str, int]]:
     raw = store.state(WINDOWS)
     if raw is None:
         return {"dropped": {}, "learning": {}}
-    from csirt.detect.windows import seen
+    from csirt.detect.windows.windows import seen
 
     found = seen(raw)
     return {**found, "dropped": {reason: number for reason, number in found["dropped"].items() if number}}

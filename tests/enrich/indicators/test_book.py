@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csirt.detect.load import Ruleset
+from csirt.detect.rules.load import Ruleset
 from csirt.enrich.indicators import book
 from csirt.enrich.indicators.book import Book, change
 from csirt.enrich.indicators.values import Indicator

@@ -11,7 +11,7 @@ Of a window whose bucket is none only some events are there; what is measured of
 the whole bucket, so the condition does not hold there, as it does not in the stream.
 
 At the edges of a stretch (after, until] the cluster is asked from after - T on: windows that end in the stretch are
-whole. Conditions are made wider than the rule (`csirt.detect.wide`), which only adds events. Events of which the
+whole. Conditions are made wider than the rule (`csirt.detect.sector.wide`), which only adds events. Events of which the
 cluster could not index every value (`_ignored`: too long a text, no address) pass any condition; where that may be the
 value of a group, or one that is counted, groups are not told apart at all (`Survey.odd`).
 """

@@ -1,0 +1,1 @@
+"""For the people who write rules: checks, tests, explanations, backtests, coverage, conversion."""

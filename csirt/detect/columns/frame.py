@@ -1,0 +1,163 @@
+"""A batch as a frame: the schema's logical columns, the computed ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from csirt.detect.columns.coded import Distinct
+from csirt.detect.columns.columns import (
+    AddressColumn,
+    Column,
+    NumberColumn,
+    TextColumn,
+    TimeColumn,
+    constant,
+    from_arrow,
+)
+from csirt.model import ecs
+from csirt.model.batch import Array, Batch, address_parts, event_ids
+
+_MODULES = {
+    **dict.fromkeys(("flow", "flow_options", "flow_counters"), "netflow"),
+    "mail": "postfix",
+    "edi": "ebxml",
+    "self": "csirt",
+}
+# Columns that say where a row rests, which no keyword should find.
+_UNSEARCHED = frozenset({"csirt.segment", "csirt.ordinal", "event.id", "related.ip"})
+
+
+class BatchFrame:
+    """The logical columns of one batch; each is made once, when a rule first asks for it."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.dataset = batch.dataset
+        self.table = batch.table
+        self.rows = batch.rows
+        self._physical = set(batch.table.column_names)
+        self._columns: dict[str, Column | None] = {}
+
+    def column(self, name: str) -> Column | None:
+        """The column, physical or computed; None when the table cannot have it."""
+        if name not in self._columns:
+            self._columns[name] = self._make(name)
+        return self._columns[name]
+
+    def names(self) -> Sequence[str]:
+        """Every logical column of the table, for keywords."""
+        addresses = [name for name in ecs.ADDRESSES if f"{name}:f" in self._physical]
+        parts = {part for name in addresses for part in ecs.physical(name)}
+        plain = [name for name in self.table.column_names if name not in parts and name not in _UNSEARCHED]
+        computed = [name for name in COMPUTED if name not in self._physical and name not in _UNSEARCHED]
+        return [*plain, *addresses, *computed]
+
+    def event_ids(self, rows: Array) -> pa.Array:
+        """`event.id` of these rows."""
+        return event_ids(self.table.select(["csirt.segment", "csirt.ordinal"]).take(pa.array(rows)))
+
+    def times(self, rows: Array) -> Array:
+        """Event time of these rows in microseconds; rows without one have 0."""
+        column = self.column("@timestamp")
+        assert isinstance(column, TimeColumn)
+        return column.micros[rows]
+
+    def _make(self, name: str) -> Column | None:
+        if name in self._physical:
+            return from_arrow(self.table.column(name))
+        if f"{name}:f" in self._physical:
+            return AddressColumn(*address_parts(self.table, name))
+        computed = COMPUTED.get(name)
+        return None if computed is None or not self.rows else computed(self)
+
+
+def _transport(frame: BatchFrame) -> Column | None:
+    number = frame.column("network.iana_number")
+    if not isinstance(number, NumberColumn):
+        return None
+    names = list(ecs.TRANSPORT.items())
+    table = np.full(256, -1, np.int32)
+    for index, (protocol, _) in enumerate(names):
+        table[protocol] = index
+    codes = table[number.numbers]
+    if number.valid is not None:
+        codes[~number.valid] = -1
+    return TextColumn(frame.rows, Distinct(pa.array([text for _, text in names]), codes))
+
+
+def _type(frame: BatchFrame) -> Column | None:
+    source = frame.column("source.ip")
+    if not isinstance(source, AddressColumn):
+        return None
+    codes = np.array([-1, 0, 1], np.int32)[np.where(source.family == 4, 1, np.where(source.family == 6, 2, 0))]
+    return TextColumn(frame.rows, Distinct(pa.array(["ipv4", "ipv6"]), codes))
+
+
+def _duration(frame: BatchFrame) -> Column | None:
+    start, end = frame.column("event.start"), frame.column("@timestamp")
+    if not isinstance(start, TimeColumn) or not isinstance(end, TimeColumn):
+        return None
+    return NumberColumn((end.micros - start.micros) * 1000, start.valid)  # ECS: nanoseconds
+
+
+def _end(frame: BatchFrame) -> Column | None:
+    return frame.column("@timestamp") if frame.dataset == "flow" else None
+
+
+def _related(frame: BatchFrame) -> Column | None:
+    ends = [frame.column(name) for name in ("source.ip", "destination.ip")]
+    known = [end for end in ends if isinstance(end, AddressColumn)]
+    if not known:
+        return None
+    both = AddressColumn(
+        np.stack([end.family for end in known], 1).reshape(-1),
+        np.stack([end.high for end in known], 1).reshape(-1),
+        np.stack([end.low for end in known], 1).reshape(-1),
+    ).distinct()
+    return TextColumn(frame.rows, Distinct(both.texts, both.codes, np.repeat(np.arange(frame.rows), len(known))))
+
+
+def _id(frame: BatchFrame) -> Column | None:
+    if "csirt.segment" not in frame.table.column_names:
+        return None
+    return from_arrow(event_ids(frame.table))
+
+
+def _fixed(text: Callable[[str], str]) -> Callable[[BatchFrame], Column | None]:
+    return lambda frame: constant(text(frame.dataset), frame.rows)
+
+
+def _category(index: int) -> Callable[[str], str]:
+    return lambda dataset: ecs.CATEGORY.get(dataset, ("event", "network", "info"))[index]
+
+
+COMPUTED: dict[str, Callable[[BatchFrame], Column | None]] = {
+    "ecs.version": _fixed(lambda dataset: ecs.ECS_VERSION),
+    "event.category": _fixed(_category(1)),
+    "event.dataset": _fixed(lambda dataset: dataset),
+    "event.duration": _duration,
+    "event.end": _end,
+    "event.id": _id,
+    "event.kind": _fixed(_category(0)),
+    "event.module": _fixed(lambda dataset: _MODULES.get(dataset, "packet")),
+    "event.type": _fixed(_category(2)),
+    "network.transport": _transport,
+    "network.type": _type,
+    "related.ip": _related,
+}
+
+
+def fields(dataset: str) -> frozenset[str]:
+    """Every field a rule may name for that dataset; empty for a dataset no source makes yet."""
+    schema = ecs.DATASETS.get(dataset)
+    if schema is None:
+        return frozenset()
+    names = {name for name in schema if name not in ("csirt.segment", "csirt.ordinal")}
+    if dataset not in ("flow_options", "flow_counters", "self"):
+        names |= {"source.ip", "destination.ip", "related.ip", "network.type"}
+    if dataset == "flow":
+        names |= {"network.transport", "event.duration", "event.end"}
+    names |= {"ecs.version", "event.category", "event.dataset", "event.id", "event.kind", "event.module", "event.type"}
+    return frozenset(names)

@@ -1,0 +1,66 @@
+"""The atoms of a program by number: results of many atoms are arrays, with no object per atom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from csirt.detect.atoms import STRING_KINDS, Atom, Plan
+from csirt.detect.engine.branches import ALWAYS, NEVER, OPEN
+from csirt.detect.engine.text import Scanner
+from csirt.model.batch import Array
+
+
+class Numbered:
+    """By number of an atom: `field`, its place in `fields` (of a keyword their number); `scanned`: the literal scan
+    says where it may hold; `sure`: and there it does; `absent`: what is known when no row has its field. `heads` and
+    `owners`: the atoms of each literal of the scanner."""
+
+    def __init__(self, atoms: Iterable[Atom], scanner: Scanner) -> None:
+        self.atoms = list(dict.fromkeys(atoms))
+        self.numbers = {atom: number for number, atom in enumerate(self.atoms)}
+        self.fields = [name for name in dict.fromkeys(atom.field for atom in self.atoms) if name is not None]
+        self.places = {name: place for place, name in enumerate(self.fields)}
+        self.field = np.array([self.places.get(atom.field or "", len(self.places)) for atom in self.atoms], np.int32)
+        self.scanned = np.array(
+            [atom.kind in STRING_KINDS and atom not in scanner.alone(atom.field or "") for atom in self.atoms], bool
+        )
+        self.sure = self.scanned & np.array([atom.kind not in ("wild", "re") for atom in self.atoms], bool)
+        self.absent = np.array([_absent(atom) for atom in self.atoms], np.uint8)
+        self.texts = np.zeros(len(self.fields), bool)
+        self.texts[self.field[self.scanned & (self.field < len(self.fields))]] = True
+        owners = [[self.numbers[atom] for atom in group] for group in scanner.owners()]
+        self.heads = np.cumsum([0, *map(len, owners)])
+        self.owners = np.array([number for group in owners for number in group], np.int64)
+
+
+def _absent(atom: Atom) -> int:
+    return OPEN if atom.field is None else ALWAYS if atom.kind == "null" else NEVER
+
+
+class Wakes:
+    """Which atoms wake which conditions: of atom `a`, `conditions[heads[a] : heads[a + 1]]`."""
+
+    def __init__(self, numbered: Numbered, plans: Sequence[Plan], off: Iterable[int]) -> None:
+        awake = dict(enumerate(plans))
+        for index in off:
+            awake.pop(index)
+        numbers = [numbered.numbers[atom] for plan in awake.values() for atom in plan.witnesses]
+        owners = np.repeat(np.array(list(awake), np.int64), [len(plan.witnesses) for plan in awake.values()])
+        atoms = np.array(numbers, np.int64)
+        order = np.argsort(atoms, kind="stable")
+        self.conditions = owners[order]
+        self.heads = np.searchsorted(atoms[order], np.arange(len(numbered.atoms) + 1))
+        self.witness = np.diff(self.heads) > 0
+
+    def of(self, atoms: Array) -> tuple[Array, Array, Array]:
+        """The conditions that some atoms wake, sorted, the edges of each in what comes third: places in `atoms`."""
+        counts = self.heads[atoms + 1] - self.heads[atoms]
+        places = np.repeat(np.arange(len(atoms)), counts)
+        within = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+        conditions = self.conditions[self.heads[atoms][places] + within]
+        order = np.argsort(conditions, kind="stable")
+        found = conditions[order]
+        edges = np.flatnonzero(np.diff(found, prepend=-1, append=-1)) if len(found) else np.zeros(1, np.int64)
+        return found[edges[:-1]], edges, places[order]

@@ -1,0 +1,214 @@
+"""What one scan says of all text of a frame: where each atom holds, as pieces of one array of texts.
+
+Texts are numbered through all columns read, atoms as the program numbers them. Text that is mixed with other kinds is
+left to `distinct.Tests`, but for keywords.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from csirt.detect.atoms import Atom
+from csirt.detect.columns.coded import Distinct
+from csirt.detect.columns.columns import Column
+from csirt.detect.engine import rows, walk
+from csirt.detect.engine.branches import CODES, MASK, NEVER, OPEN
+from csirt.detect.engine.distinct import Tests
+from csirt.detect.engine.text import Views
+from csirt.model.batch import Array
+
+if TYPE_CHECKING:
+    from csirt.detect.engine.engine import Frame, Program
+
+# What a frame has of a field: nothing; text that was read, one to a row or lists of it; something else.
+_ABSENT, _READ, _LISTS, _OTHER = 0, 1, 2, 3
+_NO_ROWS = np.empty(0, np.int64)
+
+
+class Sweep:
+    """The text of one frame. `known`: what is known of each atom; `pieces`: per atom its column and the piece of `hits`
+    it has; `columns`: of each column what the loops need, `bases`: what its codes are counted from."""
+
+    def __init__(self, program: Program, frame: Frame) -> None:
+        self.program, self.frame = program, frame
+        numbered = program.numbered
+        states = np.zeros(len(numbered.fields) + 1, np.uint8)
+        states[-1] = _OTHER
+        read: dict[str, Distinct] = {}
+        self._mixed: list[Column] = []
+        searched = dict.fromkeys(frame.names() if program.keywords else ())
+        for place, name in enumerate(numbered.fields):
+            column = frame.column(name)
+            if column is not None:
+                states[place] = self._look(name, column, bool(numbered.texts[place]), searched, read)
+        for name in searched:
+            column = frame.column(name) if name not in numbered.places else None
+            if column is not None:
+                self._look(name, column, True, searched, read)
+        self.places = {name: place for place, name in enumerate(read)}
+        self._found = list(read.values())
+        self._searched = np.array([name in searched for name in read], bool)
+        self._kept: list[Array] = []
+        self._scan(states)
+        self._in_mixed: dict[int, Array] | None = None
+
+    def _look(
+        self, name: str, column: Column, wanted: bool, searched: dict[str, None], read: dict[str, Distinct]
+    ) -> int:
+        if not column.plain or not (wanted or name in searched):
+            return _OTHER
+        found = column.distinct()
+        if found.kinds is not None:
+            if name in searched:
+                self._mixed.append(column)
+            return _OTHER
+        read[name] = found
+        return _READ if found.parents is None else _LISTS
+
+    def _scan(self, states: Array) -> None:
+        numbered = self.program.numbered
+        count = len(numbered.atoms)
+        self.views = Views([(name, found.texts) for name, found in zip(self.places, self._found, strict=True)])
+        self.bases = self.views.bounds
+        self.columns = np.zeros((len(self._found), 5), np.int64)
+        self._filled = np.zeros(len(self._found), bool)
+        unsearched = np.flatnonzero(~self._searched)
+        found = self.program.scanner.pairs(self.views, unsearched) if self.bases[-1] else np.zeros((0, 2), np.int32)
+        starts = np.zeros(count + 1, np.int64)
+        hits = np.empty(len(found) + len(found) // 4, np.int64)
+        total = walk.owned(found, numbered.heads, numbered.owners, starts, hits)
+        if total > len(hits):
+            starts[:], hits = 0, np.empty(total, np.int64)
+            walk.owned(found, numbered.heads, numbered.owners, starts, hits)
+        self.hits, self._size = hits, total
+        self.pieces = np.zeros((count, 3), np.int64)
+        self.pieces[:, 1], self.pieces[:, 2] = starts[:-1], starts[1:]
+        there = starts[1:] > starts[:-1]
+        hit = np.flatnonzero(there)
+        self.pieces[hit, 0] = np.searchsorted(self.bases, hits[starts[hit]], side="right") - 1
+        state = states[numbered.field]
+        scanned = numbered.scanned & ((state == _READ) | (state == _LISTS))
+        self.known = np.where(state == _ABSENT, numbered.absent, OPEN).astype(np.uint8)
+        self.known[scanned & ~there] = NEVER
+        ready = scanned & there & numbered.sure & (state == _READ)
+        self.known[ready] = CODES
+        self.fill(np.unique(self.pieces[ready, 0]))
+        self.unsure = there & ~numbered.sure
+        self._looked = np.zeros(count, bool)
+
+    def piece(self, number: int) -> Array:
+        """The texts where an atom that was scanned holds."""
+        if self.unsure[number]:
+            self.unsure[number] = False
+            found = self.hits[self.pieces[number, 1] : self.pieces[number, 2]]
+            self.take(number, self.program.scanner.verified(self.program.numbered.atoms[number], found, self.views))
+        return self.hits[self.pieces[number, 1] : self.pieces[number, 2]]
+
+    def take(self, number: int, texts: Array) -> None:
+        """An atom holds for these texts."""
+        first, last = self._size, self._size + len(texts)
+        if last > len(self.hits):
+            self.hits = np.concatenate([self.hits[:first], texts, np.empty(last, np.int64)])
+        self.hits[first:last] = texts
+        self._size = last
+        column = np.searchsorted(self.bases, texts[0], side="right") - 1 if len(texts) else 0
+        self.pieces[number] = column, first, last
+
+    def rows(self, numbers: Array) -> tuple[Array, Array]:
+        """(where the rows of each atom begin and end, rows) of atoms that have pieces."""
+        pieces = self.pieces[numbers, 1:]
+        total = int((pieces[:, 1] - pieces[:, 0]).sum())
+        heads, owners = np.zeros(int(self.bases[-1]) + 2, np.int32), np.empty(total, np.int32)
+        walk.by_text(pieces, self.hits, heads, owners)
+        some = np.flatnonzero(heads[self.bases[1:]] > heads[self.bases[:-1]])
+        self.fill(some)
+        columns, bases = self.columns[some], self.bases[some]
+        counts = np.zeros(len(numbers), np.int64)
+        walk.spread(columns, bases, heads, owners, counts, _NO_ROWS)
+        edges = np.append(0, np.cumsum(counts))
+        found = np.empty(int(edges[-1]), np.int64)
+        walk.spread(columns, bases, heads, owners, edges[:-1].copy(), found)
+        return edges, found
+
+    def fill(self, places: Array) -> None:
+        """Have what the loops need of these columns."""
+        for place in places[~self._filled[places]].tolist():
+            found = self._found[place]
+            codes, bitmap, offset = found.physical()
+            parents = None if found.parents is None else np.ascontiguousarray(found.parents, np.int64)
+            self._kept += [item for item in (codes, bitmap, parents) if item is not None]
+            self.columns[place] = _address(codes), _address(bitmap), offset, _address(parents), len(codes)
+        self._filled[places] = True
+
+    def settle(self, number: int) -> None:
+        """The piece of an atom is known: let the loops read it."""
+        piece = self.piece(number)
+        if not len(piece):
+            self.known[number] = NEVER
+            return
+        place = int(self.pieces[number, 0])
+        self.fill(np.array([place]))
+        if not self.columns[place, 3]:
+            self.known[number] = CODES
+            return
+        holds = np.zeros(self.frame.rows, bool)
+        holds[self.rows(np.array([number]))[1]] = True
+        self.mask(number, holds)
+
+    def base(self, field: str) -> int:
+        """The number of a field's first text."""
+        return int(self.bases[self.places[field]])
+
+    def mask(self, number: int, holds: Array) -> None:
+        """A boolean per row says where an atom holds."""
+        holds = np.ascontiguousarray(holds)
+        self._kept.append(holds)
+        self.pieces[number] = _address(holds), 0, 0
+        self.known[number] = MASK
+
+    # -- keywords ------------------------------------------------------------------------------------------------
+
+    def find_alone(self, number: int) -> None:
+        """Look for a keyword that no scan finds, in all columns that are searched."""
+        if self._looked[number]:
+            return
+        self._looked[number] = True
+        found = self.program.scanner.look(self.program.numbered.atoms[number], self.views.all(True))
+        owners = np.searchsorted(self.bases, found, side="right") - 1
+        self.take(number, found[self._searched[owners]])
+
+    def stands(self, number: int, asked: Array) -> Array:
+        """Whether a keyword stands in text, per row that is asked."""
+        piece = self.piece(number)
+        result = np.zeros(len(asked), bool)
+        if len(piece):
+            some = np.unique(np.searchsorted(self.bases, piece, side="right") - 1)
+            self.fill(some)
+            walk.stands(asked, self.columns[some], self.bases[some], piece, result)
+        mixed = self.mixed().get(number)
+        return result if mixed is None else result | np.isin(asked, mixed)
+
+    def mixed(self) -> dict[int, Array]:
+        """The rows where each keyword stands in columns of mixed kinds."""
+        if self._in_mixed is None:
+            parts: dict[int, list[Array]] = defaultdict(list)
+            for column in self._mixed:
+                for atom, where in self._keywords_in(column).items():
+                    parts[self.program.numbered.numbers[atom]].append(where)
+            self._in_mixed = {number: np.unique(np.concatenate(pieces)) for number, pieces in parts.items()}
+        return self._in_mixed
+
+    def _keywords_in(self, column: Column) -> dict[Atom, Array]:
+        scanner = self.program.scanner
+        tests = Tests("", column, scanner, None)
+        tests.take(scanner.scan([("", column.distinct().texts)])[0])
+        where: dict[Atom, Array] = {}
+        rows.of_distinct(column.distinct(), tests.strings(), where)
+        return where
+
+
+def _address(array: Array | None) -> int:
+    return 0 if array is None else int(array.__array_interface__["data"][0])

@@ -1,0 +1,229 @@
+"""String atoms over the distinct values of a column: one pass for all of them, however many rules ask.
+
+Equality, substrings, prefixes and suffixes go through one literal scan over all values, which keeps to the bounds of
+each. Texts with wildcards and regexes take part in that scan with a literal every match must hold; what it finds is
+then verified. Regexes run on RE2 (linear time).
+
+Case: `fold` is Unicode simple lower-casing, for rules and values alike ('ß' is not 'ss'; 'İ' is 'i').
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import re2
+
+from csirt.detect.atoms import Atom
+from csirt.detect.columns import values
+from csirt.detect.engine import required
+from csirt.detect.engine.budget import Budget
+from csirt.detect.engine.literals import Literal, Literals, repeats
+from csirt.model.batch import Array
+
+# What is shorter stands in every text.
+SHORTEST = 1
+# Arrow compiles an expression at every call: over so few values one that is kept is cheaper.
+FEW_VALUES = 128
+_NO_TEXT = pa.array([], pa.string())
+
+
+def fold(text: str) -> str:
+    """The text as case-insensitive comparison sees it."""
+    lowered: str = pc.utf8_lower(pa.scalar(text, pa.string())).as_py()
+    return lowered
+
+
+def folded(texts: pa.StringArray) -> pa.StringArray:
+    """The texts as case-insensitive comparison sees them."""
+    data, offsets = values.text_buffers(texts)
+    plain = data[offsets[0] : offsets[-1]] if len(offsets) else data
+    return pc.utf8_lower(texts) if len(plain) and plain.max() > 127 else pc.ascii_lower(texts)
+
+
+class Scanner:
+    """String atoms by field ("": of any field), compiled once; `scan` finds where each of them holds.
+
+    `engine` "arrow": every atom is looked for alone, which is how tests say what the scan has to find.
+    """
+
+    def __init__(
+        self, atoms: Mapping[str, Iterable[Atom]], *, engine: str = "auto", budget: Budget | None = None
+    ) -> None:
+        self._scans = engine != "arrow"
+        self._budget = budget or Budget()
+        self._literals: dict[bool, dict[Literal, list[Atom]]] = {False: {}, True: {}}
+        self._single: dict[str, dict[Atom, None]] = {}
+        # By field (atom, operator, number) of the texts that a number, as well as a text, can equal.
+        self.numeric: dict[str, list[tuple[Atom, str, values.Number]]] = {}
+        self._indices: dict[bool, Literals] = {}
+        for field, group in atoms.items():
+            for atom in dict.fromkeys(group):
+                self._place(field, atom)
+
+    def _place(self, field: str, atom: Atom) -> None:
+        if atom.kind == "eq":
+            number = values.wanted_number(atom)
+            if number is not None:
+                self.numeric.setdefault(field, []).append((atom, *number))
+        left, right = atom.kind in ("eq", "startswith"), atom.kind in ("eq", "endswith")
+        raw = [literal.encode("utf-8", "surrogatepass") for literal in _wanted(atom)]
+        short = bool(raw) and min(map(len, raw)) < SHORTEST and atom.kind != "eq"
+        if not raw or not self._scans or short or (not left and not right and any(map(repeats, raw))):
+            self._single.setdefault(field, {})[atom] = None
+            return
+        for item in raw:
+            self._literals[atom.cased].setdefault((field, item, left, right), []).append(atom)
+
+    def alone(self, field: str) -> Mapping[Atom, None]:
+        """The field's atoms that no scan finds: each costs a look of its own at every value."""
+        return self._single.get(field, {})
+
+    def look(self, atom: Atom, texts: pa.StringArray) -> Array:
+        """Where one atom that stands alone holds, as sorted indices."""
+        least = required.least(atom.argument) if atom.kind == "re" else 0
+        if least:  # a short text cannot hold what takes so many bytes at least
+            _, offsets = values.text_buffers(texts)
+            long = np.flatnonzero(np.diff(offsets) >= least)
+            return long[self._mask(atom, texts.take(pa.array(long)))] if len(long) else long
+        values_ = texts if atom.cased or atom.kind == "re" else folded(texts)
+        return np.flatnonzero(self._mask(atom, values_))
+
+    def scan(self, columns: Sequence[tuple[str, pa.StringArray]], *, scanned: bool = False) -> list[dict[Atom, Array]]:
+        """For each (field, values without nulls): where each of its atoms holds, as sorted indices; atoms that hold
+        nowhere are left out. All columns are read in one pass. `scanned`: without the field's atoms that stand
+        `alone`, for who asks for those singly."""
+        hits: list[dict[Atom, Array]] = [{} for _ in columns]
+        if not any(len(texts) for _, texts in columns):
+            return hits
+        views = Views(columns)
+        for cased in (False, True):
+            if self._literals[cased]:
+                self._scan(cased, views, hits)
+        for place, (field, _) in enumerate(columns):
+            for atom in self._single.get(field, ()) if field and not scanned else ():
+                found = np.flatnonzero(self._mask(atom, views.one(place, atom.cased or atom.kind == "re")))
+                if len(found):
+                    hits[place][atom] = found
+        for atom in self._single.get("", ()):  # of every column: all values at once
+            found = np.flatnonzero(self._mask(atom, views.all(atom.cased or atom.kind == "re")))
+            cuts = np.searchsorted(found, views.bounds)
+            for place, (left, right) in enumerate(pairwise(cuts.tolist())):
+                if right > left:
+                    hits[place][atom] = found[left:right] - views.bounds[place]
+        return hits
+
+    def owners(self) -> list[list[Atom]]:
+        """The atoms of each literal, of the folded ones first, then of the cased."""
+        return [group for cased in (False, True) for group in self._literals[cased].values()]
+
+    def pairs(self, views: Views, unsearched: Array) -> Array:
+        """(literal, text) of all that is found, literals as `owners` has them; in the columns of these places only
+        their own."""
+        found = [np.zeros((0, 2), np.int32)]
+        for cased in (False, True):
+            if self._literals[cased]:
+                data, offsets = values.text_buffers(views.all(cased))
+                more = self._index(cased).found(views.fields, views.bounds, data, offsets, unsearched)
+                if cased:
+                    more[:, 0] += len(self._literals[False])
+                found.append(more)
+        return np.concatenate(found[1:]) if len(found) > 2 else found[-1]
+
+    def verified(self, atom: Atom, found: Array, views: Views) -> Array:
+        """Where an atom of which only a literal was found does hold, of all texts."""
+        whole = views.all(atom.cased or atom.kind == "re")
+        return found[self._mask(atom, whole.take(pa.array(found)))]
+
+    def _index(self, cased: bool) -> Literals:
+        if cased not in self._indices:
+            self._indices[cased] = Literals(list(self._literals[cased]))
+        return self._indices[cased]
+
+    def _scan(self, cased: bool, views: Views, hits: list[dict[Atom, Array]]) -> None:
+        owners = list(self._literals[cased].values())
+        unsure: dict[tuple[int, Atom], list[Array]] = {}
+        data, offsets = values.text_buffers(views.all(cased))
+        for literal, place, indices in self._index(cased).find(views.fields, views.bounds, data, offsets):
+            for atom in owners[literal]:
+                if atom.kind in ("wild", "re"):
+                    unsure.setdefault((place, atom), []).append(indices)
+                else:
+                    hits[place][atom] = indices
+        for (place, atom), parts in unsure.items():
+            sure = self._verified(atom, parts, views.one(place, cased or atom.kind == "re"))
+            if len(sure):
+                hits[place][atom] = sure
+
+    def _verified(self, atom: Atom, parts: list[Array], texts: pa.StringArray) -> Array:
+        found = parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
+        kept: Array = found[self._mask(atom, texts if len(found) == len(texts) else texts.take(pa.array(found)))]
+        return kept
+
+    def _mask(self, atom: Atom, texts: pa.StringArray) -> Array:
+        """One atom over values, within its budget."""
+        if atom.kind not in ("wild", "re"):
+            return single(atom, texts)
+        return self._budget.run(atom, texts, single)
+
+
+def _wanted(atom: Atom) -> tuple[str, ...]:
+    """Literals of which a value must hold one for the atom to hold, folded unless `cased`; none: not known."""
+    if atom.kind == "re":
+        return tuple(map(fold, required.literals(atom.argument)))
+    if atom.kind == "wild":
+        return (atom.argument[1],) if atom.argument[1] else ()
+    return () if atom.kind == "text" else (atom.argument,)
+
+
+class Views:
+    """Several columns of values behind one another, as they are and folded."""
+
+    def __init__(self, columns: Sequence[tuple[str, pa.StringArray]]) -> None:
+        self.fields = tuple(field for field, _ in columns)
+        self.bounds = np.cumsum([0, *(len(texts) for _, texts in columns)])
+        texts = [texts for _, texts in columns] or [_NO_TEXT]
+        self._all: dict[bool, pa.StringArray] = {
+            True: texts[0] if len(texts) == 1 else pa.concat_arrays(texts or [_NO_TEXT])
+        }
+
+    def all(self, cased: bool) -> pa.StringArray:
+        """All values."""
+        if cased not in self._all:
+            self._all[cased] = folded(self._all[True])
+        return self._all[cased]
+
+    def one(self, place: int, cased: bool) -> pa.StringArray:
+        """The values of one column."""
+        start, end = int(self.bounds[place]), int(self.bounds[place + 1])
+        whole = self.all(cased)
+        return whole if len(self.fields) == 1 else whole.slice(start, end - start)
+
+
+@lru_cache(maxsize=8192)
+def _expression(pattern: str) -> Any:
+    return re2.compile(pattern)
+
+
+def single(atom: Atom, texts: pa.StringArray) -> Array:
+    """One string atom over values that are already folded where the atom folds; a boolean per value."""
+    argument = atom.argument
+    if atom.kind == "text":
+        return np.ones(len(texts), bool)
+    if atom.kind in ("re", "wild"):
+        pattern = argument if atom.kind == "re" else argument[0]
+        if len(texts) <= FEW_VALUES:
+            search = _expression(pattern).search
+            return np.array([search(text) is not None for text in texts.to_pylist()], bool)
+        found = pc.match_substring_regex(texts, pattern)
+    elif atom.kind == "eq":
+        found = pc.equal(texts, argument)
+    else:
+        test = {"contains": pc.match_substring, "startswith": pc.starts_with, "endswith": pc.ends_with}[atom.kind]
+        found = test(texts, argument)
+    return np.asarray(found.to_numpy(zero_copy_only=False))

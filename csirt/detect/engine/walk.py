@@ -1,0 +1,224 @@
+"""The compiled loops that find the rows a condition may match and decide it on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from csirt.detect.engine.branches import ALWAYS, CODES, MASK, OPEN
+from csirt.model.batch import Array
+from csirt.model.jit import inlined, kernel
+
+
+def _load(kind: Any, bits: int) -> Any:
+    """A function (address, place) -> the number there: columns are arrays of their own, any number of them."""
+
+    def typed(context: Any, address: Any, place: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            return builder.load(builder.gep(pointer, [arguments[1]]))
+
+        return kind(types.int64, types.int64), code
+
+    return intrinsic(typed)
+
+
+_int32 = _load(types.int32, 32)
+_int64 = _load(types.int64, 64)
+_uint8 = _load(types.uint8, 8)
+
+
+@kernel
+def candidates(atoms: Array, edges: Array, rows: Array, starts: Array, seen: Array, out: Array, ends: Array) -> None:
+    """The rows of each condition: those where one of its witnesses holds, sorted. `edges` of a condition in `atoms`,
+    `starts` of an atom in `rows`; `seen`: per row -1; `ends`: of each condition in `out`."""
+    total = 0
+    for condition in range(edges.size - 1):
+        first, begin = edges[condition], total
+        ordered = True
+        for place in range(first, edges[condition + 1]):
+            atom = atoms[place]
+            for at in range(starts[atom], starts[atom + 1]):
+                row = rows[at]
+                if seen[row] != condition:
+                    seen[row] = condition
+                    ordered = ordered and (total == begin or out[total - 1] < row)
+                    out[total] = row
+                    total += 1
+        if not ordered:
+            out[begin:total].sort()
+        ends[condition] = total
+
+
+@inlined
+def _among(hits: Array, low: int, high: int, code: int) -> bool:
+    """Whether a sorted piece of `hits` holds the code."""
+    while low < high:
+        middle = (low + high) >> 1
+        found = hits[middle]
+        if found == code:
+            return True
+        if found < code:
+            low = middle + 1
+        else:
+            high = middle
+    return False
+
+
+@inlined
+def _code(columns: Array, column: int, member: int) -> Any:
+    """The code of a member of a column, -1 for none. Of a column: the address of the codes, of the bitmap of what is
+    there or 0, and its offset; of the members' rows or 0; how many members."""
+    if columns[column, 1]:
+        place = member + columns[column, 2]
+        if not (_uint8(columns[column, 1], place >> 3) >> (place & 7)) & 1:
+            return -1
+    return _int32(columns[column, 0], member)
+
+
+@kernel
+def walk(
+    undecided: Array,
+    count: int,
+    rows: Array,
+    places: Array,
+    tests: Array,
+    holds: Array,
+    fails: Array,
+    known: Array,
+    pieces: Array,
+    hits: Array,
+    columns: Array,
+    bases: Array,
+) -> int:
+    """Take the undecided pairs on from their `places` until they end, or come to a test that is still open. `pieces`:
+    per atom its column and the piece of `hits` it has, or the address of its mask; `bases`: what a column's codes are
+    counted from. How many are left, at the front of `undecided`."""
+    left = 0
+    for at in range(count):
+        pair = undecided[at]
+        row, place = rows[pair], places[pair]
+        while place >= 0:
+            atom = tests[place]
+            kind = known[atom]
+            if kind == OPEN:
+                break
+            verdict = kind == ALWAYS
+            if kind == CODES:
+                column = pieces[atom, 0]
+                code = _code(columns, column, row)
+                verdict = code >= 0 and _among(hits, pieces[atom, 1], pieces[atom, 2], code + bases[column])
+            elif kind == MASK:
+                verdict = _uint8(pieces[atom, 0], row) != 0
+            place = holds[place] if verdict else fails[place]
+        places[pair] = place
+        if place >= 0:
+            undecided[left] = pair
+            left += 1
+    return left
+
+
+@kernel
+def owned(found: Array, heads: Array, owners: Array, starts: Array, hits: Array) -> int:
+    """(literal, text) pairs as texts by owner; the owners of a literal are `owners[heads[l] : heads[l + 1]]`. `starts`:
+    zeros, one more than owners there are; then where each owner's `hits` begin. How many there are, be there room or
+    not."""
+    total = 0
+    for at in range(found.shape[0]):
+        for entry in range(heads[found[at, 0]], heads[found[at, 0] + 1]):
+            starts[owners[entry] + 1] += 1
+            total += 1
+    for owner in range(starts.size - 1):
+        starts[owner + 1] += starts[owner]
+    if total > hits.size:
+        return total
+    for back in range(found.shape[0] - 1, -1, -1):
+        for entry in range(heads[found[back, 0]], heads[found[back, 0] + 1]):
+            owner = owners[entry]
+            starts[owner + 1] -= 1
+            hits[starts[owner + 1]] = found[back, 1]
+    for owner in range(starts.size - 1):
+        starts[owner] = starts[owner + 1]
+    starts[starts.size - 1] = total
+    return total
+
+
+@kernel
+def by_text(pieces: Array, hits: Array, heads: Array, owners: Array) -> None:
+    """Which of some pieces of `hits` hold a text: `owners[heads[t] : heads[t + 1]]`. `heads`: zeros, two more than
+    texts there are."""
+    for piece in range(pieces.shape[0]):
+        for at in range(pieces[piece, 0], pieces[piece, 1]):
+            heads[hits[at] + 2] += 1
+    for text in range(heads.size - 1):
+        heads[text + 1] += heads[text]
+    for piece in range(pieces.shape[0]):
+        for at in range(pieces[piece, 0], pieces[piece, 1]):
+            text = hits[at]
+            owners[heads[text + 1]] = piece
+            heads[text + 1] += 1
+
+
+@kernel
+def spread(columns: Array, bases: Array, heads: Array, owners: Array, counts: Array, rows: Array) -> None:
+    """The rows of the owners of texts. Called with no room in `rows` it counts each owner's; with room for all,
+    `counts` says where each owner's begin, and in the end where they end."""
+    counting = rows.size == 0
+    for column in range(columns.shape[0]):
+        base, bitmap = bases[column], columns[column, 1]
+        member, behind = 0, columns[column, 4]
+        while member < behind:
+            if bitmap:
+                place = member + columns[column, 2]
+                byte = _uint8(bitmap, place >> 3)
+                if not byte and not place & 7:
+                    member += 8
+                    continue
+                if not (byte >> (place & 7)) & 1:
+                    member += 1
+                    continue
+            code = _int32(columns[column, 0], member)
+            if code >= 0:
+                for entry in range(heads[base + code], heads[base + code + 1]):
+                    owner = owners[entry]
+                    if not counting:
+                        row = _int64(columns[column, 3], member) if columns[column, 3] else member
+                        rows[counts[owner]] = row
+                    counts[owner] += 1
+            member += 1
+
+
+@kernel
+def stands(rows: Array, columns: Array, bases: Array, piece: Array, result: Array) -> None:
+    """Whether a row has one of the texts of a sorted piece, in any of the columns."""
+    for at in range(rows.size):
+        row = rows[at]
+        for column in range(columns.shape[0]):
+            member, behind = row, row + 1
+            if columns[column, 3]:
+                member, behind = _members(columns[column, 3], columns[column, 4], row)
+            while member < behind and not result[at]:
+                code = _code(columns, column, member)
+                result[at] = code >= 0 and _among(piece, 0, piece.size, bases[column] + code)
+                member += 1
+            if result[at]:
+                break
+
+
+@inlined
+def _members(parents: int, count: int, row: int) -> Any:
+    """The first member of a row, and the one behind its last."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) >> 1
+        if _int64(parents, middle) < row:
+            low = middle + 1
+        else:
+            high = middle
+    first = low
+    while low < count and _int64(parents, low) == row:
+        low += 1
+    return first, low

@@ -1,0 +1,1 @@
+"""Rule files to rules: read, checked, compiled, cached, deployed."""

@@ -1,0 +1,182 @@
+"""One correlation over windows: its held hits, what each type counts in them, and where its condition holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from csirt import ids
+from csirt.detect.rule import Correlation, Expression
+from csirt.detect.windows import fold, sliding
+from csirt.detect.windows.alerts import Growing, Summary
+from csirt.detect.windows.held import Found, Held, event_key, key_text
+from csirt.detect.windows.sliding import EVENT, HIGH, LOW, ROW, TIME
+from csirt.model.batch import Array
+
+_OPERATORS: dict[str, Callable[[Array, float], Array]] = {
+    "lt": np.less,
+    "lte": np.less_equal,
+    "gt": np.greater,
+    "gte": np.greater_equal,
+    "eq": np.equal,
+    "neq": np.not_equal,
+}
+_KINDS = {
+    "event_count": "events",
+    "value_count": "values",
+    "ratio": "ratio",
+    "temporal": "rules",
+    "temporal_ordered": "rules",
+    "value_sum": "sums",
+    "value_avg": "sums",
+    "value_percentile": "ranks",
+    "value_median": "ranks",
+}
+
+
+@dataclass(slots=True)
+class Fires:
+    """Runs of fires that belong to one alert each, by group, then time: the group, the places of the first and the last
+    fire, and the place where the first one's window begins."""
+
+    names: list[str]
+    firsts: Array
+    lasts: Array
+    begins: Array
+    first_times: Array
+    last_times: Array
+
+
+class Counting:
+    """The state of one correlation. `dropped`: what the bounds cost in the last step."""
+
+    def __init__(
+        self, item: Correlation, correlations: Mapping[str, Correlation], *, max_groups: int, max_rows: int
+    ) -> None:
+        self._item = item
+        salts = [int(ids.digest("chained", rule, size=7), 16) if rule in correlations else 0 for rule in item.rules]
+        self.held = Held(_KINDS[item.type], salts, max_groups=max_groups, max_rows=max_rows)
+        self.dropped: dict[str, int] = {}
+
+    def copy(self) -> Counting:
+        """Another one in the same state."""
+        made = copy(self)
+        made.held, made.dropped = self.held.copy(), dict(self.dropped)
+        return made
+
+    def _cut(self, until: int | None) -> int:
+        """Rows at or before this time are in no later window."""
+        return sliding.NEVER if until is None else until - self._item.timespan
+
+    def advance(self, inputs: Sequence[pa.Table], until: int | None) -> Fires | None:
+        """Take in the hits of each rule; where the condition held. `until`: what was closed before."""
+        self.dropped = self.held.add(inputs, self._cut(until))
+        found = self._found()
+        fires = np.flatnonzero(self._holds(found))
+        if not len(fires):
+            return None
+        groups, places, begins = found.groups[fires], found.places[fires], found.begins[fires]
+        times = self.held.pool[TIME, places]
+        breaks = np.ones(len(fires), bool)
+        breaks[1:] = (groups[1:] != groups[:-1]) | (np.diff(times) > self._item.timespan)
+        firsts = np.flatnonzero(breaks)
+        lasts = np.append(firsts[1:], len(fires)) - 1
+        names = [self.held.names[code] for code in groups[firsts].tolist()]
+        return Fires(names, places[firsts], places[lasts], begins[firsts], times[firsts], times[lasts])
+
+    def _found(self) -> Found:
+        item, span = self._item, self._item.timespan
+        if item.type in ("value_count", "ratio"):
+            return self.held.distinct(span)
+        if item.type == "temporal":
+            return self.held.number(span, sliding.presence, 1, np.zeros(len(item.rules), np.int64))
+        if item.type == "temporal_ordered":
+            return self.held.number(span, sliding.sequence, 1, np.zeros(2 * len(item.rules), np.int64))
+        if item.type in ("value_percentile", "value_median"):
+            return self.held.ranked(span, item.share)
+        return self.held.number(span, sliding.totals, 3)
+
+    def _holds(self, found: Found) -> Array:
+        """Where the condition holds."""
+        item, numbers = self._item, found.numbers
+        holds = np.ones(numbers.shape[1], bool)
+        counted = numbers[0]
+        if item.type == "temporal_ordered":
+            holds &= numbers[0] > 0
+            return holds
+        if item.type == "temporal":
+            masks = numbers[0].astype(np.int64)
+            present = [(masks >> bit) & 1 for bit in range(len(item.rules))]
+            if item.expression is not None:
+                return _evaluate(item.expression, [bits > 0 for bits in present])
+            counted = sum(present, np.zeros(len(masks), np.int64))
+        elif item.type == "value_sum":
+            counted = numbers[2]
+        elif item.type == "value_avg":
+            counted = numbers[2] / numbers[1]
+        elif item.type == "ratio":
+            counted = numbers[1] / np.maximum(numbers[2], 1)
+            holds = (numbers[0] if item.value_fields else numbers[2]) >= item.at_least
+            holds &= numbers[2] > 0
+        for operator, bound in item.bounds:
+            holds &= _OPERATORS[operator](counted, bound)
+        return holds
+
+    # -- what an alert takes from the fires -----------------------------------------------------------------------
+
+    def after(self, fires: Fires, index: int, growing: Growing) -> int:
+        """The first place of the window that comes after what the alert has counted."""
+        pool, last = self.held.pool, int(fires.lasts[index])
+        begin = int(fires.begins[index])
+        place = begin + int(np.searchsorted(pool[TIME, begin : last + 1], growing.last))
+        key = event_key(growing.last_event)
+        while place < last and pool[TIME, place] == growing.last and (pool[HIGH, place], pool[LOW, place]) <= key:
+            place += 1
+        return min(place, last)
+
+    def summaries(self, fires: Fires, samples: int) -> list[Summary]:
+        """What each run of fires adds to its alert: the rows from its beginning to its last fire."""
+        lengths = fires.lasts - fires.begins + 1
+        runs = np.repeat(np.arange(len(lengths)), lengths)
+        offsets = np.repeat(np.cumsum(lengths) - lengths, lengths)
+        places = np.arange(len(runs)) - offsets + np.repeat(fires.begins, lengths)
+        fresh = np.diff(runs, prepend=-1) > 0
+        events = self.held.pool[:EVENT, places]
+        fresh[1:] |= (events[:, 1:] != events[:, :-1]).any(axis=0)
+        parts = fold.summaries(self.rows(places), runs, fresh, samples)
+        for part, place in zip(parts, fires.lasts.tolist(), strict=True):
+            part.last_event = key_text(int(self.held.pool[HIGH, place]), int(self.held.pool[LOW, place]))
+        return parts
+
+    def rows(self, places: Array) -> pa.Table:
+        """The hits at these places."""
+        return self.held.payload.take(self.held.pool[ROW, places])
+
+    # -- bounds and state -----------------------------------------------------------------------------------------
+
+    def expire(self, until: int) -> bool:
+        """Let go of what is out of reach once `until` is closed; whether nothing is left."""
+        self.held.payload.expire(self._cut(until))
+        return not self.held.payload.pieces
+
+    def restored(self, until: int | None) -> None:
+        """The payload has been restored: sort its rows to their groups."""
+        self.held.restored(self._item.rules, self._cut(until))
+
+
+def _evaluate(expression: Expression, present: Sequence[Array]) -> Array:
+    """A boolean condition over which rules have an event in the window."""
+    if isinstance(expression, int):
+        return present[expression]
+    operator, arguments = expression
+    parts = [_evaluate(argument, present) for argument in arguments]
+    if operator == "not":
+        return ~parts[0]
+    combine: Any = np.logical_and if operator == "and" else np.logical_or
+    found: Array = combine.reduce(parts)
+    return found

@@ -1,0 +1,317 @@
+"""The hits that a correlation's windows can still reach, sorted per group, so that a step costs what it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from csirt import ids
+from csirt.detect.windows import sliding
+from csirt.detect.windows.payload import Payload
+from csirt.detect.windows.sliding import EVENT, EXTRA, HIGH, KERNELS, LINES, LOW, ROW, STEP, TIME, VALUE
+from csirt.model.batch import Array
+from csirt.model.hits import none
+
+_SIGN = np.uint64(1 << 63)
+_NIBBLES = np.full(256, 255, np.uint8)
+_NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+SLACK = 1 << 18  # places for rows to come
+WHOLE = float(1 << 53)  # values beyond it count as it
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The rows of a step: the group of each (its code), its place, where its window begins, and what is in it. Sorted
+    by (group, time, event)."""
+
+    groups: Array
+    places: Array
+    begins: Array
+    numbers: Array
+
+
+class Held:
+    """The rows of one correlation. `kind` says what the lines VALUE and EXTRA hold: see `_lines`. `salts`: per rule, 0
+    where its rows are events; else a number that tells two rules' rows of one event apart."""
+
+    def __init__(self, kind: str, salts: Sequence[int], *, max_groups: int, max_rows: int) -> None:
+        self.kind = kind
+        self._salts = np.array(salts, np.int64)
+        self.names: list[str] = []
+        self.payload = Payload()
+        self.pool = np.empty((LINES, 0), np.int64)
+        self._codes: dict[str, int] = {}
+        self._start = self._length = self._room = np.empty(0, np.int64)
+        self._used = 0
+        self._step = 0
+        self._values: dict[str, int] = {}
+        self._seen = np.zeros(0, np.int64)
+        self._max_groups, self._max_rows = max_groups, max_rows
+        self._touched = self._least = np.empty(0, np.int64)
+
+    def copy(self) -> Held:
+        """Another one with the same rows."""
+        made = copy(self)
+        made.names, made._codes, made._values = list(self.names), dict(self._codes), dict(self._values)
+        made.payload = self.payload.copy()
+        made.pool = np.empty_like(self.pool)
+        made.pool[:, : self._used] = self.pool[:, : self._used]
+        made._start, made._length, made._room = self._start.copy(), self._length.copy(), self._room.copy()
+        made._seen = self._seen.copy()
+        return made
+
+    @property
+    def rows(self) -> int:
+        """How many rows are held, those included that nothing reaches any more."""
+        return int(self._length.sum())
+
+    def add(self, inputs: Sequence[pa.Table], cut: int) -> dict[str, int]:
+        """Take in the hits of each rule. Rows at or before `cut` are out of reach. What the bounds cost."""
+        self.payload.expire(cut)
+        table = pa.concat_tables(inputs).combine_chunks()
+        self._step += 1
+        rules = np.repeat(np.arange(len(inputs)), [part.num_rows for part in inputs])
+        self._put(table, rules, self.payload.append(table), cut)
+        return self._bound(cut)
+
+    def _put(self, table: pa.Table, rules: Array, base: int, cut: int) -> None:
+        count = table.num_rows
+        groups = self._intern(table.column("group"), self._codes, self.names)
+        moving = 2 * (self._reaching(groups) + count) + 2 * count
+        if self._used + moving > self.pool.shape[1]:
+            self._sweep(cut, moving)
+            groups = self._intern(table.column("group"), self._codes, self.names)
+            self._make_room()
+        rows = np.zeros((LINES, count), np.int64)
+        rows[TIME] = table.column("time").to_numpy()
+        rows[HIGH], rows[LOW] = event_keys(table.column("event"))
+        rows[HIGH] ^= self._salts[rules]
+        self._lines(rows, table, rules)
+        rows[ROW] = np.arange(base, base + count)
+        rows[STEP] = self._step
+        order = _order(groups, rows)
+        groups, rows = groups[order], np.ascontiguousarray(rows[:, order])
+        firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+        self._touched, self._least = groups[firsts], rows[TIME, firsts]
+        run = KERNELS.get(sliding.place, int(self._length[self._touched].sum()) + count)
+        self._used = run(self.pool, self._start, self._length, self._room, self._used, groups, rows, cut)
+
+    def _reaching(self, groups: Array) -> int:
+        """How many rows these groups hold."""
+        self._make_room()
+        touched = np.zeros(len(self._length), bool)
+        touched[groups] = True
+        return int(self._length[touched].sum())
+
+    def _make_room(self) -> None:
+        """Places for the groups whose names are new."""
+        missing = len(self.names) - len(self._start)
+        if missing > 0:
+            grown = np.zeros(max(missing, len(self._start)), np.int64)
+            self._start, self._length, self._room = (
+                np.concatenate([item, grown]) for item in (self._start, self._length, self._room)
+            )
+
+    def _lines(self, rows: Array, table: pa.Table, rules: Array) -> None:
+        """The lines VALUE and EXTRA. `values`: rule 0 or 1 (of a ratio) and the value's code; `rules`: the rule;
+        `sums`: whole part and millionths, so that adding in any order gives the same; `ranks`: the float's bits."""
+        if self.kind == "values":
+            rows[EXTRA] = self._intern(pc.fill_null(table.column("value"), ""), self._values, None)
+        elif self.kind == "ratio":
+            rows[VALUE] = rules
+            rows[EXTRA] = self._intern(pc.fill_null(table.column("value"), ""), self._values, None)
+        elif self.kind == "rules":
+            rows[VALUE] = rules
+        elif self.kind in ("sums", "ranks"):
+            numbers = np.asarray(pc.fill_null(table.column("number"), 0.0).to_numpy())
+            if self.kind == "ranks":
+                rows[VALUE] = (numbers + 0.0).view(np.int64)  # one zero
+            else:
+                numbers = np.clip(numbers, -WHOLE, WHOLE)
+                whole = np.floor(numbers)
+                rows[VALUE] = whole.astype(np.int64)
+                rows[EXTRA] = np.rint((numbers - whole) * 1e6).astype(np.int64)
+
+    @staticmethod
+    def _intern(column: pa.ChunkedArray, known: dict[str, int], names: list[str] | None) -> Array:
+        """The code of each row's text, new texts added."""
+        encoded = pc.dictionary_encode(column)
+        array = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+        if isinstance(array, pa.ChunkedArray):
+            array = array.chunk(0)
+        texts = array.dictionary.to_pylist()
+        codes = np.fromiter(map(known.get, texts, repeat(-1)), np.int64, len(texts))
+        for index in np.flatnonzero(codes < 0).tolist():
+            codes[index] = known[texts[index]] = len(known)
+            if names is not None:
+                names.append(texts[index])
+        found: Array = codes[np.asarray(array.indices.to_numpy())]
+        return found
+
+    # -- windows --------------------------------------------------------------------------------------------------
+
+    def number(self, span: int, kernel: Callable[..., Any], width: int, *extra: Any) -> Found:
+        """Run a kernel over the groups that the last `add` touched; `width` numbers a row."""
+        start = self._start[self._touched]
+        end = start + self._length[self._touched]
+        left, first = np.empty_like(start), np.empty_like(start)
+        KERNELS.get(sliding.bounds, len(start) * 8)(self.pool, start, end, self._least, span, left, first)
+        most = int((end - first).sum())
+        places, numbers = np.empty((2, most), np.int64), np.empty((width, most), np.float64)
+        run = KERNELS.get(kernel, int((end - left).sum()))
+        count = run(self.pool, left, first, end, span, self._step, places, numbers, *extra)
+        places, numbers = places[:, :count], numbers[:, :count]
+        by_start = np.argsort(start)
+        index = by_start[np.searchsorted(start[by_start], places[0], side="right") - 1]
+        after = np.minimum(places[0] + 1, self.pool.shape[1] - 1)
+        last = places[0] + 1 == end[index]
+        for line in range(EVENT):
+            last |= self.pool[line, after] != self.pool[line, places[0]]
+        return Found(self._touched[index][last], places[0][last], places[1][last], numbers[:, last])
+
+    def distinct(self, span: int) -> Found:
+        """The kernel `distinct` with its scratch."""
+        if len(self._seen) < len(self._values):
+            self._seen = np.zeros(2 * len(self._values), np.int64)
+        return self.number(span, sliding.distinct, 3, self._seen)
+
+    def ranked(self, span: int, share: float) -> Found:
+        """The kernel `ranked` with its scratch."""
+        most = int(self._length[self._touched].max(initial=0))
+        values = self.pool[VALUE].view(np.float64)
+        return self.number(span, sliding.ranked, 1, values, np.empty(most + 1, np.float64), share)
+
+    # -- bounds ---------------------------------------------------------------------------------------------------
+
+    def _all(self) -> tuple[Array, Array]:
+        """The group and the place of every row, group by group."""
+        groups = np.repeat(np.arange(len(self._start)), self._length)
+        offset = np.cumsum(self._length) - self._length
+        places = np.arange(len(groups)) - np.repeat(offset, self._length) + np.repeat(self._start, self._length)
+        return groups, places
+
+    def _sweep(self, cut: int, more: int) -> None:
+        """Let go of what is out of reach, groups and values without rows too, and make room for `more` rows."""
+        groups, places = self._all()
+        reached = self.pool[TIME, places] > cut
+        self._rebuild(groups[reached], places[reached], more)
+
+    def _rebuild(self, groups: Array, places: Array, more: int) -> None:
+        alive, codes = np.unique(groups, return_inverse=True)
+        if len(alive) < len(self.names):
+            self.names = [self.names[code] for code in alive.tolist()]
+            self._codes = {name: code for code, name in enumerate(self.names)}
+        self._length = np.bincount(codes.reshape(-1), minlength=len(alive)).astype(np.int64)
+        self._room = self._length + self._length // 4 + 2
+        self._start = np.cumsum(self._room) - self._room
+        self._used = int(self._room.sum())
+        pool = np.empty((LINES, self._used + more + max(self._used // 2, SLACK)), np.int64)
+        _, spots = self._all()
+        pool[:, spots] = self.pool[:, places]
+        self.pool = pool
+        if self._values:
+            used, new = np.unique(pool[EXTRA, spots], return_inverse=True)
+            texts = list(self._values)
+            self._values = {texts[code]: index for index, code in enumerate(used.tolist())}
+            pool[EXTRA, spots] = new.reshape(-1)
+
+    def _bound(self, cut: int) -> dict[str, int]:
+        """Keep to the bounds, an eighth below them: the oldest rows leave, then the groups that are silent longest."""
+        lost = {"hits": 0, "groups": 0}
+        if self.rows <= self._max_rows and np.count_nonzero(self._length) <= self._max_groups:
+            return lost
+        groups, places = self._all()
+        reached = self.pool[TIME, places] > cut
+        groups, places = groups[reached], places[reached]
+        times = self.pool[TIME, places]
+        kept = np.ones(len(places), bool)
+        if len(places) > self._max_rows:
+            excess = len(places) - self._max_rows + self._max_rows // 8
+            kept[np.argsort(times, kind="stable")[:excess]] = False
+            lost["hits"] = excess
+        latest = np.full(len(self._start), sliding.NEVER)
+        np.maximum.at(latest, groups[kept], times[kept])
+        alive = np.flatnonzero(latest > sliding.NEVER)
+        if len(alive) > self._max_groups:
+            excess = len(alive) - self._max_groups + self._max_groups // 8
+            stale = alive[np.argsort(latest[alive], kind="stable")[:excess]]
+            kept &= ~np.isin(groups, stale)
+            lost["groups"] = excess
+        groups, places = groups[kept], places[kept]
+        if any(lost.values()):
+            self.pool[ROW, places] = self.payload.keep(self.pool[ROW, places])
+        touched = [self.names[code] for code in self._touched.tolist()]
+        self._rebuild(groups, places, 0)
+        still = np.array([self._codes.get(name, -1) for name in touched], np.int64)
+        self._touched, self._least = still[still >= 0], self._least[still >= 0]
+        return lost
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def restored(self, rules: Sequence[str], cut: int) -> None:
+        """Put the restored payload's rows, of these rules, to their groups again."""
+        table = pa.concat_tables([piece.table for piece in self.payload.pieces] or [none()]).combine_chunks()
+        if not table.num_rows:
+            return
+        index = {rule: number for number, rule in enumerate(rules)}
+        numbers = np.array([index.get(rule, -1) for rule in table.column("rule").to_pylist()], np.int64)
+        bases = [np.arange(piece.base, piece.base + piece.table.num_rows) for piece in self.payload.pieces]
+        rows = np.concatenate(bases)
+        wanted = (np.asarray(table.column("time").to_numpy()) > cut) & (numbers >= 0)
+        self._put(table.filter(pa.array(wanted)), numbers[wanted], 0, cut)
+        if wanted.any():
+            _, places = self._all()
+            self.pool[ROW, places] = rows[wanted][self.pool[ROW, places]]
+
+
+def event_keys(column: pa.ChunkedArray) -> tuple[Array, Array]:
+    """Event ids as two integers that sort as the ids do; an id that is not 32 hex digits as those of its digest."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.string())
+    _, offsets, data = array.buffers()
+    edges = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+    if len(array) and (np.diff(edges) == 32).all():
+        text = np.frombuffer(data, np.uint8)[edges[0] : edges[-1]]
+        nibbles = _NIBBLES[text]
+        if nibbles.max() < 16:
+            packed = ((nibbles[0::2] << 4) | nibbles[1::2]).view(">u8").astype(np.uint64).reshape(-1, 2)
+            return (packed[:, 0] ^ _SIGN).view(np.int64), (packed[:, 1] ^ _SIGN).view(np.int64)
+    keys = [event_key(text) for text in array.to_pylist()]
+    found = np.array(keys, np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def event_key(text: str) -> tuple[int, int]:
+    """One id as `event_keys` has it."""
+    plain = text if len(text) == 32 and set(text) <= set("0123456789abcdef") else ids.digest("event", text)
+    return int(plain[:16], 16) - (1 << 63), int(plain[16:], 16) - (1 << 63)
+
+
+def key_text(high: int, low: int) -> str:
+    """The id of a key, as 32 hex digits."""
+    return f"{high + (1 << 63):016x}{low + (1 << 63):016x}"
+
+
+def _order(groups: Array, rows: Array) -> Array:
+    """The order by (group, time, event, value); in one sort where the pair fits a word, ties sorted after."""
+    moments = rows[TIME] - rows[TIME].min(initial=0)
+    width = int(moments.max(initial=0)) + 1
+    if (int(groups.max(initial=0)) + 1) * width >= 1 << 62:
+        return np.lexsort((rows[EXTRA], rows[VALUE], rows[LOW], rows[HIGH], rows[TIME], groups))
+    packed = groups * width + moments
+    order = np.argsort(packed, kind="stable")
+    same = np.diff(packed[order]) == 0
+    if same.any():
+        tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+        mine = order[tied]
+        lines = (rows[EXTRA][mine], rows[VALUE][mine], rows[LOW][mine], rows[HIGH][mine], packed[mine])
+        order[tied] = mine[np.lexsort(lines)]
+    return order

@@ -1,0 +1,51 @@
+"""String atoms over distinct values: every scanner finds what plain comparison finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csirt.detect.atoms import Atom
+from csirt.detect.engine.text import Scanner, fold
+from tests.detect.loops import compiled
+
+WORDS = st.text(alphabet="abAB\n\0éÉ*", max_size=9)
+KINDS = ("eq", "contains", "startswith", "endswith")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(KINDS), WORDS, st.booleans()), min_size=1, max_size=12),
+    st.lists(WORDS, min_size=1, max_size=12),
+    st.sampled_from(["auto", "compiled", "arrow"]),
+)
+def test_a_scan_finds_what_comparison_finds(
+    wanted: list[tuple[str, str, bool]], values: list[str], engine: str
+) -> None:
+    """Neighbouring values, line ends, zero bytes, empty texts and case never mislead the joined scan."""
+    atoms = [Atom("f", kind, text if cased else fold(text), cased) for kind, text, cased in wanted]
+    with compiled(engine == "compiled"):
+        hits = Scanner({"f": atoms}, engine=engine).scan([("f", pa.array(values, pa.string()))])[0]
+    tests = {"eq": str.__eq__, "contains": str.__contains__, "startswith": str.startswith, "endswith": str.endswith}
+    for atom in atoms:
+        seen = values if atom.cased else [fold(value) for value in values]
+        expected = [index for index, value in enumerate(seen) if tests[atom.kind](value, atom.argument)]
+        assert hits.get(atom, np.array([])).tolist() == expected
+
+
+def test_many_literals_over_many_values() -> None:
+    """A dictionary as large as a day's DNS names is scanned once for all literals."""
+    names = [f"host{number}.member{number % 97}.example" for number in range(20_000)]
+    atoms = [Atom("f", "endswith", f"member{number}.example") for number in range(50)]
+    hits = Scanner({"f": atoms}).scan([("f", pa.array(names))])[0]
+    for number, atom in enumerate(atoms):
+        assert hits[atom].tolist() == [i for i in range(20_000) if names[i].endswith(f"member{number}.example")]
+
+
+@pytest.mark.parametrize(("text", "folded"), [("ABC", "abc"), ("ÆØÅ", "æøå"), ("ẞ", "ß"), ("İ", "i"), ("ς", "ς")])
+def test_fold_is_simple_lower_case(text: str, folded: str) -> None:
+    """One character stays one character."""
+    assert fold(text) == folded
