@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from unittest.mock import patch
 
 from csirt.detect.columns import coded
-from csirt.detect.engine import evaluate, literals, rows
+from csirt.detect.engine import engine, literals, rows
 
 
 @contextlib.contextmanager
@@ -15,6 +15,6 @@ def compiled(always: bool = True) -> Iterator[None]:
     """Within it no frame is too small for them."""
     with contextlib.ExitStack() as stack:
         if always:
-            for module, name in ((evaluate, "FEW_ROWS"), (literals, "FEW"), (rows, "FEW"), (coded, "FEW_BITS")):
+            for module, name in ((engine, "FEW_ROWS"), (literals, "FEW"), (rows, "FEW"), (coded, "FEW_BITS")):
                 stack.enter_context(patch.object(module, name, -1))
         yield

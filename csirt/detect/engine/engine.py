@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from csirt.detect.engine.numbered import Numbered, Wakes
 from csirt.detect.engine.text import Scanner
 from csirt.model.batch import Array
 
+if TYPE_CHECKING:
+    from csirt.detect.engine.verdicts import Verdicts
+
 
 class Frame(Protocol):
     """Rows with logical columns."""
@@ -35,6 +38,8 @@ class Frame(Protocol):
         """All columns a keyword looks into."""
 
 
+# A frame of fewer rows is done before the compiled loops were loaded.
+FEW_ROWS = 256
 # A condition whose candidates are more than this share of a frame tries other witnesses, once in so many frames;
 # results never depend on the choice.
 HEAVY_ROWS = 500
@@ -123,12 +128,14 @@ class Program:
         """Condition index -> sorted rows that match; conditions that match nowhere are left out."""
         self._budget.start()
         run = Run(self, frame)
-        found = run.results()
+        # Nobody that knows the frame is known by what it knows: a circle would keep frames until garbage is looked for.
+        looked = _verdicts(run) if frame.rows >= max(FEW_ROWS, 1) else run
+        found = looked.results()
         self._frames += 1
         if self._budget.spent:
             self._switch_off()
             found = {index: where for index, where in found.items() if index not in self.overrun}
-        self._learn(run)
+        self._learn(run, looked.counts)
         return found
 
     def _switch_off(self) -> None:
@@ -139,7 +146,7 @@ class Program:
             self.overrun |= over
             self._choose(self.plans)
 
-    def _learn(self, run: Run) -> None:
+    def _learn(self, run: Run, counts_of: Callable[[Mapping[str, Witnesses]], dict[Atom, int]]) -> None:
         """For conditions with many candidates choose the witnesses that hold on the fewest rows of this frame."""
         heavy = [
             index
@@ -153,7 +160,7 @@ class Program:
             return
         atoms = dict.fromkeys(atom for index in heavy for item in self._choices[index] for atom in item.witnesses)
         numbers = np.array([self.numbered.numbers[atom] for atom in atoms], np.int64)
-        counts = run.counts(self._by_field(numbers))
+        counts = counts_of(self._by_field(numbers))
         chosen = list(self.plans)
         for index in heavy:
             self._tried[index] = self._frames + LEARN_EVERY
@@ -161,6 +168,12 @@ class Program:
                 self._choices[index], key=lambda item: sum(counts.get(atom, 0) for atom in item.witnesses)
             )
         self._choose(chosen)
+
+
+def _verdicts(run: Run) -> Verdicts:
+    from csirt.detect.engine.verdicts import Verdicts  # with its compiled loops
+
+    return Verdicts(run)
 
 
 def _all(plan: Plan) -> set[Atom]:

@@ -23,10 +23,7 @@ from csirt.model.batch import Array
 
 if TYPE_CHECKING:
     from csirt.detect.engine.engine import Frame, Program
-    from csirt.detect.engine.verdicts import Verdicts
 
-# A frame of fewer rows is done before the compiled loops were loaded.
-FEW_ROWS = 256
 # An atom that no scan finds is looked for in the values of a few rows, not in all, where they are so much fewer.
 FEW_SHARE = 4
 # With fewer ranges than this an address column is compared range by range.
@@ -58,19 +55,11 @@ class Run:
         self._masks: dict[Atom, Array] = {}
         self._keywords: dict[Atom, Array] = {}
         self._written: dict[Atom, Array] | None = None
-        self._many: Verdicts | None = None
 
     def results(self) -> dict[int, Array]:
         """Condition index -> sorted rows that match; conditions that match nowhere are left out."""
         found: dict[int, Array] = {}
         if not self.rows:
-            return found
-        if self.rows >= FEW_ROWS:
-            from csirt.detect.engine.verdicts import Verdicts
-
-            self._many = Verdicts(self)
-            candidates, found = self._many.results()
-            self.candidates.update(zip(candidates.conditions.tolist(), candidates.counts.tolist(), strict=True))
             return found
         self._scan()
         where = self.witness_rows(self.program.witnesses)
@@ -105,8 +94,6 @@ class Run:
 
     def counts(self, witnesses: Mapping[str, Witnesses]) -> dict[Atom, int]:
         """On how many rows each witness atom holds that holds somewhere."""
-        if self._many is not None:
-            return self._many.counts(witnesses)
         return {atom: len(where) for atom, where in self.witness_rows(witnesses).items()}
 
     def witness_rows(self, witnesses: Mapping[str, Witnesses]) -> dict[Atom, Array]:

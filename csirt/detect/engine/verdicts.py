@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # An atom is tested on all values once it is asked of so great a share of the rows.
 FEW_SHARE = 4
+PAIRS = 1 << 20  # (condition, row) that are looked at together
 _NONE = np.empty(0, np.int64)
 
 
@@ -45,18 +46,20 @@ class Verdicts:
         self._numbered = run.program.numbered
         self._sweep = Sweep(run.program, run.frame)
 
-    def results(self) -> tuple[Candidates, dict[int, Array]]:
-        """The candidates, and the sorted rows that match of each condition that matches any."""
-        found = self._candidates()
-        matched = self._decide(self._program.starts[found.conditions], found)
+    def results(self) -> dict[int, Array]:
+        """Condition index -> sorted rows that match; conditions that match nowhere are left out."""
         result: dict[int, Array] = {}
-        if matched.any():
+        for found in self._candidates():
+            self._run.candidates.update(zip(found.conditions.tolist(), found.counts.tolist(), strict=True))
+            matched = self._decide(self._program.starts[found.conditions], found)
+            if not matched.any():
+                continue
             # A condition may have no candidate: a text can be in a dictionary and in no row.
             cuts = np.append(0, np.append(0, np.cumsum(matched))[found.ends])
             rows = found.rows[matched]
             for place in np.flatnonzero(np.diff(cuts)).tolist():
                 result[int(found.conditions[place])] = rows[cuts[place] : cuts[place + 1]]
-        return found, result
+        return result
 
     # -- witnesses -----------------------------------------------------------------------------------------------
 
@@ -66,20 +69,25 @@ class Verdicts:
         atoms = [self._numbered.atoms[number] for number in known.tolist()]
         return dict(zip(atoms, np.diff(edges).tolist(), strict=True))
 
-    def _candidates(self) -> Candidates:
+    def _candidates(self) -> Iterator[Candidates]:
+        """The candidates of all conditions, those of some at a time: together they can be many times the rows."""
         program, count = self._program, self._run.rows
         atoms, starts, rows = self._rows(program.witnesses)
         conditions, edges, places = program.wakes.of(atoms)
-        out = np.empty(int(np.diff(starts)[places].sum()), np.int64)
-        ends = np.empty(len(conditions), np.int64)
-        walk.candidates(places, edges, rows, starts, np.full(count, -1, np.int64), out, ends)
-        out = out[: ends[-1]] if len(ends) else out
+        most = np.append(0, np.cumsum(np.diff(starts)[places]))[edges]
+        seen = np.full(count, -1, np.int64)
+        left = 0
+        while left < len(conditions):
+            right = max(left + 1, int(np.searchsorted(most, most[left] + PAIRS, side="right")) - 1)
+            out = np.empty(int(most[right] - most[left]), np.int64)
+            ends = np.empty(right - left, np.int64)
+            walk.candidates(places, edges[left : right + 1], rows, starts, seen, left, out, ends)
+            yield Candidates(conditions[left:right], ends, out[: ends[-1]])
+            left = right
         if program.dense:
-            dense = np.array(program.dense, np.int64)
-            ends = np.concatenate([ends, len(out) + count * np.arange(1, len(dense) + 1)])
-            out = np.concatenate([out, np.tile(np.arange(count), len(dense))])
-            conditions = np.concatenate([conditions, dense])
-        return Candidates(conditions, ends, out)
+            every = np.arange(count)
+            for condition in program.dense:
+                yield Candidates(np.array([condition], np.int64), np.array([count]), every)
 
     def _rows(self, witnesses: Mapping[str, Witnesses]) -> tuple[Array, Array, Array]:
         """(the number of each atom that holds somewhere, the edges of its rows, rows); a row may come twice."""

@@ -32,9 +32,12 @@ _uint8 = _load(types.uint8, 8)
 
 
 @kernel
-def candidates(atoms: Array, edges: Array, rows: Array, starts: Array, seen: Array, out: Array, ends: Array) -> None:
+def candidates(
+    atoms: Array, edges: Array, rows: Array, starts: Array, seen: Array, number: int, out: Array, ends: Array
+) -> None:
     """The rows of each condition: those where one of its witnesses holds, sorted. `edges` of a condition in `atoms`,
-    `starts` of an atom in `rows`; `seen`: per row -1; `ends`: of each condition in `out`."""
+    `starts` of an atom in `rows`; `seen`: per row less than `number`, which counts the conditions; `ends`: of each
+    condition in `out`."""
     total = 0
     for condition in range(edges.size - 1):
         first, begin = edges[condition], total
@@ -43,8 +46,8 @@ def candidates(atoms: Array, edges: Array, rows: Array, starts: Array, seen: Arr
             atom = atoms[place]
             for at in range(starts[atom], starts[atom + 1]):
                 row = rows[at]
-                if seen[row] != condition:
-                    seen[row] = condition
+                if seen[row] != number + condition:
+                    seen[row] = number + condition
                     ordered = ordered and (total == begin or out[total - 1] < row)
                     out[total] = row
                     total += 1

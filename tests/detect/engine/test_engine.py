@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
+import weakref
 from typing import Any
 from unittest.mock import patch
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not, Or, leaves, plans, simplify
 from csirt.detect.columns.raw import RawFrame, from_events, from_table
-from csirt.detect.engine import engine
+from csirt.detect.engine import engine, verdicts
 from csirt.detect.engine.engine import Program
 from tests.detect.loops import compiled
 
@@ -111,7 +115,10 @@ def typed(events: list[dict[str, Any]]) -> RawFrame:
         "ip": pa.string(),
         "list": pa.list_(pa.string()),
     }
-    return from_table(pa.table({name: pa.array([e.get(name) for e in events], kind) for name, kind in kinds.items()}))
+    arrays = {name: pa.array([e.get(name) for e in events], kind) for name, kind in kinds.items()}
+    texts = pa.array([*dict.fromkeys(arrays["text"].drop_null().to_pylist()), "ab"])  # the last one stands in no row
+    arrays["text"] = pa.DictionaryArray.from_arrays(pc.index_in(arrays["text"], texts), texts)
+    return from_table(pa.table(arrays))
 
 
 @settings(max_examples=300, deadline=None)
@@ -164,3 +171,32 @@ def test_a_text_that_stands_in_no_row_wakes_nobody() -> None:
         with compiled(loops):
             found = program.run(from_table(pa.table({"a": texts})))
         assert {index: where.tolist() for index, where in found.items()} == {1: [0, 2], 3: [1]}
+
+
+def test_a_frame_goes_when_it_was_looked_at() -> None:
+    """Nothing keeps a frame and its columns until garbage is looked for, which analysis puts off."""
+    program = Program([Leaf(Atom("a", "contains", "x")), Not(Leaf(Atom("b", "eq", "y")))])
+    gc.disable()
+    try:
+        for rows in (3, 300):
+            frame = from_table(pa.table({"a": ["x", "y", "z"] * (rows // 3)}))
+            gone = weakref.ref(frame)
+            assert program.run(frame)
+            del frame
+            assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_more_candidates_than_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conditions are decided some at a time; what they find does not depend on how many."""
+    table = pa.table({"a": [f"n{number % 7}" for number in range(400)], "b": [number % 3 for number in range(400)]})
+    nodes: list[Node] = [
+        And((Leaf(Atom("a", "eq", f"n{number}")), Leaf(Atom("b", "number", number % 3)))) for number in range(7)
+    ] + [Not(Leaf(Atom("a", "eq", "n1")))]
+    found = []
+    for pairs in (1, 60, 100, 1 << 20):
+        monkeypatch.setattr(verdicts, "PAIRS", pairs)
+        found.append({index: where.tolist() for index, where in Program(nodes).run(from_table(table)).items()})
+    assert found[0] == found[1] == found[2] == found[3] and len(found[0]) == 8
+    assert found[0][2] == [row for row in range(400) if row % 7 == 2 and row % 3 == 2]
