@@ -41,7 +41,8 @@ class Load:
 
     def __init__(self, store: ElasticStore, hook: str) -> None:
         contact = Contact(name="duty", channel="webhook", address=hook)
-        route = Route(name="all", contacts=["duty"], group_wait="0s")
+        # Nobody acknowledges: how often the next one is told must not depend on how long the outage was.
+        route = Route(name="all", contacts=["duty"], group_wait="0s", escalate="1d")
         self.config = Config(notify=Notify(contacts=[contact], routes=[route]))
         self.store = store
         self.steps = made.steps(1, STEPS * ALERTS * 3, ALERTS)
