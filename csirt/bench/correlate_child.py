@@ -18,6 +18,7 @@ from csirt.clock import SYSTEM
 from csirt.detect.match import Detector
 from csirt.detect.rules.load import Ruleset
 from csirt.detect.windows.windows import Windows
+from csirt.heap import prepare
 from csirt.model.batch import Array, Batch, address_columns, codes
 from csirt.model.hits import AlertChange
 
@@ -26,6 +27,7 @@ Step = tuple[Batch, int]
 
 def main() -> None:
     """Run once and say what was found and what it took."""
+    prepare()
     kind, seed, count, size = sys.argv[1], *map(int, sys.argv[2:])
     ruleset = Ruleset.parse(correlate.rules(kind))
     given = correlate.flows(seed, count)

@@ -20,6 +20,7 @@ from csirt.detect.columns import jsonlines
 from csirt.detect.columns.raw import RawFrame, from_events, from_table, read
 from csirt.detect.engine.engine import Program
 from csirt.detect.rules.load import Ruleset
+from csirt.heap import keep_freed, prepare
 from csirt.model.batch import Array
 
 # Enough that every compiled loop is loaded; a few hundred rows would do without most of them.
@@ -28,6 +29,8 @@ WARM = 10_000
 
 def main() -> None:
     """Run once and say what was found and what it took."""
+    prepare()
+    keep_freed()
     mode, rules, events, batch, pairs = sys.argv[1:]
     loaded = Ruleset.load([Path(rules)], mapped=False)
     program = Program([rule.condition for rule in loaded.rules])

@@ -16,6 +16,7 @@ from csirt.detect.match import hits, streams
 from csirt.detect.rule import Meta
 from csirt.detect.rules.load import Ruleset
 from csirt.detect.windows.windows import Windows
+from csirt.heap import keep_freed
 from csirt.model import ecs
 from csirt.model.batch import Array
 from csirt.model.hits import none
@@ -56,6 +57,7 @@ class _Runner:
         self._untimed: set[int] = set()
 
     def run(self, frames: Iterable[RawFrame]) -> Matches:
+        keep_freed()
         for frame in frames:
             self._frame(frame)
             self._rows += frame.rows
