@@ -28,8 +28,8 @@ from csirt.sources.base import Input
 from csirt.sources.spool import SpoolSource, datagram_input
 
 ROWS = 5_000_000  # of one file
-DATAGRAMS = 8_000  # at a time
-WAIT = 0.4  # for more: what is done once for each piece weighs little then; a daemon may be two seconds late
+DATAGRAMS = 4_000  # at a time
+WAIT = 0.05  # for more: larger pieces decode quicker and write slower, for the pages of large writes are fresh ones
 
 
 class Files:
