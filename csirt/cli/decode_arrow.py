@@ -169,7 +169,8 @@ def _recoded(column: pa.DictionaryArray, texts: pa.Array) -> pa.DictionaryArray:
     valid, data = indices.buffers()
     codes: Array = np.frombuffer(data, f"i{indices.type.bit_width // 8}")[indices.offset :][: len(indices)]
     if not own.equals(texts[: len(own)]):
-        codes = np.asarray(pc.index_in(own, texts)).astype(np.int16)[codes]
+        table: Array = np.asarray(pc.index_in(own, texts)).astype(np.int16)
+        codes = table.take(codes, mode="clip")  # under a null there may be any index
     if valid is not None and indices.offset:
         valid = pa.array(np.zeros(len(indices), np.int8), mask=~indices.is_valid().to_numpy(False)).buffers()[0]
     codes = np.ascontiguousarray(codes, np.int16)

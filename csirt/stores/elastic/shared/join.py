@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apsw
 
@@ -16,9 +16,6 @@ from csirt.stores.elastic.shared.journal import Journal
 from csirt.stores.elastic.shared.log import Documents
 from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.catalogue.database import Database
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "shared"
 MANY = 500  # documents of one entry
