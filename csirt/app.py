@@ -110,7 +110,7 @@ class App:
 
     def check(self) -> list[Problem]:
         """Build all content and say everything that is wrong with it."""
-        from csirt.decode.parser import load_parsers
+        from csirt.decode.parser_files import load_parsers
         from csirt.detect.rules import deploy
         from csirt.detect.rules.load import Ruleset
         from csirt.respond.playbook import load_playbooks

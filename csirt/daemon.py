@@ -18,6 +18,7 @@ from csirt.control.verbs import Context
 from csirt.control.verbs.status import overview
 from csirt.errors import CsirtError, Unreachable
 from csirt.health import HealthServer
+from csirt.jobs import jobs
 from csirt.metrics import RateLimited
 from csirt.model.audit import AuditEntry
 from csirt.model.principal import Principal
@@ -160,8 +161,6 @@ class Daemon:
 
     def _schedule(self) -> None:
         from apscheduler.schedulers.background import BackgroundScheduler
-
-        from csirt.jobs import jobs
 
         self._scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1})
         for name, seconds, work in jobs(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from csirt.collect.spool import Spool
 from csirt.config import duration
@@ -12,10 +12,23 @@ from csirt.model.audit import AuditEntry
 
 if TYPE_CHECKING:
     from csirt.app import App
-    from csirt.daemon import Daemon
     from csirt.stores.embedded import EmbeddedStore
 
 LOG = logging.getLogger("csirt.jobs")
+
+
+class Daemon(Protocol):
+    """What the jobs need of the daemon at work."""
+
+    app: App
+    pipeline: Any
+    sector: Any
+
+    def sample(self) -> dict[str, Any]:
+        """The document of `csirt status`, kept as the latest sample too."""
+
+    def reload(self) -> object:
+        """Read configuration and content again."""
 
 
 def jobs(daemon: Daemon) -> list[tuple[str, float, Callable[[], None]]]:

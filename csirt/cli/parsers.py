@@ -29,7 +29,8 @@ def parsers() -> None:
 def _load(paths: tuple[Path, ...]) -> tuple[list[Parser], list[Problem]]:
     """The parsers of the given files and folders, or the shipped ones, by name."""
     from csirt.content import folder
-    from csirt.decode.parser import EXAMPLES, load_parser, load_parsers
+    from csirt.decode.parser import EXAMPLES
+    from csirt.decode.parser_files import load_parser, load_parsers
     from csirt.errors import NotFound
 
     found: list[Parser] = []

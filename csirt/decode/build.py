@@ -54,7 +54,7 @@ def check_source(source: Source) -> None:
 
 
 def _parser(source: Source) -> Parser:
-    from csirt.decode.parser import load_parsers
+    from csirt.decode.parser_files import load_parsers
 
     parsers, problems = load_parsers(folder("parsers"))
     if source.parser not in parsers:

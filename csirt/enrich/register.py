@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 
 from csirt.enrich import prefixes
-from csirt.enrich.file.entries import Entries, parse, read
+from csirt.enrich.file.entries import Entries
+from csirt.enrich.file.whole import parse, read
 from csirt.errors import Problem
 from csirt.model.address import from_text
 from csirt.model.hours import covers, intervals

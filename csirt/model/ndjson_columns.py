@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from csirt.model import community, ecs
 from csirt.model.batch import Array, Batch, address_parts
-from csirt.model.ndjson_program import ADDRESS, IDENTITY, INT, RELATED, TEXT, TIME, UINT, Column, Pool, texts
+from csirt.model.ndjson_kinds import ADDRESS, IDENTITY, INT, RELATED, TEXT, TIME, UINT
+from csirt.model.ndjson_program import Column, Pool, texts
 
 # A constant is a Python string of JSON text; else each row has at most one of the columns.
 Value: TypeAlias = str | tuple[Column, ...]

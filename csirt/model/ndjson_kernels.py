@@ -9,7 +9,7 @@ import numpy as np
 
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
-from csirt.model.ndjson_program import (
+from csirt.model.ndjson_kinds import (
     ADDRESS,
     CLOSE,
     CONSTANT,

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from csirt.model.batch import Array
+from csirt.model.ndjson_kinds import CLOSE, CONSTANT, LITERAL, OPEN
 
-CONSTANT, CLOSE, OPEN, LITERAL, TEXT, IDENTITY, UINT, INT, TIME, ADDRESS, RELATED = range(11)
 SLACK = 16  # octets behind a buffer that a copy may touch
 SIZE = 1 << 20  # octets of text at a time
 VALUE = 128  # no value but a text is longer

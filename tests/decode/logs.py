@@ -9,7 +9,8 @@ import numpy as np
 
 from csirt.clock import parse_iso
 from csirt.content import folder
-from csirt.decode.parser import Parser, load_parsers
+from csirt.decode.parser import Parser
+from csirt.decode.parser_files import load_parsers
 from csirt.decode.privacy import Privacy
 from csirt.decode.textlog import LogDecoder
 from csirt.model.batch import Decoded

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from csirt.content import folder
-from csirt.decode.parser import load_parser, load_parsers
+from csirt.decode.parser_files import load_parser, load_parsers
 
 GOOD = """parser: mine
 dataset: mail

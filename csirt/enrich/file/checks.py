@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
 
+from csirt.enrich.file.entries import Entries
 from csirt.enrich.file.fields import Fields, Network
 from csirt.errors import Problem
 from csirt.model.member import Member
-
-if TYPE_CHECKING:
-    from csirt.enrich.file.entries import Entries
 
 
 def run(entries: Entries, fields: Fields) -> None:
