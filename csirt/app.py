@@ -113,7 +113,7 @@ class App:
         from csirt.decode.parser_files import load_parsers
         from csirt.detect.rules import deploy
         from csirt.detect.rules.load import Ruleset
-        from csirt.respond.playbook import load_playbooks
+        from csirt.respond.folders import load_playbooks
         from csirt.scope import problems as unlooked
 
         problems: list[Problem] = []
@@ -466,7 +466,7 @@ class App:
             LOG.warning("left out: %s", problem)
 
     def _make_playbooks(self) -> Any:
-        from csirt.respond.playbook import load_playbooks
+        from csirt.respond.folders import load_playbooks
 
         playbooks, problems = load_playbooks(self.playbook_folders())
         self._leave_out("playbooks", problems)

@@ -61,7 +61,7 @@ def check(settings: Settings, folders: tuple[Path, ...]) -> int:
     """
     from csirt.content import folder
     from csirt.messages import text
-    from csirt.respond.playbook import load_playbooks
+    from csirt.respond.folders import load_playbooks
 
     respond = settings.raw_config().get("respond", {})
     shipped = [folder("playbooks")] if respond.get("shipped", True) else []

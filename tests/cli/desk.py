@@ -23,8 +23,8 @@ from csirt.errors import CsirtError
 from csirt.model.principal import Principal
 from csirt.model.records import Alert, Entity, Incident, Link
 from csirt.notify.router import Router
+from csirt.respond.folders import load_playbooks
 from csirt.respond.plan import Responder
-from csirt.respond.playbook import load_playbooks
 from csirt.stores.base import Commit
 from tests.cases.fake import FakeStore
 from tests.respond.members import REGISTER

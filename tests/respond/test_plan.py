@@ -9,8 +9,9 @@ import pytest
 from csirt import ids
 from csirt.config import Config, Respond
 from csirt.content import folder
+from csirt.respond.folders import load_playbooks
 from csirt.respond.plan import Responder, facts, plan_hash, walk
-from csirt.respond.playbook import Playbook, Step, load_playbooks
+from csirt.respond.playbook import Playbook, Step
 from tests.respond.members import CASE, REGISTER, alert, incident
 
 GP = "10.31.0.77"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from csirt.content import folder
-from csirt.respond.playbook import load_playbooks
+from csirt.respond.folders import load_playbooks
 
 GOOD = """type: playbook
 spec_version: cacao-2.0

@@ -15,8 +15,8 @@ from csirt.errors import Conflict, CsirtError, NotAllowed, Usage
 from csirt.model.principal import Principal
 from csirt.model.records import Run
 from csirt.respond import runs
+from csirt.respond.folders import load_playbooks
 from csirt.respond.plan import Responder
-from csirt.respond.playbook import load_playbooks
 from csirt.stores.base import Commit
 from tests.cases.fake import FakeStore
 from tests.respond.members import CASE, REGISTER, alert, incident
