@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -18,7 +17,7 @@ from csirt import cachefolder, ids
 from csirt.clock import SYSTEM, Clock
 from csirt.config import Config, duration, load, taken_over
 from csirt.content import folder
-from csirt.errors import CsirtError, Problem, Unreachable, Usage
+from csirt.errors import Problem, Usage
 from csirt.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -34,13 +33,6 @@ if TYPE_CHECKING:
     from csirt.stores.base import Store
 
 LOG = logging.getLogger("csirt.app")
-EVERYBODY = Problem(
-    "configuration",
-    1,
-    "no exporter is listed: whoever can reach the port is believed",
-    level="warning",
-    advice="list your routers under [[decode.exporters]]; then nobody else is",
-)
 
 
 class App:
@@ -94,8 +86,12 @@ class App:
             if name not in self._parts:
                 if name not in self._makers:
                     return None
-                self._parts[name] = self._makers[name]()
+                self._parts[name] = self.make(name)
             return self._parts[name]
+
+    def make(self, name: str) -> Any:
+        """A component made anew, which takes nobody's place."""
+        return self._makers[name]()
 
     def provide(self, name: str, part: Any) -> None:
         """Add a component that only a running daemon has (`daemon`)."""
@@ -107,34 +103,6 @@ class App:
             store = self._parts.pop("store", None)
             if store is not None:
                 store.close()
-
-    def check(self) -> list[Problem]:
-        """Build all content and say everything that is wrong with it."""
-        from csirt.decode.parser_files import load_parsers
-        from csirt.detect.rules import deploy
-        from csirt.detect.rules.load import Ruleset
-        from csirt.respond.folders import load_playbooks
-        from csirt.scope import problems as unlooked
-
-        problems: list[Problem] = []
-        if self.config.enrich.register_file:
-            problems += self._read_register()[1]
-        problems += load_parsers(folder("parsers"))[1]
-        ruleset = Ruleset.load(self.rule_folders(), **self._rule_options())
-        problems += ruleset.problems + deploy.ended(ruleset.deployment, self.clock.now())
-        problems += unlooked(ruleset, self.config)
-        problems += load_playbooks(self.playbook_folders())[1]
-        for source in self.config.sources:
-            problems += self._check_source(source)
-        problems += [
-            problem for listener in self.config.collect.listeners for problem in self._check_listener(listener)
-        ]
-        if any(source.type == "netflow" for source in self.config.sources) and not self.config.decode.exporters:
-            problems.append(EVERYBODY)
-        problems += self._check_cluster()
-        problems += [Problem("configuration", 1, text) for text in self._make_router().check()]
-        problems += [Problem("configuration", 1, text) for text in self._make_responder().guard.problems()]
-        return problems
 
     def reload(self) -> list[str]:
         """Read the configuration file, register, rules, playbooks and routes again. What has an error keeps its old
@@ -149,7 +117,7 @@ class App:
         ):
             known = self._left_out.get(name, [])
             try:
-                fresh = self._makers[name]()
+                fresh = self.make(name)
             except Usage as error:
                 notes.append(f"{name} not reloaded: {error.message}")
                 continue
@@ -344,39 +312,6 @@ class App:
     def _exempted(self, rule: str, rows: int) -> None:
         self.metrics.count("csirt_exempted_total", rows, rule=rule)
 
-    def _check_source(self, source: Any) -> list[Problem]:
-        from csirt.decode.build import check_source
-
-        try:
-            check_source(source)
-        except Usage as error:
-            return [Problem("configuration", 1, line) for line in error.message.split("\n")]
-        return []
-
-    def _check_listener(self, listener: Any) -> list[Problem]:
-        from csirt.collect.tls import server_context
-
-        try:
-            if listener.transport == "tls":
-                server_context(listener)
-        except CsirtError as error:
-            level = _level(listener.certificate, listener.key, listener.client_ca)
-            return [Problem("configuration", 1, error.message, level=level)]
-        return []
-
-    def _check_cluster(self) -> list[Problem]:
-        if self.config.stores.kind != "elasticsearch":
-            return []
-        from csirt.stores.elastic import connect
-
-        try:
-            connect.client(self.config.stores.elasticsearch).close()
-        except CsirtError as error:
-            section = self.config.stores.elasticsearch
-            level = _level(section.ca, section.api_key)
-            return [Problem("configuration", 1, line, level=level) for line in error.message.split("\n")]
-        return []
-
     def rules_digest(self) -> str:
         """What this node finds, as a short text: its rules as they are deployed, and the configuration's values."""
         ruleset = self.part("ruleset")
@@ -385,23 +320,8 @@ class App:
             self._digest = ruleset, ids.digest(ruleset.digest(), repr(values), size=8)
         return self._digest[1]
 
-    def unreachable(self) -> Unreachable | None:
-        """Why the cluster of a configuration without errors cannot be worked with; None when it can."""
-        if self.config.stores.kind != "elasticsearch":
-            return None
-        from csirt.stores.elastic import connect
-
-        section = self.config.stores.elasticsearch
-        try:
-            with connect.client(section) as client:
-                connect.probe(client, section)
-        except Unreachable as error:
-            return error
-        except CsirtError:  # a credential that only the unit has; said by `check`
-            return None
-        return None
-
-    def _rule_options(self) -> dict[str, Any]:
+    def rule_options(self) -> dict[str, Any]:
+        """What rules are loaded with."""
         detect = self.config.detect
         return {
             "placeholders": {**self.part("indicators").placeholders(), **detect.placeholders},
@@ -425,7 +345,8 @@ class App:
             self.store_directory, clock=self.clock, config=self.config.stores, retention=self.config.retention
         )
 
-    def _read_register(self) -> Any:
+    def read_register(self) -> Any:
+        """The configured register, None where it has errors; and its problems."""
         from csirt.enrich.register import Register
 
         return Register.load(Path(self.config.enrich.register_file))
@@ -435,7 +356,7 @@ class App:
 
         if not self.config.enrich.register_file:
             return Register.empty()
-        register, problems = self._read_register()
+        register, problems = self.read_register()
         errors = [str(problem) for problem in problems if problem.level == "error"]
         if register is None or errors:
             raise Usage("\n".join(errors))
@@ -455,7 +376,7 @@ class App:
     def _make_ruleset(self) -> Any:
         from csirt.detect.rules.load import Ruleset
 
-        ruleset = Ruleset.load(self.rule_folders(), **self._rule_options())
+        ruleset = Ruleset.load(self.rule_folders(), **self.rule_options())
         self._leave_out("ruleset", ruleset.problems)
         return ruleset
 
@@ -491,9 +412,3 @@ class App:
         from csirt.notify.deliver import Deliverer
 
         return Deliverer(self.store, self.config, self.clock, self.metrics, self._member_name)
-
-
-def _level(*files: str) -> str:
-    """How bad it is that one of these cannot be used: a unit's credentials are the unit's alone."""
-    elsewhere = any(name and "/" not in name for name in files) and "CREDENTIALS_DIRECTORY" not in os.environ
-    return "warning" if elsewhere else "error"

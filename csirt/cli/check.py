@@ -22,6 +22,7 @@ def check(settings: Settings, offline: bool) -> int:
       csirt check --config csirt.toml
       csirt check --offline --json
     """
+    from csirt import checking
     from csirt.app import App
     from csirt.config import load
     from csirt.errors import Problem, Usage
@@ -30,14 +31,14 @@ def check(settings: Settings, offline: bool) -> int:
     lost = None
     try:
         app = App(load(settings.config_file()))
-        problems = app.check()
+        problems = checking.check(app)
     except Usage as error:
         if settings.as_json:
             raise
         write_rows([line] for line in error.message.split("\n"))
         return 1
     if not offline and not any(problem.level == "error" for problem in problems):
-        lost = app.unreachable()
+        lost = checking.unreachable(app.config)
         problems += [Problem("cluster", 1, lost.message)] if lost else unlike(app.config, app.rules_digest(), app.clock)
     errors = sum(problem.level == "error" for problem in problems)
     code = lost.exit_code if lost else 1 if errors else 0

@@ -23,6 +23,7 @@ def run(settings: Settings, once: bool, verbose: bool) -> int:
     import logging
 
     from csirt.app import App
+    from csirt.checking import check
     from csirt.config import load
     from csirt.daemon import Daemon
     from csirt.logs import configure
@@ -33,7 +34,7 @@ def run(settings: Settings, once: bool, verbose: bool) -> int:
         from pathlib import Path
 
         app.store_directory = Path(settings.store)
-    problems = [problem for problem in app.check() if problem.level == "error"]
+    problems = [problem for problem in check(app) if problem.level == "error"]
     for problem in problems:
         say(str(problem))  # a broken rule stops only itself; what the daemon cannot do without raises below
     return Daemon(app).run(once=once)
