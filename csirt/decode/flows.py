@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from csirt.decode.netflow.decoder import Configured, NetflowDecoder
 from csirt.decode.netflow.describe import describe as describe_netflow
 from csirt.decode.netflow.state import MAGIC as STATE
 from csirt.decode.sflow.decoder import SflowDecoder, is_sflow
 from csirt.model import address
-from csirt.model.batch import Array, Decoded
+from csirt.model.batch import Decoded
 from csirt.model.chunk import Chunk, Datagrams
 
 MAGIC = b"csirt-sflow/1\n"  # before a state that holds sFlow's too: its length, itself, then NetFlow's
@@ -48,7 +46,8 @@ class FlowDecoder:
             key=key,
             due=due,
         )
-        self._sflow = SflowDecoder({address.from_text(item.address): item for item in exporters}, accept_unknown)
+        configured = {address.from_text(item.address): item for item in exporters}
+        self._sflow = SflowDecoder(configured, accept_unknown, exporter_expiry_us)
         self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason
         self._sflow_state = b""
 
@@ -69,16 +68,16 @@ class FlowDecoder:
             result = self._netflow.decode(chunk)
             self.rejected = self._netflow.rejected
             return self._with_state(result)
-        result = self._sflow.decode(chunk, _take(data, mine))
+        result = self._sflow.decode(chunk, data.take(mine))
         result.held = self._netflow.held
         self.rejected = self._sflow.rejected
         self._sflow_state = result.state or b""
         if not mine.all():
-            whole, chunk.data = data, _take(data, ~mine)
+            whole, chunk.data = data, data.take(~mine)
             other = self._netflow.decode(chunk)
             chunk.data = whole
             self.rejected = sorted(self.rejected + self._netflow.rejected)
-            result = _joined(other, result)
+            result = other.joined(result)
         return self._with_state(result)
 
     def finish(self) -> Decoded:
@@ -107,30 +106,6 @@ def _split(state: bytes) -> tuple[bytes, bytes]:
     if end > len(state):
         raise ValueError("not a state of flow datagrams")
     return state[at:end], state[end:]
-
-
-def _take(data: Datagrams, which: Array) -> Datagrams:
-    """Some of the datagrams, on the same bytes."""
-    names = ("offset", "length", "frame", "time", "family", "high", "low", "port")
-    return Datagrams(data.buffer, *(np.asarray(getattr(data, name))[which] for name in names))
-
-
-def _joined(first: Decoded, second: Decoded) -> Decoded:
-    """Two decoders' results over parts of one chunk. What is held is the first one's."""
-    dropped = dict(first.dropped)
-    for reason, number in second.dropped.items():
-        dropped[reason] = dropped.get(reason, 0) + number
-    return Decoded(
-        batches=first.batches + second.batches,
-        entered=first.entered + second.entered,
-        left=first.left + second.left,
-        dropped=dropped,
-        held=first.held,
-        problems=first.problems + second.problems,
-        exporters=first.exporters + second.exporters,
-        redacted=first.redacted,
-        forgotten=first.forgotten,
-    )
 
 
 def describe(state: bytes | None, address: str) -> list[dict[str, Any]]:

@@ -63,10 +63,28 @@ class Decoded:
     def state(self, value: bytes | None) -> None:
         self._state = value
 
+    def joined(self, other: Decoded) -> Decoded:
+        """What was made of two parts of one chunk, without a state. What is held is the first part's."""
+        return Decoded(
+            batches=self.batches + other.batches,
+            entered=self.entered + other.entered,
+            left=self.left + other.left,
+            held=self.held,
+            problems=self.problems + other.problems,
+            exporters=self.exporters + other.exporters,
+            dropped=_sum(self.dropped, other.dropped),
+            redacted=_sum(self.redacted, other.redacted),
+            forgotten=_sum(self.forgotten, other.forgotten),
+        )
+
     def state_later(self, make: Callable[[], bytes]) -> None:
         """Put making the state off: who keeps none does not pay for it. It must be asked for, if at all, before the
         decoder goes on."""
         self._state = make
+
+
+def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 def constant(value: str | None, rows: int) -> pa.DictionaryArray:

@@ -28,6 +28,11 @@ class Datagrams:
     low: Array
     port: Array
 
+    def take(self, which: Array | slice) -> Datagrams:
+        """Some of the datagrams, on the same bytes."""
+        names = ("offset", "length", "frame", "time", "family", "high", "low", "port")
+        return Datagrams(self.buffer, *(getattr(self, name)[which] for name in names))
+
 
 @dataclass(slots=True)
 class Packets:

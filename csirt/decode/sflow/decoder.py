@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,13 +12,14 @@ from csirt.decode.netflow.numbering import number_keys
 from csirt.decode.netflow.scan import sequence
 from csirt.decode.sflow import layout, rows, scan
 from csirt.decode.sflow.rows import Names
-from csirt.decode.sflow.state import Agent, State
+from csirt.decode.sflow.state import Agent, Key, State
 from csirt.model.batch import Array, Batch, Decoded
 from csirt.model.chunk import Chunk, Datagrams
 
 MARK = b"\0\0\0\5"  # how every datagram begins; NetFlow v5 begins with 00 05
 ROWS = 1 << 18  # in one batch, at most what one datagram brings more
 REJECTED = 1_000
+PERIODS = 64  # of the expiry; an agent is forgotten at most one of them later
 UNLISTED, TOO_MANY = -1, -2
 Address = tuple[int, int, int]
 
@@ -41,12 +43,14 @@ def is_sflow(data: Datagrams) -> Array:
 class SflowDecoder:
     """Decodes one source's sFlow datagrams in order; pure. `configured`: what is said of senders, by address.
 
-    `accept_unknown`: whether senders of whom nothing is said are decoded.
+    `accept_unknown`: whether senders of whom nothing is said are decoded. `expiry`: microseconds of receive time after
+    which an agent that is not heard is forgotten, 0 never.
     """
 
-    def __init__(self, configured: Mapping[Address, Configured], accept_unknown: bool) -> None:
+    def __init__(self, configured: Mapping[Address, Configured], accept_unknown: bool, expiry: int = 0) -> None:
         self._configured = configured
         self._accept_unknown = accept_unknown
+        self._expiry = expiry
         self.rejected: list[tuple[str, int, int, str]] = []  # of the last chunk: segment, frame, offset, reason
         self.load(b"")
 
@@ -56,21 +60,44 @@ class SflowDecoder:
 
     def decode(self, chunk: Chunk, data: Datagrams) -> Decoded:
         """The rows of `data`, which are datagrams of that chunk that begin as sFlow, and what became of each."""
-        read = _Read(data)
-        read.agents(self._state, self._agent)
-        result = Decoded(entered=len(read.time))
-        result.batches = self._batches(read, chunk.segment)
-        read.account(self._state, result)
-        self.rejected = read.rejected(chunk.segment)
-        result.state = self._state.dump()
+        state = self._state
+        clock = np.maximum(np.maximum.accumulate(np.asarray(data.time, np.int64)), state.clock)
+        self.rejected = []
+        result = Decoded()
+        cuts = self._cuts(clock)
+        for begin, end in pairwise(sorted({0, *cuts, len(clock)})):
+            gone = state.expire(int(clock[begin]) - self._expiry) if begin in cuts else 0
+            part = self._read(data.take(slice(begin, end)), chunk.segment, clock[begin:end])
+            part.forgotten = {"exporter_expired": gone} if gone else {}
+            result = result.joined(part)
+        result.state = state.dump()
         return result
 
-    def _agent(self, key: tuple[int, ...]) -> int:
+    def _cuts(self, clock: Array) -> list[int]:
+        """Before which datagrams it is looked who is to be forgotten: where the receive clock enters another of the
+        PERIODS of the expiry. So chunks and restarts change nothing, and it is not looked for every datagram."""
+        if not self._expiry or int(clock[-1]) - self._state.eldest(int(clock[0])) <= self._expiry:
+            return []
+        period = np.append(self._state.clock, clock) // max(self._expiry // PERIODS, 1)
+        cuts: list[int] = np.flatnonzero(np.diff(period)).tolist()
+        return cuts
+
+    def _read(self, data: Datagrams, segment: str, clock: Array) -> Decoded:
+        """A part of the datagrams in which nobody is forgotten."""
+        read = _Read(data)
+        read.agents(self._agent)
+        result = Decoded(entered=len(read.time))
+        result.batches = self._batches(read, segment)
+        read.account(self._state, result, clock)
+        self.rejected = sorted(self.rejected + read.rejected(segment))[:REJECTED]
+        return result
+
+    def _agent(self, key: Key) -> int:
         sender: Address = (key[0], key[1], key[2])
         listed = sender in self._configured
         if not listed and not self._accept_unknown:
             return UNLISTED
-        found = self._state.number(key, listed=listed)  # type: ignore[arg-type]
+        found = self._state.number(key, listed=listed)
         return TOO_MANY if found is None else found
 
     def _batches(self, read: _Read, segment: str) -> list[Batch]:
@@ -120,7 +147,7 @@ class _Read:
         scan.measure(self._buffer, self._offset, self._length, self.head, self.counts)
         self.whole = self.head[:, layout.H_STATUS] == layout.OK
 
-    def agents(self, state: State, agent_of: Any) -> None:
+    def agents(self, agent_of: Callable[[Any], int]) -> None:
         """Number every datagram's agent; negative numbers say why it is refused."""
         sender = [np.asarray(part) for part in (self._data.family, self._data.high, self._data.low)]
         here = [self.head[:, i] for i in (layout.H_FAMILY, layout.H_HIGH, layout.H_LOW, layout.H_DOMAIN)]
@@ -146,8 +173,8 @@ class _Read:
         scan.fill(self._buffer, which, end, self.head, starts[0], starts[1], flows, counters, self.counts)
         return flows, counters
 
-    def account(self, state: State, result: Decoded) -> None:
-        """Say what became of every datagram, in all and per agent; follow the sequence numbers."""
+    def account(self, state: State, result: Decoded, clock: Array) -> None:
+        """Say what became of every datagram, in all and per agent; follow the sequence numbers, and who was heard."""
         mine = self.agent >= 0
         rows_of = self.counts[:, layout.N_FLOWS] + self.counts[:, layout.N_COUNTERS]
         bad = np.where(mine, self.counts[:, layout.N_BAD], 0)
@@ -170,6 +197,10 @@ class _Read:
             "skipped": np.where(mine, self.counts[:, layout.N_SKIPPED], 0),
         }
         result.exporters = self._exporters(state, counts)
+        latest = dict(zip(self.agent[mine].tolist(), clock[mine].tolist(), strict=True))
+        for number, heard in latest.items():
+            state.agents[number].heard = heard
+        state.clock = int(clock[-1])
         result.problems += [f"{number} datagrams dropped: {reason}" for reason, number in sorted(tally.items())]
         if bad.any():
             result.problems.append(f"{int(bad.sum())} samples or records were malformed")

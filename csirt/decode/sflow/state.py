@@ -1,8 +1,10 @@
-"""What is remembered of agents between two commits: which there are, and the sequence number each sends next."""
+"""What is remembered of agents between two commits: which there are, the sequence number each sends next, and when each
+was heard last, so that who is silent for long is forgotten."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -16,11 +18,13 @@ Key = tuple[int, int, int, int, int, int, int]
 @dataclass(slots=True)
 class Agent:
     """One (sender, agent, sub-agent): family, high and low of both addresses, and a number. `expected`: the sequence
-    number of its next datagram, or -1. `listed`: whether its sender was configured when it was first seen."""
+    number of its next datagram, or -1. `listed`: whether its sender was configured when it was first seen. `heard`: the
+    receive clock of its latest datagram."""
 
     key: Key
     expected: int = -1
     listed: bool = False
+    heard: int = 0
 
     @property
     def sender(self) -> str:
@@ -40,8 +44,9 @@ class Agent:
 
 @dataclass(slots=True)
 class State:
-    """Agents in order of first sight, and where each is."""
+    """Agents in order of first sight, and where each is. `clock`: the latest receive time so far, in microseconds."""
 
+    clock: int = 0
     agents: list[Agent] = field(default_factory=list)
     index: dict[Key, int] = field(default_factory=dict)
     _unlisted: int = 0
@@ -53,6 +58,20 @@ class State:
         if found is None and self._room(key, listed):
             found = self._add(Agent(key, listed=listed))
         return found
+
+    def eldest(self, otherwise: int) -> int:
+        """When the agent that was silent for longest was heard, or `otherwise` where there is none."""
+        return min((agent.heard for agent in self.agents), default=otherwise)
+
+    def expire(self, before: int) -> int:
+        """Forget who was last heard before then, and number the others anew; how many are forgotten."""
+        kept = [agent for agent in self.agents if agent.heard >= before]
+        gone = len(self.agents) - len(kept)
+        if gone:
+            self.agents, self.index, self._unlisted, self._listed = [], {}, 0, {}
+            for agent in kept:
+                self._add(agent)
+        return gone
 
     def _room(self, key: Key, listed: bool) -> bool:
         if listed:
@@ -70,12 +89,16 @@ class State:
 
     def dump(self) -> bytes:
         """The state as bytes; nothing for nobody; equal states give equal bytes."""
-        return orjson.dumps([[*a.key, a.expected, a.listed] for a in self.agents]) if self.agents else b""
+        agents = [[*agent.key, agent.expected, agent.listed, agent.heard] for agent in self.agents]
+        return orjson.dumps({"clock": self.clock, "agents": agents}) if agents or self.clock else b""
 
     @staticmethod
     def load(raw: bytes) -> State:
         """The state of `dump`. Raises ValueError for anything else."""
-        state = State()
-        for *key, expected, listed in orjson.loads(raw) if raw else []:
-            state._add(Agent(tuple(key), expected, listed))
+        read: Any = orjson.loads(raw) if raw else []
+        if isinstance(read, list):  # nobody; or of an earlier version, which knew no last time: all are met anew
+            return State()
+        state = State(read["clock"])
+        for *key, expected, listed, heard in read["agents"]:
+            state._add(Agent(tuple(key), expected, listed, heard))
         return state

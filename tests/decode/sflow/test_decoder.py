@@ -212,6 +212,27 @@ def test_strangers_cannot_fill_the_table_of_the_listed(monkeypatch: pytest.Monke
     assert reloaded.decode(chunk(forged[:3], first=11)).dropped == {"too_many_exporters": 1}
 
 
+def test_who_is_silent_for_long_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent not heard for the expiry leaves its room to others, is counted, and is met anew when it comes back; one
+    that goes on sending stays, however long ago it was met."""
+    monkeypatch.setattr(limits, "MAX_AGENTS", 2)
+    hour = 3_600 * 10**6
+    decoder = FlowDecoder("s", exporter_expiry_us=hour)
+    start = 1_700_000_000_000_000
+
+    def send(*agents: tuple[str, int, int]) -> Decoded:
+        payloads = [s.sflow(s.flow(PLAIN), agent=agent, sequence=number) for agent, number, _ in agents]
+        return decoder.decode(chunk(payloads, times=[start + at for _, _, at in agents]))
+
+    assert not send(("10.0.0.1", 1, 0), ("10.0.0.2", 1, 0)).dropped
+    assert send(("10.0.0.1", 2, hour), ("10.0.0.3", 1, hour)).dropped == {"too_many_exporters": 1}
+    result = send(("10.0.0.1", 3, 2 * hour - 1), ("10.0.0.3", 1, 2 * hour))
+    assert not result.dropped and result.forgotten == {"exporter_expired": 1}
+    result = send(("10.0.0.1", 9, 3 * hour - 1), ("10.0.0.2", 900, 4 * hour))
+    assert not result.dropped and result.forgotten == {"exporter_expired": 2}
+    assert sum(item["sequence_lost"] for item in result.exporters) == 5  # of the first alone
+
+
 def test_netflow_and_sflow_on_one_port() -> None:
     """Each datagram says what it is; held NetFlow data, templates and both states come through together."""
     data = v9(netflow_block(300, s.word(7)), sequence=1)

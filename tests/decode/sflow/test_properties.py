@@ -233,25 +233,30 @@ def test_kernels_agree_on_damaged_datagrams(datagrams: list[bytes]) -> None:
 @given(st.lists(st.one_of(datagram(), damaged()), min_size=1, max_size=6), st.data())
 def test_chunks_and_restarts_change_nothing(datagrams: list[bytes], data: st.DataObject) -> None:
     """The same datagrams, NetFlow among them, give the same rows and the same counts in one chunk, in any chunks, and
-    with the state written and read."""
+    with the state written and read; so are agents forgotten."""
     at = data.draw(st.integers(0, len(datagrams)))
     datagrams = [*datagrams[:at], v5([v5_record()]), *datagrams[at:]]
-    whole = FlowDecoder("s").decode(chunk(datagrams))
+    pauses = data.draw(st.lists(st.integers(-20, 200), min_size=len(datagrams), max_size=len(datagrams)))
+    times = [1_700_000_000_000_000 + sum(pauses[: n + 1]) for n in range(len(datagrams))]
+    whole = FlowDecoder("s", exporter_expiry_us=100).decode(chunk(datagrams, times=times))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(datagrams) - 1))))
     state: bytes | None = None
     found: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
     for a, b in pairwise([0, *cuts, len(datagrams)]):
-        decoder = FlowDecoder("s")
+        decoder = FlowDecoder("s", exporter_expiry_us=100)
         decoder.load(state)
-        result = decoder.decode(chunk(datagrams[a:b], first=a))
+        result = decoder.decode(chunk(datagrams[a:b], first=a, times=times[a:b]))
         state = result.state
+        for reason, number in result.forgotten.items():
+            counts[reason] = counts.get(reason, 0) + number
         found += events(result)
         for item in result.exporters:
             for name in ("received", "decoded", "malformed", "skipped", "sequence_lost", "sequence_late", "dropped"):
                 counts[name] = counts.get(name, 0) + item[name] if name in item else counts.get(name, 0)
     assert found == events(whole) and state == whole.state
-    assert counts == {name: sum(item.get(name, 0) for item in whole.exporters) for name in counts}
+    wanted = {name: sum(item.get(name, 0) for item in whole.exporters) for name in counts}
+    assert counts == wanted | whole.forgotten
 
 
 @settings(max_examples=100, deadline=None)
