@@ -59,15 +59,16 @@ def read_back(form: str, out: str) -> dict[str, int]:
         return {}
     import pyarrow as pa
 
-    from csirt.cli.decode_output import raw_sum
+    from csirt.cli.decode_output import raw_sums
 
     found = {"records": 0, "octets": 0, "packets": 0}
     with pa.memory_map(out) as source, pa.ipc.open_file(source) as reader:
         for number in range(reader.num_record_batches):
             table = pa.Table.from_batches([reader.get_batch(number)])
             found["records"] += table.num_rows
-            found["octets"] += raw_sum(table, "network.bytes")
-            found["packets"] += raw_sum(table, "network.packets")
+            octets, packets = raw_sums(table)
+            found["octets"] += octets
+            found["packets"] += packets
     return found
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from csirt import replay
 from csirt.app import App
-from csirt.cli.decode_output import raw_sum
+from csirt.cli.decode_output import raw_sums
 from csirt.clock import DAY, SYSTEM, Frozen
 from csirt.config import load
 from csirt.heap import prepare
@@ -42,8 +42,9 @@ def main() -> None:
             for batch in file.iter_batches(columns=[name for name in names if name in file.schema_arrow.names]):
                 table = pa.Table.from_batches([batch])
                 found["records"] += table.num_rows
-                found["octets"] += raw_sum(table, "network.bytes")
-                found["packets"] += raw_sum(table, "network.packets")
+                octets, packets = raw_sums(table)
+                found["octets"] += octets
+                found["packets"] += packets
     sys.stdout.write(json.dumps(found))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from csirt import config
 from csirt.bench.flow_child import decode
 from csirt.cli.decode_arrow import Streamed
-from csirt.cli.decode_output import raw_sum
+from csirt.cli.decode_output import raw_sums
 from csirt.clock import SYSTEM
 from csirt.collect.receiver import Receiver
 from csirt.decode.netflow.decoder import NetflowDecoder
@@ -48,8 +48,9 @@ class Files:
         self._out.write(table)
         self._rows += table.num_rows
         self.records += table.num_rows
-        self.octets += raw_sum(table, "network.bytes")
-        self.packets += raw_sum(table, "network.packets")
+        octets, packets = raw_sums(table)
+        self.octets += octets
+        self.packets += packets
         if self._rows >= ROWS:
             self.close()
 

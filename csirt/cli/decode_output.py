@@ -68,8 +68,9 @@ class Output:
             self.records[batch.dataset] = self.records.get(batch.dataset, 0) + batch.rows
             if batch.dataset == "flow":
                 for direction in ("network", "csirt.flow.reverse"):
-                    self.octets += raw_sum(batch.table, f"{direction}.bytes")
-                    self.packets += raw_sum(batch.table, f"{direction}.packets")
+                    octets, packets = raw_sums(batch.table, direction)
+                    self.octets += octets
+                    self.packets += packets
         chosen = [batch for batch in batches if batch.rows and self.dataset in ("", batch.dataset)]
         self.put(chosen, settled)
 
@@ -81,17 +82,24 @@ class Output:
         """Write what waits."""
 
 
-def raw_sum(table: pa.Table, name: str) -> int:
-    """The sum of a counter as it was on the wire: `network.*` with the sampling rate taken out again."""
-    if name not in table.column_names:
-        return 0
+def raw_sums(table: pa.Table, direction: str = "network") -> tuple[int, int]:
+    """The sums of the octets and packets of a direction as they were on the wire: with the sampling rate taken out
+    again."""
+    places = [table.schema.get_field_index(f"{direction}.{name}") for name in ("bytes", "packets")]
+    if max(places) < 0 or not table.num_rows:
+        return 0, 0
+    rates = np.ones(1, np.uint32)
+    rate = table.schema.get_field_index("csirt.flow.sampling_rate")
+    if rate >= 0:
+        rates = _numbers(table.column(rate), 1, np.uint32)
+    octets, packets = (_raw_sum(_numbers(table.column(at), 0, np.uint64), rates) if at >= 0 else 0 for at in places)
+    return octets, packets
+
+
+def _raw_sum(values: np.ndarray[Any, Any], rates: np.ndarray[Any, Any]) -> int:
     from csirt.model.totals import total  # compiled code is not for who has no flows
 
-    values = _numbers(table.column(name), 0, np.uint64)
-    rates = np.ones(1, np.uint32)
-    if "csirt.flow.sampling_rate" in table.column_names:
-        rates = _numbers(table.column("csirt.flow.sampling_rate"), 1, np.uint32)
-    if len(values) and len(rates) and rates.min() == rates.max() and int(values.max()) * len(values) < 1 << 64:
+    if rates.min() == rates.max() and int(values.max()) * len(values) < 1 << 64:
         return int(values.sum()) // max(int(rates[0]), 1)  # every value is a multiple of it
     high, low = total(values, rates)
     return (int(high) << 64) + int(low)
@@ -99,7 +107,8 @@ def raw_sum(table: pa.Table, name: str) -> int:
 
 def _numbers(column: pa.ChunkedArray, absent: int, kind: type) -> np.ndarray[Any, Any]:
     values = pc.fill_null(column, absent) if column.null_count else column
-    return np.ascontiguousarray(values.to_numpy(), kind)
+    array = values.chunk(0) if values.num_chunks == 1 else values
+    return np.ascontiguousarray(array.to_numpy(), kind)
 
 
 class Lines(Output):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from csirt.model import ecs
 
 Array = np.ndarray[Any, np.dtype[Any]]
+FEW = 16  # names of a dictionary column whose Arrow form is remembered
 
 
 @dataclass(slots=True)
@@ -111,7 +112,17 @@ def codes(values: Array, names: list[str | None]) -> pa.DictionaryArray:
 
 
 def distinct(names: list[str | None]) -> tuple[pa.Array, Array]:
-    """The names without repeats, and each name's place among them (int32, -1 for None)."""
+    """The names without repeats, and each name's place among them (int32, -1 for None); both are only read."""
+    return _few_distinct(tuple(names)) if len(names) <= FEW else _distinct(names)
+
+
+@lru_cache(maxsize=256)
+def _few_distinct(names: tuple[str | None, ...]) -> tuple[pa.Array, Array]:
+    """The same names come with each chunk."""
+    return _distinct(names)
+
+
+def _distinct(names: Sequence[str | None]) -> tuple[pa.Array, Array]:
     texts: list[str] = []
     table = np.empty(max(len(names), 1), np.int32)
     seen: dict[str, int] = {}
@@ -178,15 +189,11 @@ def duplicates(table: pa.Table) -> Array | None:
 
 def assemble(dataset: str, columns: dict[str, Any]) -> Batch:
     """A batch from numpy or Arrow columns, cast to the schema of the dataset, columns in schema order first."""
-    schema = ecs.DATASETS[dataset]
-    known = _physical_order(dataset)
-    order: Iterable[str] = [name for name in known if name in columns]
-    rest = sorted(columns.keys() - set(known))
     arrays: dict[str, Any] = {}
-    for name in [*order, *rest]:
-        value = columns[name]
-        array = value if isinstance(value, pa.Array | pa.ChunkedArray) else pa.array(value)
-        wanted = schema.get(name)
+    for name, wanted in _ordered(dataset, tuple(columns)):
+        array = columns[name]
+        if not isinstance(array, (pa.Array, pa.ChunkedArray)):
+            array = pa.array(array)
         if wanted is not None and array.type != wanted:
             array = (
                 array.dictionary_encode()
@@ -196,7 +203,15 @@ def assemble(dataset: str, columns: dict[str, Any]) -> Batch:
             if array.type != wanted:
                 array = array.cast(wanted)
         arrays[name] = array
-    return Batch(dataset, pa.table(arrays))
+    return Batch(dataset, pa.Table.from_arrays(list(arrays.values()), names=list(arrays)))
+
+
+@lru_cache(maxsize=256)
+def _ordered(dataset: str, names: tuple[str, ...]) -> list[tuple[str, pa.DataType | None]]:
+    """Columns in the schema's order, then the others by name, with what the schema says of their type."""
+    known, schema, there = _physical_order(dataset), ecs.DATASETS[dataset], set(names)
+    order: Iterable[str] = [*(name for name in known if name in there), *sorted(there - set(known))]
+    return [(name, schema.get(name)) for name in order]
 
 
 @cache

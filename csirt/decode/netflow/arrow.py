@@ -7,10 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.decode.netflow import fill, private
-from csirt.decode.netflow.rows import Column, Rows
+from csirt.decode.netflow.layout import NUMBERS, Column
+from csirt.decode.netflow.rows import Rows
 from csirt.model import ecs
 from csirt.model.address_columns import texts
 from csirt.model.batch import Array, distinct
+
+_KINDS = {np.dtype(kind).char: pa.from_numpy_dtype(kind) for kind in NUMBERS}
 
 
 class Arrow:
@@ -56,7 +59,7 @@ class Arrow:
         first = column.parts[0]
         storage = column.storage
         if storage in ("uint", "sint", "float"):
-            return self.plain(first, pa.from_numpy_dtype(first.dtype), bitmap)
+            return self.plain(first, _KINDS[first.dtype.char], bitmap)
         if storage == "time":
             return times(first, mask)
         if storage == "bool":
@@ -124,8 +127,10 @@ def masked(values: Array, kind: pa.DataType, known: Array | None) -> pa.Array:
 
 def spread_codes(rows: Rows, codes: Array, texts: pa.Array) -> pa.DictionaryArray:
     """A dictionary column from a code per set; -1 gives null."""
-    indices = rows.spread(np.maximum(codes, 0).astype(np.int32))  # under a null too there must be an index
-    known = rows.spread(codes >= 0) if (codes < 0).any() else None
+    known = None
+    if codes.min(initial=0) < 0:
+        known, codes = rows.spread(codes >= 0), np.maximum(codes, 0)  # under a null too there must be an index
+    indices = rows.spread(codes.astype(np.int32, copy=False))
     return pa.DictionaryArray.from_arrays(masked(indices, pa.int32(), known), texts)
 
 

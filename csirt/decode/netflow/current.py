@@ -16,6 +16,8 @@ def plan_numbers(exporters: list[Exporter], owner: Array, template: Array, plans
     """The number of each template's plan in `plans`, NO_TEMPLATE of those that are not known. `owner`: the number of
     its exporter."""
     found = np.empty(len(owner), np.int64)
+    if not len(owner):
+        return found
     order = np.argsort(owner, kind="stable")
     ends = np.flatnonzero(np.diff(owner[order], append=-1)) + 1
     start = 0

@@ -74,6 +74,9 @@ def keep(
     `good`: of this chunk's datagrams, whether any set of theirs was decoded.
     """
     held = state.held
+    if not held.sets and not len(new.at):
+        state.segments = []
+        return 0, 0
     before = held.datagrams
     rows = held.rows["datagram"]
     decoded = held.decoded.copy()

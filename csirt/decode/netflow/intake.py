@@ -374,12 +374,12 @@ class Intake:
         has = self._first_m[1:] > self._first_m[:-1]
         owner[has] = self.m_exporter[self._first_m[:-1][has]]
         ok = (self.status == scan.OK) & (owner >= 0)
-        outcome = np.select(
-            [self.status == scan.MALFORMED, self.status == scan.UNKNOWN_VERSION, owner == UNLISTED, pending, good,
-             expired, broken],
-            [MALFORMED, UNKNOWN, STRANGER, HELD, LEFT, EXPIRED, MALFORMED],
-            LEFT,
-        )  # fmt: skip
+        outcome = np.full(count_d, LEFT)
+        for which, what in (
+            (broken, MALFORMED), (expired, EXPIRED), (good, LEFT), (pending, HELD), (owner == UNLISTED, STRANGER),
+            (self.status == scan.UNKNOWN_VERSION, UNKNOWN), (self.status == scan.MALFORMED, MALFORMED),
+        ):  # fmt: skip
+            outcome[which] = what  # the last one that is true counts
         self._outcome_of = outcome
         numbers = np.bincount(outcome, minlength=len(OUTCOMES)).tolist()
         tally = {name: number for name, number in zip(OUTCOMES, numbers, strict=True) if number}

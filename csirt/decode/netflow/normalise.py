@@ -12,8 +12,9 @@ from csirt.clock import MINUTE
 from csirt.decode.netflow import sampling
 from csirt.decode.netflow.arrow import Arrow, masked, times
 from csirt.decode.netflow.elements import Roles
+from csirt.decode.netflow.layout import Column
 from csirt.decode.netflow.plan import END, START
-from csirt.decode.netflow.rows import Column, Rows, Sets
+from csirt.decode.netflow.rows import Rows, Sets
 from csirt.model import ecs
 from csirt.model.batch import Array, codes
 
@@ -39,10 +40,11 @@ class Names:
 def common(rows: Rows, arrow: Arrow, names: Names) -> dict[str, object]:
     """The columns every dataset has but `@timestamp`."""
     sets = rows.sets
-    ordinal = rows.spread((sets.frame << 16 | sets.base) - rows.first)
-    ordinal += np.arange(rows.count, dtype=np.int64)
+    ordinal = np.arange(rows.count, dtype=np.int64)
+    ordinal += rows.spread((sets.frame << 16 | sets.base) - rows.first)
+    received = sets.time > 0
     columns: dict[str, object] = {
-        "event.ingested": times(rows.spread(sets.time), None),
+        "event.ingested": masked(rows.spread(sets.time), ecs.TIME, None if received.all() else rows.spread(received)),
         "csirt.segment": arrow.codes(sets.segment, names.segments),
         "csirt.ordinal": ordinal.view(np.uint64),
         "observer.ip": arrow.codes(sets.exporter, names.addresses),
@@ -79,7 +81,11 @@ def flows(
     columns = common(rows, arrow, names)
     elements = _times(rows, arrow, columns, roles, due)
     rate, origin = sampling.rates(rows, roles, before, changes, names.rates)
-    if origin.any():
+    one = bool(len(rate)) and bool((rate == rate[0]).all()) and bool((origin == origin[0]).all())
+    if one and origin[0]:
+        columns["csirt.flow.sampling_rate"] = masked(rows.constant(np.uint32(rate[0])), pa.uint32(), None)
+        columns["csirt.flow.sampling_origin"] = arrow.codes(np.zeros_like(rows.of_set), [sampling.ORIGINS[origin[0]]])
+    elif origin.any():
         columns["csirt.flow.sampling_rate"] = masked(rate.astype(np.uint32), pa.uint32(), origin > 0)
         columns["csirt.flow.sampling_origin"] = codes(origin, sampling.ORIGINS)
     for name, column in rows.columns.items():
@@ -89,10 +95,10 @@ def flows(
             columns |= arrow.address(name, column)
         else:
             columns[name] = arrow.own(column, name, ecs_mac=name in ("source.mac", "destination.mac"))
-    factor = np.maximum(rate, 1).astype(np.uint64) if (rate > 1).any() else None
+    factor = np.maximum(rate[:1] if one else rate, 1).astype(np.uint64)
     for name in _COUNTERS:
         if name in rows.columns:
-            _counter(name, rows, arrow, factor, columns)
+            _counter(name, rows, arrow, factor if factor.max(initial=1) > 1 else None, columns)
     columns |= _both_families(rows, arrow, columns)
     columns |= _icmp(rows, names, roles)
     direction = sampling.numbers(rows, roles.direction, 2)
@@ -160,7 +166,8 @@ def _export(rows: Rows) -> Array:
 
 
 def _counter(name: str, rows: Rows, arrow: Arrow, factor: Array | None, columns: dict[str, object]) -> None:
-    """A counter, sampling-corrected; in tables where that changes anything, the raw ones beside it."""
+    """A counter, sampling-corrected; in tables where that changes anything, the raw ones beside it. `factor`: by row,
+    or one for all."""
     column = rows.columns[name]
     raw = column.parts[0]
     _, bitmap = arrow.valid(column)
@@ -188,8 +195,7 @@ def _counter(name: str, rows: Rows, arrow: Arrow, factor: Array | None, columns:
 
 def _times(rows: Rows, arrow: Arrow, columns: dict[str, object], roles: Roles, due: bool) -> pa.Array:
     """Fill `@timestamp`, `event.start` and `netflow.exporter.boot`; return the `netflow.elements` column."""
-    _, end = _time(rows, END)
-    _, start = _time(rows, START)
+    (_, end), (_, start) = _time(rows, END), _time(rows, START)
     for role, factor in (("duration_ms", 1000), ("duration_us", 1)):
         length = sampling.numbers(rows, roles.times[role], -1)
         if length is not None:
@@ -199,14 +205,13 @@ def _times(rows: Rows, arrow: Arrow, columns: dict[str, object], roles: Roles, d
             earlier = there & (start < 0) & (end > 0)
             start = np.where(earlier, end - length * factor, start)
     stamp = end
-    if len(end) and end.min() < 0:
+    if len(end) and end.min() <= 0:
         for name in roles.times["observed"]:
             column = rows.columns.get(f"netflow.{name}")
             if column is not None and column.storage == "time":
                 stamp = np.where((stamp < 0) & (column.parts[0] > 0), column.parts[0], stamp)
-        stamp = np.where(stamp < 0, _export(rows), stamp)
-    stamp = stamp if len(stamp) and stamp.min() > 0 else np.maximum(stamp, 1)
-    columns[END] = times(stamp, None)
+        stamp = np.maximum(np.where(stamp < 0, _export(rows), stamp), 1)
+    columns[END] = masked(stamp, ecs.TIME, None)
     if due:
         columns[ecs.DUE] = times(_due(rows, stamp), None)
     if len(start) and start.max() > 0:

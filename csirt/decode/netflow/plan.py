@@ -30,7 +30,8 @@ WIDTHS = {"uint": 0, "sint": 0, "float": 0, "bool": 1, "time": 8, "mac": 8}
 @dataclass(frozen=True, slots=True)
 class Output:
     """One column a plan fills. `storage`: uint, sint, float, bool, time, mac, address, text, text:url, text:user, hex,
-    cut:ip, cut:ethernet; `width` in octets for numbers. `field`, `second`, `third`: field numbers of the template."""
+    cut:ip, cut:ethernet; `width` in octets for numbers and
+    addresses. `field`, `second`, `third`: field numbers of the template."""
 
     column: str
     storage: str
@@ -168,7 +169,7 @@ def _own(column: str, element: Element, number: int, length: int, table: Element
     if kind in _TIMES:
         return Output(column, "time", 8, _TIMES[kind], number)
     if kind in _ADDRESS:
-        return Output(column, "address", 0, _ADDRESS[kind][0], number)
+        return Output(column, "address", _ADDRESS[kind][1], _ADDRESS[kind][0], number)
     if kind == "boolean":
         return Output(column, "bool", 1, fill.UINT, number)
     if kind == "macAddress":
@@ -199,8 +200,8 @@ def _ecs_outputs(plan: Plan, fields: list[tuple[Element, int]], table: ElementTa
         there = [first[name] for name in names if name in first]
         if column in ecs.ADDRESSES and len(there) > 1:
             for number in there:  # both families: each keeps its own column too, `normalise` chooses
-                kind = _ADDRESS[fields[number][0].type][0]
-                plan.outputs.append(Output(f"{column}/{4 if kind == fill.V4 else 6}", "address", 0, kind, number))
+                kind, width = _ADDRESS[fields[number][0].type]
+                plan.outputs.append(Output(f"{column}/{4 if kind == fill.V4 else 6}", "address", width, kind, number))
             continue
         for number in there:
             output = _shared(column, fields[number], number)
@@ -215,7 +216,8 @@ def _shared(column: str, field: tuple[Element, int], number: int) -> Output | No
     """The output of an element into an ECS column, or None where the wire is wider than the column."""
     element, length = field
     if element.type in _ADDRESS:
-        return Output(column, "address", 0, _ADDRESS[element.type][0], number)
+        kind, width = _ADDRESS[element.type]
+        return Output(column, "address", width, kind, number)
     if element.type == "macAddress":
         return Output(column, "mac", 8, fill.UINT, number)
     if element.type == "string":

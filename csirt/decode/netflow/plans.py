@@ -13,10 +13,12 @@ import numpy as np
 
 from csirt.decode.netflow.alike import arranged, reordered
 from csirt.decode.netflow.elements import ElementTable
+from csirt.decode.netflow.layout import Layout
 from csirt.decode.netflow.plan import Plan, Shape, compile_plan, fixed_signature
 from csirt.decode.netflow.templates import Signature
 from csirt.model.batch import Array
 
+LAYOUTS = 64  # that are kept
 Kind = tuple[int, bool, bytes]  # version, options data, sorted fields
 
 
@@ -51,6 +53,7 @@ class Plans:
         self._tables: Tables | None = None
         self._options = np.empty(0, bool)
         self._widths = np.empty(0, np.int64)
+        self._layouts: dict[bytes, Layout] = {}
         self.signatures: list[Signature] = []
         self.shapes: list[Shape] = []
         for version in sorted(table.fixed):
@@ -135,6 +138,16 @@ class Plans:
         if len(self._widths) != len(self):
             self._widths = np.array([len(signature.fields) for signature in self.signatures], np.int64)
         return self._widths
+
+    def layout(self, shapes: Array) -> Layout:
+        """How the columns of these shapes, given by number, lie in memory."""
+        key = shapes.tobytes()
+        found = self._layouts.get(key)
+        if found is None:
+            if len(self._layouts) >= LAYOUTS:
+                self._layouts.clear()
+            found = self._layouts[key] = Layout([self.shapes[number] for number in shapes.tolist()])
+        return found
 
     def tables(self, numbers: Array) -> Tables:
         """The plans as arrays, those of these numbers compiled."""

@@ -74,9 +74,8 @@ class Roll:
 
     def _fits(self, keys: list[Key], believed: list[bool], clock: Array) -> bool:
         """Whether nobody has to be forgotten for these messages."""
-        fresh = Counter(
-            self._room(key) for key, good in zip(keys, believed, strict=True) if good and key not in self._index
-        )
+        new = [key for key, good in zip(keys, believed, strict=True) if good and key not in self._index]
+        fresh = Counter(map(self._room, new)) if new else {}
         if self._expiry and int(clock[-1]) - min(self._eldest(), int(clock[0])) > self._expiry:
             return False
         return all(len(self._rooms.get(room, ())) + more <= self._limit(room) for room, more in fresh.items())

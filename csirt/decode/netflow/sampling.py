@@ -201,15 +201,9 @@ def rates(
     rows: Rows, roles: Roles, before: dict[int, dict[int, int]], changes: list[Change], forced: Array
 ) -> tuple[Array, Array]:
     """(rate of every row, 0 unknown; its origin, an index into ORIGINS). `forced`: the configured rate by exporter."""
-    header = rows.sets.sampling & 0x3FFF
-    rate = rows.spread(header)
-    origin = rows.spread(np.where(header > 0, HEADER, UNKNOWN).astype(np.uint8))
-
-    def put(values: Array, name: int) -> None:
-        stated_here = values > 0
-        np.copyto(rate, values, where=stated_here)
-        origin[stated_here] = name
-
+    stated_by: list[
+        tuple[Array, int]
+    ] = []  # the rate of every row, 0 where nothing is said; what counts more comes later
     entries = {table_key(e, i): r for e, table in before.items() for i, r in [*table.items(), (-1, only(table))]}
     entries |= {table_key(e, i): entries.get(table_key(e, i), 0) for _, e, i, _ in changes}
     if entries:
@@ -231,10 +225,18 @@ def rates(
             np.array([r for _, _, _, r in changes], np.int64),
             announced_rates,
         )
-        put(announced_rates, OPTIONS)
+        stated_by.append((announced_rates, OPTIONS))
     own = stated(rows, roles)
-    if own is not None and own.any():
-        put(own, RECORD)
+    if own is not None:
+        stated_by.append((own, RECORD))
     if forced.any():
-        put(rows.spread(forced[rows.sets.exporter]), CONFIG)
+        stated_by.append((rows.spread(forced[rows.sets.exporter]), CONFIG))
+    header = rows.sets.sampling & 0x3FFF
+    rate, origin = rows.spread(header), rows.spread(np.where(header > 0, HEADER, UNKNOWN).astype(np.uint8))
+    for values, name in stated_by:
+        here = values > 0
+        if here.all():
+            rate, origin = values, rows.constant(np.uint8(name))
+        elif here.any():
+            rate, origin = np.where(here, values, rate), np.where(here, np.uint8(name), origin)
     return rate, origin

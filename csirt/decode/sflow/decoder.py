@@ -35,8 +35,10 @@ def is_sflow(data: Datagrams) -> Array:
     """Which datagrams begin with sFlow's version 5."""
     mine: Array = np.asarray(data.length) >= len(MARK)
     which = np.flatnonzero(mine)
-    for place, octet in enumerate(MARK):
-        mine[which] &= np.asarray(data.buffer)[np.asarray(data.offset)[which] + place] == octet
+    for place in (1, 3, 2, 0):  # NetFlow has another second octet
+        which = which[np.asarray(data.buffer)[np.asarray(data.offset)[which] + place] == MARK[place]]
+    mine[:] = False
+    mine[which] = True
     return mine
 
 
