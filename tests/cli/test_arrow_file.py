@@ -46,7 +46,7 @@ def batch(seed: int, rows: int = ROWS) -> pa.RecordBatch:
 def written(path: Path, batches: list[pa.RecordBatch], sample: pa.RecordBatch | None = None) -> None:
     """The batches as one file."""
     with path.open("wb") as handle:
-        out = ArrowFile(handle.fileno(), (sample or batches[0]).slice(0, 1))
+        out = ArrowFile(handle.fileno(), (batches[0] if sample is None else sample).slice(0, 1))
         for one in batches:
             out.write(one)
         out.close()
