@@ -276,7 +276,9 @@ class ElasticCluster(Section):
     `compress`: them, where the way there is slower than gzip.
     `content`: what of the events it gets beside those documents.
     `node`: the name of this daemon where several share the cluster; `absent_after`: how long event time waits for one
-    of them that is not heard of."""
+    of them that is not heard of. The log that they share goes on in a new index after `log_entries` or `log_size`, and
+    is kept from `log_tail` entries before the last snapshot on; no longer for a node that is not heard of for
+    `forget_after`."""
 
     urls: list[str] = field(default_factory=list)  # "https://es1.example:9200"
     ca: str = ""  # PEM file of the authority; a name without `/` is a systemd credential
@@ -289,6 +291,10 @@ class ElasticCluster(Section):
     content: Literal["none", "matched", "aggregates", "all"] = "aggregates"
     node: str = ""
     absent_after: Duration = "5m"
+    log_entries: Annotated[int, between(10, 1_000_000)] = 10_000
+    log_size: Size = "256MiB"
+    log_tail: Annotated[int, between(0, 1_000_000)] = 1_000
+    forget_after: Duration = "3d"
 
 
 @dataclass(kw_only=True)

@@ -165,7 +165,7 @@ def recover(settings: Settings, dry_run: bool) -> int:
         _say(settings, f"store.not_recovered.{what}", only=only)
     if dry_run:
         _say(settings, "store.recover_dry")
-    elif report["state"] in ("lost", "diverged", "other_log"):
+    elif report["state"] in ("lost", "diverged", "other_log", "cut"):
         _say(settings, "store.recovered" if report["equal"] else "store.recover_differs", kept=report["kept"] or "-")
     return 0 if report["equal"] else 1
 

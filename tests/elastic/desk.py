@@ -84,6 +84,8 @@ def empty(url: str, prefix: str) -> None:
     before, for the cluster remembers for a while what was deleted."""
     outbox.FIRST_STEP += 1_000_000
     with connect.client(settings(url, prefix).elasticsearch) as client:
+        for name in client.indices.get_settings(index=f"{prefix}-log-0*", name="index.uuid").body:
+            client.indices.delete(index=name)
         client.indices.refresh(index=f"{prefix}-*")
         found = client.search(index=f"{prefix}-*", size=10_000, source=False)["hits"]["hits"]
         lines: list[Any] = [{"delete": {"_index": hit["_index"], "_id": hit["_id"]}} for hit in found]

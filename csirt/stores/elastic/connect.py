@@ -162,7 +162,7 @@ def probe(es: Any, config: ElasticCluster, *, indices: bool = True) -> dict[str,
 
 
 def _indices(es: Any, config: ElasticCluster, where: str) -> None:
-    lacking = sorted(set(templates.indices(config.prefix)) - templates.aliased(es, config.prefix))
+    lacking = sorted(set(templates.lasting(config.prefix)) - templates.aliased(es, config.prefix))
     if lacking:
         raise Refusal(f"the cluster at {where} lacks csirt's indices ({lacking[0]}); run `csirt store init`")
     pattern = layout.alias(config.prefix, "*")

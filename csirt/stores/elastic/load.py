@@ -29,14 +29,15 @@ def load(connection: apsw.Connection, client: Elasticsearch, prefix: str, kinds:
     version of them in the cluster. Raises what the client raises."""
     count = highest = 0
     for kind in kinds:
-        for page in _pages(client, prefix, kind):
+        for page in texts(client, prefix, kind):
             put(connection, kind, [text for text, _ in page])
             count += len(page)
             highest = max(highest, *(version for _, version in page))
     return count, highest
 
 
-def _pages(client: Elasticsearch, prefix: str, kind: str) -> Iterator[list[tuple[str, int]]]:
+def texts(client: Elasticsearch, prefix: str, kind: str) -> Iterator[list[tuple[str, int]]]:
+    """The documents of a kind, as (text, version), a page at a time, in the order in which a catalogue takes them."""
     index, order = layout.alias(prefix, kind), _ORDER.get(kind, ["csirt.id"])
     search: dict[str, Any] = {"query": {"match_all": {}}, "source": {"includes": [layout.TEXT]}, "version": True}
     for hits in pages(client, index, PAGE, order, **search):

@@ -174,7 +174,7 @@ def _texts(connection: apsw.Connection, rows: list[Any]) -> dict[tuple[str, str]
     for kind, key, _, _ in rows:
         if kind in documents.KINDS:
             names.setdefault(kind, []).append(key)
-        elif (text := _text(connection, kind, key)) is not None:
+        elif (text := text_of(connection, kind, key)) is not None:
             found[kind, key] = text
     for kind, keys in names.items():
         stored = documents.stored(connection, documents.KINDS[kind], "doc", keys)
@@ -186,10 +186,11 @@ def _positions(connection: apsw.Connection, rest: int, limit: int) -> list[Waiti
     rows: list[Any] = connection.execute(
         "SELECT id, first, last FROM outbox WHERE kind = 'position' AND last < ? ORDER BY last LIMIT ?", (rest, limit)
     ).fetchall()
-    return [Waiting("position", key, first, last, _text(connection, "position", key)) for key, first, last in rows]
+    return [Waiting("position", key, first, last, text_of(connection, "position", key)) for key, first, last in rows]
 
 
-def _text(connection: apsw.Connection, kind: str, key: str) -> str | None:
+def text_of(connection: apsw.Connection, kind: str, key: str) -> str | None:
+    """The text of a document, None when it is not there."""
     table, _, text = _PLACES[kind]
     condition, bindings = _by_key(kind, key)
     row = connection.execute(f"SELECT {text} FROM {table} WHERE {condition}", bindings).fetchone()  # noqa: S608

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from csirt.stores.elastic.events.names import KINDS
+from csirt.stores.elastic.layout import LOG
 
 # The daemon reads its own templates' names only through their indices, so it needs no right over templates.
 _DAEMON = ["create_doc", "index", "delete", "read", "maintenance", "monitor", "view_index_metadata"]
-_DATED = ["create_index", "delete_index"]  # the daemon makes and deletes the dated indices, and no other
+# The daemon makes and deletes the dated indices, and those of the log that nodes share, and no other.
+_MAKES = ["create_index", "delete_index"]
 _INSTALLER = ["create_index", "manage", "read", "view_index_metadata"]
 
 
@@ -17,7 +19,8 @@ def roles(prefix: str) -> dict[str, Any]:
     (dashboards)."""
     names = [f"{prefix}-*"]
     daemon = _role(["monitor"], names, _DAEMON)
-    daemon["indices"].append({"names": [f"{prefix}-{kind}-*" for kind in KINDS], "privileges": _DATED})
+    own = [f"{prefix}-{kind}-*" for kind in (*KINDS, LOG)]
+    daemon["indices"].append({"names": own, "privileges": _MAKES})
     return {
         "installer": _role(["monitor", "manage_index_templates"], names, _INSTALLER),
         "migrator": _role(["monitor"], names, sorted({*_INSTALLER, *_DAEMON})),

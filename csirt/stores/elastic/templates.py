@@ -64,10 +64,10 @@ def components(prefix: str) -> dict[str, dict[str, Any]]:
 
 
 def indices(prefix: str) -> dict[str, dict[str, Any]]:
-    """Index templates by name, one for each kind, one for what csirt knows of the cluster, and one for the
-    log that several nodes share."""
+    """Index templates by name, one for each kind, one for what csirt knows of the cluster, and one for the segments of
+    the log that several nodes share."""
     found = {}
-    for kind in (*layout.KINDS, layout.META, layout.LOG):
+    for kind in (*layout.KINDS, layout.META):
         name = layout.alias(prefix, kind)
         mappings = _own(kind) if kind in layout.KINDS else {"dynamic": False, "properties": {}}
         found[name] = {
@@ -78,6 +78,16 @@ def indices(prefix: str) -> dict[str, dict[str, Any]]:
             "version": VERSION,
             "_meta": {"managed_by": "csirt"},
         }
+    name = layout.alias(prefix, layout.LOG)
+    found[name] = {
+        "index_patterns": [f"{name}-0*"],
+        "composed_of": [component(prefix)],
+        "priority": 500,
+        "template": {"mappings": {"dynamic": False, "properties": {}}},
+        "allow_auto_create": False,  # a late write must not make an index that was deleted
+        "version": VERSION,
+        "_meta": {"managed_by": "csirt"},
+    }
     for kind, fields in ((names.EVENT, mapping.fields()), (names.MINUTE, mapping.minute_fields())):
         name = layout.alias(prefix, kind)
         found[name] = {
@@ -89,6 +99,11 @@ def indices(prefix: str) -> dict[str, dict[str, Any]]:
             "_meta": {"managed_by": "csirt"},
         }
     return found
+
+
+def lasting(prefix: str) -> list[str]:
+    """The names of those whose indices are made with them; nodes make the segments of their log by themselves."""
+    return [name for name in indices(prefix) if name != layout.alias(prefix, layout.LOG)]
 
 
 def first(prefix: str, name: str) -> str:
@@ -113,7 +128,7 @@ def difference(client: Any, prefix: str) -> list[dict[str, Any]]:
     for name, wanted in indices(prefix).items():
         found.append(_compared("index template", name, have.get(name), wanted))
     aliases = aliased(client, prefix)
-    for name in indices(prefix):
+    for name in lasting(prefix):
         state, changes = ("same", []) if name in aliases else ("missing", list[str]())
         dated = name.removeprefix(f"{prefix}-") in names.KINDS
         for index, have in client.indices.get_mapping(index=name).body.items() if state == "same" else ():
@@ -196,11 +211,12 @@ def install(client: Any, prefix: str) -> list[dict[str, Any]]:
             composed_of=body["composed_of"],
             priority=body["priority"],
             template=body["template"],
+            allow_auto_create=body.get("allow_auto_create"),
             version=body["version"],
             meta=body["_meta"],
         )
     there = aliased(client, prefix)
-    for name in indices(prefix):
+    for name in lasting(prefix):
         if name not in there:
             dated = name.removeprefix(f"{prefix}-") in names.KINDS
             aliases = None if dated else {name: {"is_write_index": True}}  # theirs is in the template

@@ -37,11 +37,23 @@ class Blob:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of the log, an index of its own: its name, and the number of its first entry."""
+
+    first: int = 1
+    name: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Entry:
     """`after`: the token of the entry before. `mark`: up to which event time all hits of the node are in the log once
     this entry is; `active`: whether more is expected there. `holder` with `term`: who leads from here on. `opens`: what
-    the first node brought along is complete. `gone`: documents that were kept long enough."""
+    the first node brought along is complete. `gone`: documents that were kept long enough.
+
+    `segment`: where the entries after this one are. `snapshot`: number, time and size of one that was taken.
+    `kept_from`: the segments before the one that begins with this entry are no longer kept. `refused`: documents, as
+    (kind, id), that the cluster did not take. `size`: octets of the entry in the log, not part of it."""
 
     node: str
     token: str = field(default_factory=lambda: os.urandom(8).hex())
@@ -59,12 +71,18 @@ class Entry:
     holder: str = ""
     opens: bool = False
     gone: dict[str, list[str]] = field(default_factory=dict)
+    segment: str = ""
+    snapshot: list[int] = field(default_factory=list)
+    kept_from: int = 0
+    refused: list[list[str]] = field(default_factory=list)
+    size: int = 0
 
     def pack(self) -> bytes:
         """The entry in few octets."""
         fields = asdict(self)
-        fields["states"] = {key: None if value is None else _text(value) for key, value in self.states.items()}
-        fields["hits"] = [{**asdict(blob), "data": _text(blob.data)} for blob in self.hits]
+        del fields["size"]
+        fields["states"] = {key: None if value is None else text(value) for key, value in self.states.items()}
+        fields["hits"] = [{**asdict(blob), "data": text(blob.data)} for blob in self.hits]
         return zlib.compress(orjson.dumps(fields), 3)
 
     @classmethod
@@ -75,10 +93,10 @@ class Entry:
             raw = stream.decompress(data, MOST)
             fields = orjson.loads(raw)
             fields["states"] = {
-                key: None if value is None else _octets(value) for key, value in fields["states"].items()
+                key: None if value is None else octets(value) for key, value in fields["states"].items()
             }
-            fields["hits"] = [Blob(**{**blob, "data": _octets(blob["data"])}) for blob in fields["hits"]]
-            return cls(**fields)
+            fields["hits"] = [Blob(**{**blob, "data": octets(blob["data"])}) for blob in fields["hits"]]
+            return cls(**fields, size=len(data))
         except (zlib.error, ValueError, TypeError, KeyError) as error:
             raise CsirtError(
                 f"an entry of the cluster's log cannot be read ({type(error).__name__}): a newer csirt wrote it, or it "
@@ -95,11 +113,13 @@ class Entry:
 WATCHED = ("run", "receipt", "notification")
 
 
-def _text(data: bytes) -> str:
+def text(data: bytes) -> str:
+    """Octets as JSON can hold them."""
     return base64.b64encode(data).decode()
 
 
-def _octets(text: str) -> bytes:
+def octets(text: str) -> bytes:
+    """What `text` made. Raises ValueError for what it did not make."""
     return base64.b64decode(text, validate=True)
 
 

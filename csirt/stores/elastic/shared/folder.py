@@ -8,7 +8,7 @@ with the same ids on every node.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import apsw
@@ -16,7 +16,8 @@ import orjson
 
 from csirt.model.audit import AuditEntry
 from csirt.stores.elastic import layout, outbox
-from csirt.stores.elastic.shared.entry import Blob, Entry, is_shared
+from csirt.stores.elastic.shared import segments
+from csirt.stores.elastic.shared.entry import Blob, Entry, Segment, is_shared
 from csirt.stores.embedded.catalogue import chain, documents
 
 _TABLES = """
@@ -31,15 +32,17 @@ CREATE TABLE IF NOT EXISTS node_mark (
 """
 OWN_KINDS = ("audit", "position")  # kinds that each node sends by itself
 SHARED_KINDS = tuple(kind for kind in layout.KINDS if kind not in OWN_KINDS)
-_SHARED_TABLES = ("incident_entity", "incident_alias", "case_event", "number", "hits", "node_mark")
+_SHARED_TABLES = ("incident_entity", "incident_alias", "case_event", "number", "hits", "node_mark", *segments.TABLES)
 _TOLD = "audit_log"  # in `meta`: up to which entry the chain tells of the log already
+_LOADING = "log_loading"  # in `meta`: what the folder holds is part of what a snapshot goes with
+_FORGET_OUTBOX = "DELETE FROM outbox WHERE kind IN (SELECT value FROM json_each(?))"
 STEP = 32  # bits of a document's version below the number of its entry
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """How far a folder is in which log: `applied` entries, the last of them `token`; `opened`: the log is complete from
-    its beginning. `holder` leads since `term`."""
+    its beginning. `holder` leads since `term`. The next entry goes to `segment`."""
 
     log: str = ""
     opened: bool = False
@@ -47,23 +50,52 @@ class Place:
     token: str = ""
     term: int = 0
     holder: str = ""
+    segment: Segment = field(default_factory=Segment)
 
 
 def join(connection: apsw.Connection) -> None:
     """Make the tables, in the caller's transaction."""
     connection.execute(_TABLES)
+    segments.join(connection)
     connection.execute("INSERT OR IGNORE INTO shared_log VALUES (1, '', 0, 0, '', 0, '')")
 
 
 def place(connection: apsw.Connection) -> Place:
     """How far the folder is."""
     row: Any = connection.execute("SELECT log, opened, applied, token, term, holder FROM shared_log").fetchone()
-    return Place(row[0], bool(row[1]), *row[2:])
+    return Place(row[0], bool(row[1]), *row[2:6], segments.last(connection))
 
 
 def follow(connection: apsw.Connection, log: str) -> None:
     """Follow this log from its beginning, in the caller's transaction."""
     connection.execute("UPDATE shared_log SET log = ?", (log,))
+
+
+def loading(connection: apsw.Connection) -> bool:
+    """Whether the folder is being filled with what a snapshot goes with."""
+    return bool(connection.execute("SELECT count(*) FROM meta WHERE key = ?", (_LOADING,)).get)
+
+
+def begin_loading(connection: apsw.Connection, log: str) -> None:
+    """Empty the folder of what nodes share, to fill it, in the caller's transaction."""
+    begin_again(connection, log, _told(connection))
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '')", (_LOADING,))
+
+
+def end_loading(connection: apsw.Connection) -> None:
+    """What the folder holds is what its entries say, in the caller's transaction."""
+    connection.execute("DELETE FROM meta WHERE key = ?", (_LOADING,))
+
+
+def loaded(connection: apsw.Connection, at: Place) -> None:
+    """The folder is as after that entry, and the cluster has all of it, in the caller's transaction."""
+    end_loading(connection)
+    connection.execute(_FORGET_OUTBOX, (documents.json_list(SHARED_KINDS),))
+    connection.execute("UPDATE cluster SET steps = max(steps, ?)", (at.applied << STEP,))
+    connection.execute(
+        "UPDATE shared_log SET log = ?, opened = 1, applied = ?, token = ?, term = ?, holder = ?",
+        (at.log, at.applied, at.token, at.term, at.holder),
+    )
 
 
 def begin_again(connection: apsw.Connection, log: str, told: int) -> None:
@@ -73,9 +105,7 @@ def begin_again(connection: apsw.Connection, log: str, told: int) -> None:
         connection.execute(f"DELETE FROM {table}")  # noqa: S608
     connection.executemany("DELETE FROM state WHERE key = ?", [(key,) for key in states(connection)])
     # The cluster keeps what it has: nothing is deleted there, and versions are counted as every node counts them.
-    connection.execute(
-        "DELETE FROM outbox WHERE kind IN (SELECT value FROM json_each(?))", (documents.json_list(SHARED_KINDS),)
-    )
+    connection.execute(_FORGET_OUTBOX, (documents.json_list(SHARED_KINDS),))
     connection.execute("UPDATE cluster SET steps = ?", (outbox.FIRST_STEP,))
     connection.execute(
         "UPDATE shared_log SET log = ?, opened = 0, applied = 0, token = '', term = 0, holder = ''", (log,)
@@ -139,6 +169,7 @@ def apply(connection: apsw.Connection, entry: Entry, node: str) -> None:
         else:
             connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
     _apply_hits(connection, entry)
+    segments.apply(connection, entry)
     _add_audit(connection, entry, node)
     connection.execute(
         "UPDATE shared_log SET applied = ?, token = ?, opened = max(opened, ?)",
@@ -223,13 +254,27 @@ def sent(connection: apsw.Connection, until: int) -> None:
 
 
 def sent_until(connection: apsw.Connection) -> int:
-    """The last entry of which the cluster has all documents, as far as this folder knows."""
+    """The last entry of which the cluster has all documents, as far as this folder knows, but for those of which the
+    log says that it did not take them."""
     row: Any = connection.execute(
-        "SELECT min(first) FROM outbox WHERE kind IN (SELECT value FROM json_each(?))",
+        """SELECT min(step) FROM (
+             SELECT min(first) AS step FROM outbox WHERE kind IN (SELECT value FROM json_each(?1))
+             UNION ALL SELECT min(version) FROM dead_letter AS d WHERE kind IN (SELECT value FROM json_each(?1))
+               AND NOT EXISTS (SELECT 1 FROM log_refused AS r WHERE r.kind = d.kind AND r.id = d.id))""",
         (documents.json_list(SHARED_KINDS),),
     ).fetchone()
     applied = place(connection).applied
     return applied if row[0] is None else min(applied, (int(row[0]) >> STEP) - 1)
+
+
+def untold(connection: apsw.Connection) -> list[list[str]]:
+    """The documents that the cluster did not take and the log does not tell of yet, as (kind, id)."""
+    rows = connection.execute(
+        """SELECT kind, id FROM dead_letter WHERE kind IN (SELECT value FROM json_each(?))
+           EXCEPT SELECT kind, id FROM log_refused""",
+        (documents.json_list(SHARED_KINDS),),
+    )
+    return [[str(kind), str(id)] for kind, id in rows]
 
 
 def states(connection: apsw.Connection) -> dict[str, bytes | None]:

@@ -1,5 +1,5 @@
-"""The two threads of a node: one lets the folder follow the log and adds this node's hits to it, the other renews or
-watches the lease and says that the node is there."""
+"""The threads of a node: one lets the folder follow the log and adds this node's hits to it, one renews or watches the
+lease and says that the node is there, one cuts the log where this node leads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from csirt.clock import Clock
 from csirt.config import ElasticCluster
 from csirt.errors import CsirtError
 from csirt.stores.elastic import connect
-from csirt.stores.elastic.shared import folder, lease
+from csirt.stores.elastic.shared import cut, folder, lease
+from csirt.stores.elastic.shared.cut import Cutter
 from csirt.stores.elastic.shared.entry import Entry
 from csirt.stores.elastic.shared.join import join
 from csirt.stores.elastic.shared.journal import Journal
@@ -141,6 +142,9 @@ class Present:
         """Once. Raises Unreachable, and Conflict when another daemon has this node's name."""
         if not self._journal.place.opened:
             return
+        if self._journal.astray:  # others may not wait for this node, nor may it lead
+            self._lease.release()
+            return
         with self._database.reading() as connection:
             names, sent = set(folder.marks(connection)), folder.sent_until(connection)
         self._nodes.turn(names, self._journal.place.applied, self._reach())
@@ -153,10 +157,16 @@ class Present:
                 folder.sent(connection, min(self._lease.sent, self._journal.place.applied))
 
 
-def loops(tail: Tail, present: Present, config: ElasticCluster, clock: Clock) -> tuple[Loop, Loop]:
+def loops(
+    tail: Tail, present: Present, cutter: Cutter, config: ElasticCluster, clock: Clock
+) -> tuple[Loop, Loop, Loop]:
     """The threads, not started."""
 
     def explain(error: Exception) -> str:
         return connect.explain(error, config).message
 
-    return Loop("log", tail.turn, LOOK, explain), Loop("lease", present.turn, lease.RENEW, explain)
+    return (
+        Loop("log", tail.turn, LOOK, explain),
+        Loop("lease", present.turn, lease.RENEW, explain),
+        Loop("cut", cutter.turn, cut.LOOK, explain),
+    )

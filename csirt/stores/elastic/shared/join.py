@@ -10,10 +10,10 @@ import apsw
 
 from csirt.errors import Conflict, Unreachable
 from csirt.stores.elastic import head
-from csirt.stores.elastic.shared import folder
+from csirt.stores.elastic.shared import folder, segments, start
 from csirt.stores.elastic.shared.entry import Blob, Entry
 from csirt.stores.elastic.shared.journal import Journal
-from csirt.stores.elastic.shared.log import Documents
+from csirt.stores.elastic.shared.log import Cut, Documents
 from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.catalogue.database import Database
 
@@ -28,16 +28,33 @@ def join(database: Database, meta: Documents, journal: Journal, node: str) -> No
         _same(meta, journal)
         return
     found = meta.get(NAME)
-    shared = found[0] if found is not None else _begin(database, meta, node)
+    shared = found[0] if found is not None else _begin(database, meta, journal, node)
     if not journal.place.log:
         _choose(database, meta, journal, shared, node, meta.now())
     elif journal.place.log != shared["log"]:
         raise Conflict(_OTHER)
-    journal.catch_up()
+    _read(database, meta, journal, shared, node)
     if not journal.place.opened:
         if shared["node"] != node:
             raise Unreachable(f"the node {shared['node']} has begun to share its store and is not done; see to it")
         _bring(database, journal, node)
+
+
+def _read(database: Database, meta: Documents, journal: Journal, shared: dict[str, Any], node: str) -> None:
+    """The log so far: from a snapshot, or from its beginning; what was begun and is no longer kept, anew."""
+    if not journal.place.segment.name:
+        with database.transaction("joining the cluster's log") as connection:
+            segments.begin(connection, shared["segment"])
+        journal.refresh()
+    try:
+        if journal.place.applied:
+            journal.catch_up()
+            return
+    except Cut:
+        start.empty(database, journal)
+        journal.astray = False
+    start.begin(database, meta, journal, shared, node)
+    journal.catch_up()
 
 
 _OTHER = (
@@ -54,7 +71,7 @@ def _same(meta: Documents, journal: Journal) -> None:
     journal.compare()
 
 
-def _begin(database: Database, meta: Documents, node: str) -> dict[str, Any]:
+def _begin(database: Database, meta: Documents, journal: Journal, node: str) -> dict[str, Any]:
     """Make these the indices of a log."""
     note = meta.get(head.ID)
     with database.reading() as connection:
@@ -67,7 +84,7 @@ def _begin(database: Database, meta: Documents, node: str) -> dict[str, Any]:
     log = os.urandom(16).hex()
     # A daemon without a node's name finds another store here.
     meta.put(head.ID, {"store": log, "writer": "nodes", "step": 0}, note[1] if note is not None else None)
-    body = {"log": log, "node": node}
+    body = {"log": log, "node": node, "segment": journal.log.begin(log, 0)}
     if meta.put(NAME, body, None) is None:
         found = meta.get(NAME)
         assert found is not None
@@ -79,11 +96,7 @@ def _choose(database: Database, meta: Documents, journal: Journal, shared: dict[
     told = meta.told(node)
     with database.transaction("joining the cluster's log") as connection:
         if folder.has_documents(connection) and shared["node"] != node:
-            raise Conflict(
-                f"this folder has alerts and cases of its own, and the cluster's log was begun by {shared['node']}: "
-                "let this node begin with an empty folder; what this one holds can be read with --store (`csirt store "
-                "recover --dry-run` says what the cluster lacks of it)"
-            )
+            raise Conflict(start.has_its_own(shared["node"]))
         folder.follow(connection, shared["log"])
         if told and not chain.head(connection).seq:
             folder.tell_on(connection, told, now)
@@ -105,8 +118,8 @@ def _chunks(connection: apsw.Connection) -> Iterator[tuple[str, list[str]]]:
     queries["case_event"] = 'SELECT doc FROM case_event ORDER BY "case", seq'
     for name, query in queries.items():
         rows = [str(text) for (text,) in connection.execute(query)]
-        for start in range(0, len(rows), MANY):
-            yield name, rows[start : start + MANY]
+        for place in range(0, len(rows), MANY):
+            yield name, rows[place : place + MANY]
 
 
 def _rest(connection: apsw.Connection, node: str) -> Entry:

@@ -16,10 +16,10 @@ import apsw
 from csirt.errors import Conflict, CsirtError
 from csirt.stores.base import Commit
 from csirt.stores.elastic.shared import entry as entries
-from csirt.stores.elastic.shared import folder
+from csirt.stores.elastic.shared import folder, segments
 from csirt.stores.elastic.shared.entry import Entry
 from csirt.stores.elastic.shared.lease import Lease
-from csirt.stores.elastic.shared.log import Log
+from csirt.stores.elastic.shared.log import Cut, Log
 from csirt.stores.elastic.shared.seen import Changes
 from csirt.stores.embedded.catalogue.database import Database
 
@@ -56,9 +56,10 @@ class Journal:
     def __init__(
         self, database: Database, log: Log, lease: Lease, node: str, help: Help, added: Callable[[], None]
     ) -> None:
-        self._database, self._log, self._lease, self._node = database, log, lease, node
+        self._database, self.log, self._lease, self._node = database, log, lease, node
         self._help, self._added = help, added
         self.lock = threading.RLock()
+        self.astray = False  # the folder and the log went different ways: it may neither lead nor be waited for
         self.changes = Changes()
         self._terms = threading.local()
         with database.reading() as connection:
@@ -100,14 +101,14 @@ class Journal:
 
     def write(self, make: Make) -> Entry | None:
         """Add what `make` finds to say of the folder as it is; it is asked again whenever another node was quicker."""
-        with self.lock:
+        with self.lock, self._following():
             for _ in range(ROUNDS):
                 self._check_term()
                 entry = self._tried(make)
                 if entry is None:
                     return None
                 entry.number, entry.after = self.place.applied + 1, self.place.token
-                if self._log.create(entry):
+                if self.log.create(entry, self.place.segment):
                     self._apply([entry])
                     self._check_term()  # it took its time: what was claimed is the next holder's to settle
                     return entry
@@ -127,19 +128,33 @@ class Journal:
             return done.entry
 
     def catch_up(self) -> int:
-        """Let the folder have what is in the log and it has not; how many entries. Raises Unreachable, Diverged."""
+        """Let the folder have what is in the log and it has not; how many entries. Raises Unreachable, Diverged, and
+        Cut."""
         count = 0
-        with self.lock:
-            while found := self._log.read(self.place.applied + 1):
+        with self.lock, self._following():
+            while found := self.log.read(self.place.applied + 1, self.place.segment.name):
                 self._apply(found)
                 count += len(found)
         return count
 
     def compare(self) -> None:
-        """Raises Diverged when the log no longer holds the last entry that this folder has."""
-        with self.lock:
-            if self.place.applied and self._log.token(self.place.applied) != self.place.token:
+        """Raises Diverged when the log no longer holds the last entry that this folder has, Cut when it was cut beyond
+        that."""
+        with self.lock, self._following():
+            if not self.place.applied:
+                return
+            with self._database.reading() as connection:
+                segment = segments.holding(connection, self.place.applied)
+            if self.log.token(self.place.applied, segment.name) != self.place.token:
                 raise Diverged(_DIVERGED.format(self.place.applied))
+
+    @contextmanager
+    def _following(self) -> Iterator[None]:
+        try:
+            yield
+        except (Cut, Diverged):
+            self.astray = True
+            raise
 
     def _apply(self, found: list[Entry]) -> None:
         token = self.place.token

@@ -2,19 +2,32 @@
 
 Creating number N + 1 is the fence: of several nodes that try, one can, and the others find what it wrote. A request
 that seems lost may have arrived; the entry's token tells.
+
+The log is cut by whole segments, each an index of its own (`cut.py`), never by deleting single entries: a number whose
+document was deleted could be created again by a node with an old view, which would then believe that its change, or its
+claim to send something, was accepted. Why a number is never given twice:
+
+- A node with entry N in its folder writes N + 1 into the segment that the entries up to N name as the last: so only who
+  has the last entry of a segment writes into the next one. As long as the segment is there, its entries are, and a late
+  create conflicts. Once it is deleted there is no index to create anything in: the request fails, whenever it arrives.
+- The name of a segment is random, and its index is made once, before an entry names it; nothing makes it again: the
+  template forbids that a write makes an index. Should it be made all the same (another template), the create is still
+  not accepted: the cluster's own count of writes of that index is lower than the number of entries before this one.
+- The entry that ends a segment is an entry as others: of two nodes that try, one can.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from csirt.clock import Clock
 from csirt.config import ElasticCluster
-from csirt.errors import Unreachable
+from csirt.errors import CsirtError, Unreachable
 from csirt.stores.elastic import connect, layout
-from csirt.stores.elastic.shared.entry import Entry
+from csirt.stores.elastic.shared.entry import Entry, Segment, octets, text
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -24,6 +37,12 @@ PAGE = 32  # entries read at once
 TRIES = 4
 PAUSE = 0.2  # seconds; one of the cluster's nodes may have ended just now
 _GONE_LATER = (408, 429, 500, 502, 503, 504)
+_NO_INDEX = "index_not_found_exception"
+CUT = (
+    "the cluster's log is no longer kept from where this folder has come: nothing was heard of this node for longer "
+    "than [stores.elasticsearch] forget_after; stop this daemon, and `csirt store recover --dry-run` says what can be "
+    "done"
+)
 
 
 class Documents:
@@ -40,8 +59,10 @@ class Documents:
         """`timeout`: seconds for an answer, where that is not the client's."""
         self._connected, self.config, self._clock, self._timeout = client, config, clock, timeout
         self.index = layout.alias(config.prefix, kind)
+        self._where: dict[str, Any] = {"require_alias": True}
 
-    def _client(self) -> Elasticsearch:
+    def client(self) -> Elasticsearch:
+        """The client."""
         found = self._connected()
         return found if self._timeout is None else found.options(request_timeout=self._timeout)
 
@@ -57,7 +78,7 @@ class Documents:
         if answer.get("found"):
             return answer["_source"], (answer["_seq_no"], answer["_primary_term"])
         if "error" in answer:
-            raise connect.Refusal(f"the cluster lacks csirt's indices ({self.index}); run `csirt store init`")
+            raise self._lacks(answer["error"])
         return None
 
     def told(self, node: str) -> str:
@@ -77,7 +98,7 @@ class Documents:
         answer = self._asked(lambda client: client.mget(index=self.index, ids=names).body, again=True)
         for item in answer["docs"]:
             if "error" in item:
-                raise Unreachable(f"the cluster's index {self.index} cannot be read; bring its nodes back")
+                raise self._lacks(item["error"])
         return [item["_source"] if item["found"] else None for item in answer["docs"]]
 
     def put(self, name: str, body: dict[str, Any], at: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -87,7 +108,7 @@ class Documents:
         where: dict[str, Any] = {"op_type": "create"} if at is None else {"if_seq_no": at[0], "if_primary_term": at[1]}
         try:
             done = self._asked(
-                lambda client: client.index(index=self.index, id=name, document=body, require_alias=True, **where).body,
+                lambda client: client.index(index=self.index, id=name, document=body, **self._where, **where).body,
                 again=False,
             )
         except es.ConflictError:
@@ -100,7 +121,7 @@ class Documents:
 
         for attempt in range(TRIES):
             try:
-                return ask(self._client())
+                return ask(self.client())
             except es.ConflictError:
                 raise
             except Exception as error:
@@ -108,71 +129,148 @@ class Documents:
                     isinstance(error, es.ApiError) and error.meta.status in _GONE_LATER
                 )
                 if not passing or not again or attempt == TRIES - 1:
-                    raise connect.explain(error, self.config) from error
+                    raise self._failed(error) from error
             self._clock.sleep(PAUSE)
         raise AssertionError("unreachable")
 
+    def _failed(self, error: Exception) -> CsirtError:
+        return connect.explain(error, self.config)
 
-class Log(Documents):
-    """Entries by number."""
+    def _lacks(self, error: dict[str, Any]) -> CsirtError:
+        """What it means that the index does not give a document."""
+        if error["type"] == _NO_INDEX:
+            return connect.Refusal(f"the cluster lacks csirt's indices ({self.index}); run `csirt store init`")
+        return Unreachable(f"the cluster's index {self.index} cannot be read; bring its nodes back")
 
-    def __init__(self, client: Callable[[], Elasticsearch], config: ElasticCluster, clock: Clock) -> None:
+
+class Cut(CsirtError):
+    """What is asked for is no longer kept."""
+
+    code = "cut"
+
+
+class Piece(Documents):
+    """The documents of one segment. Raises Cut once it is no longer there."""
+
+    def __init__(self, client: Callable[[], Elasticsearch], config: ElasticCluster, clock: Clock, name: str) -> None:
         super().__init__(client, config, layout.LOG, clock)
+        self.index = name
+        self._where = {}
 
-    def create(self, entry: Entry) -> bool:
-        """Whether this is the entry of its number now; False when another is. Raises Unreachable when that is not
-        known: the entry may be found later."""
-        data = entry.pack()
-        parts = [data[start : start + PART] for start in range(0, len(data), PART)]
-        for number, part in enumerate(parts[1:], 1):
-            self._created(f"{entry.token}:{number}", {"body": _text(part)})
-        body = {"node": entry.node, "token": entry.token, "parts": len(parts), "body": _text(parts[0])}
-        return self._created(_name(entry.number), body)
+    def _failed(self, error: Exception) -> CsirtError:
+        import elasticsearch as es
 
-    def _created(self, name: str, body: dict[str, Any]) -> bool:
+        return Cut(CUT) if isinstance(error, es.NotFoundError) else super()._failed(error)
+
+    def _lacks(self, error: dict[str, Any]) -> CsirtError:
+        return Cut(CUT) if error["type"] == _NO_INDEX else super()._lacks(error)
+
+    def created(self, name: str, body: dict[str, Any]) -> int | None:
+        """Write a document that must not be there: its place among all that were ever written here. None when another
+        is there. Raises Unreachable when that is not known: it may be found later."""
         failed: Unreachable | None = None
         for _ in range(TRIES):
             try:
-                if self.put(name, body, None) is not None:
-                    return True
+                done = self.put(name, body, None)
             except connect.Refusal:
                 raise
             except Unreachable as error:
                 failed = error
                 self._clock.sleep(PAUSE)
                 continue
+            if done is not None:
+                return done[0]
             found = self.get(name)
-            return found is not None and found[0] == body
+            return found[1][0] if found is not None and found[0] == body else None
         assert failed is not None
         raise failed
 
-    def token(self, number: int) -> str:
-        """The token of an entry, empty when there is none."""
-        found = self.get(_name(number))
+    def forget(self, name: str) -> None:
+        """Delete a document that nobody names."""
+        self._asked(lambda client: client.options(ignore_status=404).delete(index=self.index, id=name).body, again=True)
+
+
+class Log(Documents):
+    """Entries by number, in segments."""
+
+    def __init__(self, client: Callable[[], Elasticsearch], config: ElasticCluster, clock: Clock) -> None:
+        super().__init__(client, config, layout.LOG, clock)
+
+    def at(self, name: str) -> Piece:
+        """The documents of a segment."""
+        return Piece(self.client, self.config, self._clock, name)
+
+    def create(self, entry: Entry, segment: Segment) -> bool:
+        """Whether this is the entry of its number now; False when another is. Raises Cut, and Unreachable when that is
+        not known: the entry may be found later."""
+        data = entry.pack()
+        entry.size = len(data)
+        parts = [data[start : start + PART] for start in range(0, len(data), PART)]
+        piece = self.at(segment.name)
+        for number, part in enumerate(parts[1:], 1):
+            piece.created(f"{entry.token}:{number}", {"body": text(part)})
+        body = {"node": entry.node, "token": entry.token, "parts": len(parts), "body": text(parts[0])}
+        place = piece.created(_name(entry.number), body)
+        if place is not None and place <= entry.number - segment.first:
+            raise Cut(CUT)  # an index that somebody made anew: the one of that name held more
+        return place is not None
+
+    def token(self, number: int, name: str) -> str:
+        """The token of an entry, empty when there is none. Raises Cut."""
+        if not name:
+            raise Cut(CUT)
+        found = self.at(name).get(_name(number))
         return str(found[0]["token"]) if found is not None else ""
 
-    def read(self, number: int) -> list[Entry]:
-        """The entries from this number on that follow each other, at most a page."""
+    def read(self, number: int, name: str) -> list[Entry]:
+        """The entries from this number on that follow each other in a segment, at most a page. Raises Cut."""
         found: list[Entry] = []
-        for place, source in enumerate(self.several([_name(number + index) for index in range(PAGE)])):
+        piece = self.at(name)
+        for place, source in enumerate(piece.several([_name(number + index) for index in range(PAGE)])):
             if source is None:
                 break
-            entry = Entry.unpack(self._whole(source))
+            entry = Entry.unpack(_whole(piece, source))
             entry.number = number + place
             found.append(entry)
         return found
 
-    def _whole(self, source: dict[str, Any]) -> bytes:
-        more = [f"{source['token']}:{number}" for number in range(1, int(source["parts"]))]
-        parts = [source, *(self.several(more) if more else [])]
-        if None in parts:
-            raise Unreachable(f"an entry of the cluster's log in {self.index} is not whole; try again")
-        return b"".join(base64.b64decode(part["body"]) for part in parts if part is not None)
+    def walk(self, segment: Segment) -> Iterator[Entry]:
+        """All entries from the beginning of a segment to the end of the log. Raises Cut."""
+        number, name = segment.first, segment.name
+        while page := self.read(number, name):
+            for entry in page:
+                yield entry
+                name = entry.segment or name
+            number += len(page)
+
+    def begin(self, log: str, number: int) -> str:
+        """Make an index for a segment that will begin after that entry, under a name that was never there."""
+        name = f"{self.index}-{number:012d}-{log[:8]}-{os.urandom(8).hex()}"
+        settings = {"index": {"number_of_shards": 1}}
+        self._asked(lambda client: client.indices.create(index=name, settings=settings).body, again=False)
+        self.at(name).created("begin", {"log": log})
+        return name
+
+    def names(self, log: str) -> list[str]:
+        """The indices that were made for segments of that log."""
+        pattern = re.compile(rf"{re.escape(self.index)}-\d{{12}}-{log[:8]}-[0-9a-f]{{16}}")
+        there = self._asked(
+            lambda client: client.indices.get_settings(index=f"{self.index}-0*", name="index.uuid").body, again=True
+        )
+        return sorted(name for name in there if pattern.fullmatch(name))
+
+    def drop(self, name: str) -> None:
+        """Delete an index."""
+        self._asked(lambda client: client.options(ignore_status=404).indices.delete(index=name).body, again=True)
+
+
+def _whole(piece: Piece, source: dict[str, Any]) -> bytes:
+    more = [f"{source['token']}:{number}" for number in range(1, int(source["parts"]))]
+    parts = [source, *(piece.several(more) if more else [])]
+    if None in parts:
+        raise Unreachable(f"an entry of the cluster's log in {piece.index} is not whole; try again")
+    return b"".join(octets(part["body"]) for part in parts if part is not None)
 
 
 def _name(number: int) -> str:
     return f"{number:016d}"
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()

@@ -23,6 +23,7 @@ class Nodes:
         self.rules = ""  # which rules this node runs, as a digest; empty: not known yet
         self._at: tuple[int, int] | None = None
         self._known: dict[str, tuple[dict[str, Any], float]] = {}  # what each says, and when that changed
+        self._met: set[str] = set()
 
     def turn(self, names: set[str], applied: int, reach: int | None = None) -> None:
         """Say that this node is there, up to which event time (`reach`) the cluster has its events, and hear of the
@@ -30,7 +31,7 @@ class Nodes:
         this node's name."""
         try:
             self._say(applied, reach)
-            others = sorted(names - {self._node})
+            others = sorted((names | self._met) - {self._node})
             heard = self._documents.several([_name(name) for name in others]) if others else []
         except BaseException:
             # While the cluster does not answer nobody can be heard of.
@@ -69,6 +70,21 @@ class Nodes:
             return False
         return self._clock.monotonic() - self._known[name][1] >= self._patience
 
+    def meet(self, client: Elasticsearch, index: str) -> None:
+        """Hear also of the nodes that have said nothing in the log yet. Raises what the client raises."""
+        client.indices.refresh(index=index)
+        self._met |= {str(one["node"]) for one in others(client, index, self._node, 0)}
+
+    def waited(self, forget: int) -> dict[str, int]:
+        """By node that the log is kept for, the entry up to which it has it: all that were heard of within `forget`
+        microseconds. What a node said last is also judged by the time it said, so that a new leader need not wait for
+        all of that; a clock that is wrong costs at most a `csirt store recover`."""
+        found = dict.fromkeys(self._met - self._known.keys() - {self._node}, 0)
+        for name, (said, _) in self._known.items():
+            if not (self.absent(name) and self._documents.now() - int(said.get("time", 0)) >= forget):
+                found[name] = int(said.get("applied", 0))
+        return found
+
     def reach(self, name: str) -> int | None:
         """The event time up to which the cluster has the events of another node, as far as that said."""
         said = self._known.get(name, ({}, 0.0))[0].get("reach")
@@ -86,6 +102,13 @@ class Nodes:
             }
             for name, (said, since) in sorted(self._known.items())
         ]
+
+
+def announce(documents: Documents, node: str, applied: int) -> None:
+    """Say of a node that is not there yet that it needs the log from this entry on. Raises Unreachable."""
+    found = documents.get(_name(node))
+    body = {"node": node, "life": "", "applied": applied, "time": documents.now(), "reach": None, "rules": ""}
+    documents.put(_name(node), body, found[1] if found is not None else None)
 
 
 def others(client: Elasticsearch, index: str, node: str, since: int) -> list[dict[str, Any]]:

@@ -16,10 +16,13 @@ from csirt.config import Config
 from csirt.errors import Conflict, CsirtError, NotFound
 from csirt.model.audit import AuditEntry
 from csirt.stores.elastic import connect, layout
+from csirt.stores.elastic.pages import pages
+from csirt.stores.elastic.reader import PAGE, Reader
 from csirt.stores.elastic.recover import SCHEMA
-from csirt.stores.elastic.shared import folder
+from csirt.stores.elastic.shared import folder, snapshot
+from csirt.stores.elastic.shared.entry import Segment
 from csirt.stores.elastic.shared.join import NAME, join
-from csirt.stores.elastic.shared.log import Documents, Log
+from csirt.stores.elastic.shared.log import Documents
 from csirt.stores.elastic.shared.store import NodeStore, open_node
 from csirt.stores.embedded.backup import copy_catalogue
 from csirt.stores.embedded.catalogue import chain, documents
@@ -33,7 +36,7 @@ LOST = ("only_here", "log_hits")
 
 @dataclass
 class Found:
-    """What the cluster's log is, beside the folder. `state`: follows, behind, diverged, other_log, empty."""
+    """What the cluster's log is, beside the folder. `state`: follows, behind, cut, diverged, other_log, empty."""
 
     log: str
     state: str = "diverged"
@@ -70,46 +73,79 @@ def rebuild(directory: Path, config: Config, *, dry_run: bool, clock: Clock) -> 
     }
 
 
-_MENDED = ("diverged", "other_log")
+_MENDED = ("diverged", "other_log", "cut")
 
 
 def look(store: NodeStore) -> Found:
-    """Walk the cluster's log from its beginning."""
-    section, clock = store.config.elasticsearch, store.clock
-    shared = Documents(lambda: store.shipper.client, section, layout.META, clock).get(NAME)
+    """Walk what is kept of the cluster's log."""
+    shared, begins = _beginning(store)
+    found, place = Found(shared["log"]), store.journal.place
+    token, here, opened = "", "", begins.first > 1
+    found.entries = begins.first - 1
+    if opened:
+        _find_documents(store, found)
+    for entry in store.journal.log.walk(begins):
+        if entry.after != token and (token or begins.first == 1):
+            raise Conflict(
+                f"entry {entry.number} of the cluster's log does not follow the one before it: the log itself is "
+                "damaged; restore the cluster's snapshot from before that"
+            )
+        here = entry.after if entry.number == place.applied + 1 else here
+        token, found.entries, opened = entry.token, entry.number, opened or entry.opens
+        here = token if entry.number == place.applied else here
+        for kind, texts in entry.documents.items():
+            found.names[kind].update(orjson.loads(text)["id"] for text in texts)
+        for kind, names in entry.gone.items():
+            found.names[kind].difference_update(names)
+    if not opened:
+        raise Conflict(
+            f"the cluster's log is not whole: the node {shared['node']} has begun to share its store and is not "
+            "done; start that node first"
+        )
+    found.state = _state(store, found, begins.first, here)
+    return found
+
+
+def _state(store: NodeStore, found: Found, first: int, here: str) -> str:
+    place = store.journal.place
+    with store.database.reading() as connection:
+        empty = not folder.has_documents(connection)
+    if place.log != found.log:
+        return "empty" if empty and not place.log else "other_log"
+    if place.applied + 1 < first:
+        return "cut"
+    if place.applied <= found.entries and here == place.token:
+        return "follows" if place.applied == found.entries else "behind"
+    return "diverged"
+
+
+def _beginning(store: NodeStore) -> tuple[dict[str, Any], Segment]:
+    """What the nodes share, and the first segment of its log that is kept. Raises Conflict where there is none."""
+    meta = Documents(lambda: store.shipper.client, store.config.elasticsearch, layout.META, store.clock)
+    shared = meta.get(NAME)
     if shared is None:
         raise Conflict(
             "the cluster holds no log of nodes, so there is nothing to make this folder from; when the indices were "
             "lost, give the nodes a new [stores.elasticsearch] prefix: the first to start brings what it has"
         )
-    found, place = Found(shared[0]["log"]), store.journal.place
-    token, here, opened = "", "", False
-    log = Log(lambda: store.shipper.client, section, clock)
-    while page := log.read(found.entries + 1):
-        for entry in page:
-            if entry.after != token:
-                raise Conflict(
-                    f"entry {entry.number} of the cluster's log does not follow the one before it: the log itself is "
-                    "damaged; restore the cluster's snapshot from before that"
-                )
-            token, found.entries, opened = entry.token, entry.number, opened or entry.opens
-            here = token if entry.number == place.applied else here
-            for kind, texts in entry.documents.items():
-                found.names[kind].update(orjson.loads(text)["id"] for text in texts)
-            for kind, names in entry.gone.items():
-                found.names[kind].difference_update(names)
-    if not opened:
-        raise Conflict(
-            f"the cluster's log is not whole: the node {shared[0]['node']} has begun to share its store and is not "
-            "done; start that node first"
-        )
-    with store.database.reading() as connection:
-        empty = not folder.has_documents(connection)
-    if place.log != found.log:
-        found.state = "empty" if empty and not place.log else "other_log"
-    elif place.applied <= found.entries and here == place.token:
-        found.state = "follows" if place.applied == found.entries else "behind"
-    return found
+    kept, _ = snapshot.named(meta, shared[0]["log"])
+    known = [Segment(1, shared[0]["segment"])]
+    known += [Segment(*one) for taken in kept for one in taken.segments]
+    there = set(store.journal.log.names(shared[0]["log"]))
+    for one in sorted(known, key=lambda one: one.first):
+        if one.name in there:
+            return shared[0], one
+    raise Conflict("the cluster holds nothing of the nodes' log any more; restore the cluster's snapshot")
+
+
+def _find_documents(store: NodeStore, found: Found) -> None:
+    """The names of what the cluster holds, where the log does not tell of all of it."""
+    client, section = store.shipper.client, store.config.elasticsearch
+    Reader(client, section).refresh()
+    for kind in documents.KINDS:
+        index = layout.alias(section.prefix, kind)
+        for hits in pages(client, index, PAGE, ["_shard_doc"], source=False):
+            found.names[kind].update(hit["_id"] for hit in hits)
 
 
 def _names(store: NodeStore) -> dict[str, set[str]]:

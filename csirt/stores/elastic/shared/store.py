@@ -20,7 +20,8 @@ from csirt.errors import CsirtError, Unreachable
 from csirt.stores.base import Commit
 from csirt.stores.elastic import layout
 from csirt.stores.elastic.shared import entry as entries
-from csirt.stores.elastic.shared import folder
+from csirt.stores.elastic.shared import folder, segments
+from csirt.stores.elastic.shared.cut import Cutter
 from csirt.stores.elastic.shared.follow import Present, Tail, loops
 from csirt.stores.elastic.shared.journal import Journal
 from csirt.stores.elastic.shared.lease import Lease
@@ -70,10 +71,12 @@ class NodeStore(ElasticStore):
         self.node = config.elasticsearch.node
         self._mark: int | None = None  # as far as this node's event time is
         super().__init__(directory, lock, clock, config, retention, read_only=read_only)
-        self._following, self._present = loops(self.tail, self.present, config.elasticsearch, clock)
+        self._following, self._present, self._cutting = loops(
+            self.tail, self.present, self.cutter, config.elasticsearch, clock
+        )
         if threads:
-            self._following.start()
-            self._present.start()
+            for one in (self._following, self._present, self._cutting):
+                one.start()
 
     def _join(self, connection: apsw.Connection) -> None:
         super()._join(connection)
@@ -94,6 +97,7 @@ class NodeStore(ElasticStore):
         self.journal = Journal(self.database, log, self.lease, self.node, self.reserve.help, self._added)
         self.tail = Tail(self.database, meta, self.journal, self.lease, self.node, clock)
         self.present = Present(self.database, self.journal, self.lease, self.nodes, self._reached)
+        self.cutter = Cutter(self.database, meta, self.journal, self.nodes, self.node)
         return NodeShipper(self.database, section, clock, self.follower, self.journal)
 
     def _added(self) -> None:
@@ -241,6 +245,7 @@ class NodeStore(ElasticStore):
             "term": place.term,
             "applied": place.applied,
             "unsent_hits": unsent,
+            "log": self._log(),
             "nodes": [
                 {
                     **(own if name == self.node else heard.get(name, {"node": name, **unheard})),
@@ -252,8 +257,33 @@ class NodeStore(ElasticStore):
             ],
         }
 
+    def _log(self) -> dict[str, Any]:
+        """What is kept of the log: `{first, entries, octets, segments, snapshot, held_by, since, trouble}`."""
+        with self.database.reading() as connection:
+            kept, newest = segments.listed(connection), segments.snapshot(connection)
+            applied = folder.place(connection).applied
+        first = kept[0][0].first if kept else 1
+        waited = self.nodes.waited(settings.duration(self.config.elasticsearch.forget_after)) if newest else {}
+        return {
+            "first": first,
+            "entries": applied - first + 1,
+            "octets": sum(octets for _, octets in kept),
+            "segments": len(kept),
+            "snapshot": {"number": newest.number, "time": newest.time, "octets": newest.octets} if newest else None,
+            "held_by": sorted(
+                name for name in waited if newest and self._holds(name, waited[name], newest.number, first)
+            ),
+            "since": self.cutter.since,
+            "trouble": self._cutting.trouble,
+        }
+
+    def _holds(self, node: str, applied: int, newest: int, first: int) -> bool:
+        """Whether the log is longer than it need be because of a node that is away."""
+        return self.journal.leads and self.nodes.absent(node) and first <= applied + 1 and applied < newest
+
     def close(self) -> None:
         """Hand over what can be handed over at once, then release everything."""
+        self._cutting.close(CLOSING)
         self._present.close(CLOSING)
         self._following.close(CLOSING)
         try:
