@@ -10,6 +10,7 @@ import pytest
 from csirt.errors import Conflict, Unreachable
 from csirt.stores.base import Commit
 from csirt.stores.elastic.shared.entry import Entry
+from csirt.stores.elastic.shared.log import Piece
 from csirt.stores.elastic.shared.store import NodeStore
 from tests.elastic import desk as clusters
 from tests.elastic.shared import desk
@@ -116,18 +117,18 @@ def test_a_kill_between_log_and_folder(place: tuple[str, str], tmp_path: Path, m
         try:
             desk.turn(a, b)
             assert desk.documents(a) == desk.documents(b) and len(b.find("case")) == 1
-            real = b.journal._log.put
+            real = Piece.put
             lost: list[str] = []
 
-            def loses(name: str, *rest: object) -> object:
-                done = real(name, *rest)  # type: ignore[arg-type]
+            def loses(self: Piece, name: str, *rest: object) -> object:
+                done = real(self, name, *rest)  # type: ignore[arg-type]
                 if not lost:
                     lost.append(name)
                     raise Unreachable("lost on its way")
                 return done
 
             with monkeypatch.context() as patch:
-                patch.setattr(b.journal._log, "put", loses)
+                patch.setattr(Piece, "put", loses)
                 b.commit(opened("two"))
             desk.turn(a, b)
             assert lost and desk.documents(a) == desk.documents(b) and len(b.find("case")) == 2

@@ -32,12 +32,12 @@ def lose(place: tuple[str, str], number: int) -> None:
     """The cluster forgets the entries of its log from this number on, as one that was restored does."""
     url, prefix = place
     with connect.client(clusters.settings(url, prefix).elasticsearch) as client:
-        index = layout.alias(prefix, layout.LOG)
+        index = layout.alias(prefix, layout.LOG) + "-0*"
         client.indices.refresh(index=index)
         hits = client.search(index=index, size=1_000, source=False)["hits"]["hits"]
         for hit in hits:
             if hit["_id"].isdigit() and int(hit["_id"]) >= number:
-                client.delete(index=index, id=hit["_id"], refresh=True)
+                client.delete(index=hit["_index"], id=hit["_id"], refresh=True)
 
 
 def test_a_folder_that_knows_more_than_the_log_is_made_to_follow(place: tuple[str, str], tmp_path: Path) -> None:

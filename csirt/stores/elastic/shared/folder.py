@@ -63,7 +63,8 @@ def join(connection: apsw.Connection) -> None:
 def place(connection: apsw.Connection) -> Place:
     """How far the folder is."""
     row: Any = connection.execute("SELECT log, opened, applied, token, term, holder FROM shared_log").fetchone()
-    return Place(row[0], bool(row[1]), *row[2:6], segments.last(connection))
+    log, opened, applied, token, term, holder = row
+    return Place(log, bool(opened), applied, token, term, holder, segments.last(connection))
 
 
 def follow(connection: apsw.Connection, log: str) -> None:

@@ -49,8 +49,8 @@ def begin(database: Database, meta: Documents, journal: Journal, shared: dict[st
         return
     raise Damaged(
         "no snapshot of the cluster's log is whole, and what was before it is no longer kept: try again when the node "
-        "that leads has taken the next one, after [stores.elasticsearch] log_entries entries (`csirt status` there says "
-        "when the last was taken)"
+        "that leads has taken the next one, after [stores.elasticsearch] log_entries entries (`csirt status` there "
+        "says when the last was taken)"
     )
 
 
