@@ -70,11 +70,11 @@ class Cutter:
 
     def _turn(self) -> None:
         self._tell()
-        self._roll()
         if self._waits is None:
             self._take()
         if self._waits is not None:
             self._name(self._waits)
+        self._roll()
         self._let_go()
         self._sweep()
 
