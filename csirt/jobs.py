@@ -6,12 +6,15 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from csirt.clock import parse_iso
 from csirt.collect.spool import Spool
 from csirt.config import duration
 from csirt.model.audit import AuditEntry
 
 if TYPE_CHECKING:
     from csirt.app import App
+    from csirt.clock import Clock
+    from csirt.metrics import Metrics
     from csirt.stores.embedded import EmbeddedStore
 
 LOG = logging.getLogger("csirt.jobs")
@@ -145,12 +148,25 @@ def gauges(daemon: Daemon) -> None:
             metrics.gauge("csirt_node_leads", cluster["leads"])
             metrics.gauge("csirt_node_unsent_hits", cluster["unsent_hits"])
             metrics.gauge("csirt_nodes_absent", sum(item["absent"] for item in cluster["nodes"]))
-            metrics.gauge("csirt_log_entries", cluster["applied"])
+            _log(metrics, cluster, daemon.app.clock)
     for item in document.get("sector", {}).get("rules", ()):
         metrics.gauge("csirt_sector_behind_seconds", item["behind_s"], rule=item["id"])
     mark = daemon.pipeline.watermark.mark
     if mark is not None:
         metrics.gauge("csirt_watermark_seconds", mark / 1e6)
+
+
+def _log(metrics: Metrics, cluster: dict[str, Any], clock: Clock) -> None:
+    """The log that nodes share."""
+    log = cluster["log"]
+    metrics.gauge("csirt_log_applied", cluster["applied"])
+    metrics.gauge("csirt_log_entries", log["entries"])
+    metrics.gauge("csirt_log_first", log["first"])
+    metrics.gauge("csirt_log_octets", log["octets"])
+    metrics.gauge("csirt_log_uncut_seconds", log["uncut_s"])
+    if snapshot := log["snapshot"]:
+        metrics.gauge("csirt_log_snapshot_age_seconds", (clock.now() - parse_iso(snapshot["time"])) / 1e6)
+        metrics.gauge("csirt_log_snapshot_octets", snapshot["octets"])
 
 
 def by_address(exporters: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

@@ -69,6 +69,10 @@ def _records(document: dict[str, Any]) -> None:
         write_rows([["cluster_content", cluster["content"], cluster["events"]["sent"], cluster["minutes"]["sent"]]])
         fields = ("node", "applied", "mark", "active", "absent")
         write_rows(["node", *(item[name] for name in fields)] for item in cluster.get("nodes", ()))
+        if log := cluster.get("log"):
+            taken = log["snapshot"] or {"number": "", "time": "", "octets": ""}
+            kept = [log[name] for name in ("first", "entries", "octets", "segments")]
+            write_rows([["log", *kept, taken["number"], taken["time"], taken["octets"]]])
     for item in document.get("sector", {}).get("rules", ()):
         write_rows([["sector", *(item[name] for name in ("id", "title", "until", "behind_s", "failure"))]])
     for stage in document["stages"]:
@@ -161,6 +165,8 @@ class _Screen:
             self._line("cluster_content", content=cluster["content"], **sent)
             for item in cluster.get("nodes", ()):
                 self._node(cluster, item)
+            if log := cluster.get("log"):
+                self._log(log)
         if sector := document.get("sector"):
             until = self._times.both(sector["until"]) if sector["until"] else self._say("nothing_yet")
             self._line("sector_line", rules=len(sector["rules"]), every=sector["every_s"], time=until)
@@ -179,6 +185,17 @@ class _Screen:
             state=self._say(role),
             applied=self._number(item["applied"]),
             time=self._times.both(item["mark"]) if item["mark"] else self._say("nothing_yet"),
+        )
+
+    def _log(self, log: dict[str, Any]) -> None:
+        """What is kept of the log that nodes share."""
+        taken = log["snapshot"]
+        self._line(
+            "log_line",
+            entries=self._number(log["entries"]),
+            first=self._number(log["first"]),
+            octets=self._number(log["octets"]),
+            time=self._times.both(taken["time"]) if taken else self._say("nothing_yet"),
         )
 
     def _warnings(self) -> None:

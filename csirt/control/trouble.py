@@ -180,6 +180,11 @@ def of_cluster(cluster: dict[str, Any] | None) -> list[dict[str, Any]]:
         if item["absent"]
     ]
     found += [_trouble("deaf", "node_rules", item["node"], reason=item["rules"]) for item in _unlike(cluster)]
+    if log := cluster.get("log"):
+        found += [_trouble("due", "log_held", name, count=log["entries"]) for name in log["held_by"]]
+        if log["trouble"] and not cluster["trouble"]:
+            reason, seconds = log["trouble"], log["uncut_s"]
+            found.append(_trouble("behind", "log_uncut", "elasticsearch", reason=reason, seconds=seconds))
     if dead := cluster["dead_letters"]:
         found.append(_trouble("dropping", "dead_letters", "elasticsearch", count=dead, recent=dead))
     return found

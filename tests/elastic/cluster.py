@@ -166,7 +166,7 @@ def require() -> None:
 @contextlib.contextmanager
 def made(*settings: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
     """A server of one's own with its folder, not started yet; gone at the end."""
-    folder = _folder()
+    folder = quick_folder()
     one = Server(assemble(), folder, *settings, environment=environment)
     try:
         yield one
@@ -175,7 +175,7 @@ def made(*settings: str, environment: dict[str, str] | None = None) -> Iterator[
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder() -> Path:
+def quick_folder() -> Path:
     """A folder that the server's user may enter; in memory where there is room, for the server syncs a lot."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30
@@ -199,7 +199,7 @@ def _joined(place: Path, home: Path) -> str:
     with _locked(place) as note:
         known = json.loads(note.read_text()) if note.exists() else {}
         if not known:
-            folder = _folder()
+            folder = quick_folder()
             one = Server(home, folder)
             try:
                 one.start()

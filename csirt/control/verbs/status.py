@@ -78,6 +78,8 @@ def _cluster(store: Any) -> dict[str, Any]:
     found: dict[str, Any] = store.cluster()
     for item in found.get("nodes", ()):
         item["mark"] = iso(item["mark"]) if item["mark"] else None
+    if "log" in found and (snapshot := found["log"]["snapshot"]):
+        snapshot["time"] = iso(snapshot["time"])
     return found
 
 

@@ -276,10 +276,15 @@ def retry(connection: apsw.Connection) -> int:
             notes.again(connection, str(kind), str(key))
             connection.execute("DELETE FROM dead_letter WHERE kind = ? AND id = ?", (kind, key))
             continue
-        connection.execute("UPDATE cluster SET steps = steps + 1")
-        connection.execute(
-            """INSERT INTO outbox SELECT ?, ?, steps, steps FROM cluster WHERE true
-               ON CONFLICT (kind, id) DO UPDATE SET last = excluded.last""",
-            (kind, key),
-        )
+        again(connection, str(kind), str(key))
     return len(found)
+
+
+def again(connection: apsw.Connection, kind: str, key: str) -> None:
+    """Let a document be sent again, in the caller's transaction."""
+    connection.execute("UPDATE cluster SET steps = steps + 1")
+    connection.execute(
+        """INSERT INTO outbox SELECT ?, ?, steps, steps FROM cluster WHERE true
+           ON CONFLICT (kind, id) DO UPDATE SET last = excluded.last""",
+        (kind, key),
+    )

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from csirt.stores.elastic import connect
-from tests.elastic import desk
+from tests.elastic import cluster, desk
 
 # It takes minutes: a proof of `make chaos`, which says how many kills.
 collect_ignore = [] if "CSIRT_NODE_KILLS" in os.environ else ["test_chaos.py"]
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder, in memory where there is room: what is tried is no disk."""
+    folder = cluster.quick_folder()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 
 from csirt.clock import SECOND, Frozen
 from csirt.config import ElasticCluster
+from csirt.stores.base import Commit
 from csirt.stores.elastic import connect, layout
 from csirt.stores.elastic.events.follow import Follower
+from csirt.stores.elastic.shared import folder
 from csirt.stores.elastic.shared.store import NodeStore
 from csirt.stores.elastic.ship import Shipper
 from tests.elastic.shared import desk
+from tests.elastic.shared.test_log import opened
 from tests.stores import build
 
 PREFIX = "model"
@@ -40,15 +43,15 @@ class Answer(dict[str, Any]):
 
 class Cluster:
     """Indices by name. `aliased`: those that are there from the beginning, under the name of their alias. `makes`:
-    a write makes an index that is not there, as where csirt's template lacks. `accepted`: by number of an entry, the
-    tokens that were ever written under it."""
+    a write makes an index that is not there, as where csirt's template lacks, and what was made so is `anew`.
+    `accepted`: by number of an entry, the tokens that were ever written under it where it belongs."""
 
     def __init__(self) -> None:
         self.aliased = {layout.alias(PREFIX, kind) for kind in (*layout.KINDS, layout.META)}
         self.indices: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in self.aliased}
         self.writes = dict.fromkeys(self.aliased, 0)
         self.accepted: dict[int, list[str]] = {}
-        self.makes = False
+        self.makes, self.anew = False, set[str]()
         self.refuses: set[str] = set()  # ids of documents that no index takes
         self.lock = threading.RLock()
 
@@ -64,6 +67,7 @@ class Cluster:
             if not self.makes or index in self.aliased:
                 raise _error(es.NotFoundError, 404, "index_not_found_exception")
             self.indices[index], self.writes[index] = {}, 0
+            self.anew.add(index)
         found = self.indices[index].get(id)
         old = found["version"] if found else 0
         stale = found is None or found["seq"] != at[0] if at else False
@@ -72,7 +76,7 @@ class Cluster:
         seq = self.writes[index]
         self.writes[index] += 1
         self.indices[index][id] = {"source": source, "seq": seq, "version": version or old + 1}
-        if index not in self.aliased and id.isdigit() and create:
+        if index not in self.aliased | self.anew and id.isdigit() and create:
             self.accepted.setdefault(int(id), []).append(str(source["token"]))
         return seq, version or old + 1
 
@@ -111,6 +115,12 @@ class Client:
         """It takes every failure for an answer where that is asked for."""
         return self
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        """Nothing."""
+
     def close(self) -> None:
         """Nothing."""
 
@@ -130,7 +140,9 @@ class Client:
         if index not in self.cluster.indices:
             return Answer(docs=[{"error": {"type": "index_not_found_exception"}} for _ in ids])
         found = [self.cluster.indices[index].get(id) for id in ids]
-        return Answer(docs=[{"found": True, "_source": _copy(one["source"])} if one else {"found": False} for one in found])
+        return Answer(
+            docs=[{"found": True, "_source": _copy(one["source"])} if one else {"found": False} for one in found]
+        )
 
     @counted
     def index(self, *, index: str, id: str, document: Any, **how: Any) -> Answer:
@@ -262,6 +274,7 @@ class Model:
         self.cluster, self.clock = Cluster(), Frozen(build.START)
         self.clients: dict[str, Client] = {}
         self.nodes: dict[str, NodeStore] = {}
+        self.cases: set[str] = set()  # the titles of those that were opened
 
     def client(self, config: ElasticCluster) -> Client:
         """That of a node."""
@@ -271,6 +284,7 @@ class Model:
     def start(self, name: str) -> NodeStore:
         """A daemon of that name, in the folder that is there."""
         store = self.nodes[name] = desk.node(self.folder, URL, PREFIX, name, self.clock, **self.more)
+        assert store.shipper.client is self.clients[name]
         store.database.writer.pragma("synchronous", "off")  # no power is lost here
         return store
 
@@ -319,11 +333,47 @@ def _nobody(store: NodeStore) -> Any:
     return _Nobody()
 
 
+def work(found: Model, node: str, count: int, first: int = 0) -> None:
+    """So many entries of a node, every fourth of which opens a case."""
+    for number in range(first, first + count):
+        if number % 4:
+            found.nodes[node].commit(Commit(states={f"sector:{node}{number % 8}": b"%d" % number}))
+        else:
+            found.nodes[node].commit(opened(f"{node}{number}"))
+            found.cases.add(f"Incident {node}{number}")
+
+
+def loaded(found: Model) -> None:
+    """As much as makes the next turns begin a segment, take a snapshot and let go of segments before it."""
+    for round_ in range(3):
+        work(found, "a", 11, round_ * 11)
+        found.nodes["a"].commit(Commit(hits=build.hits([build.START + round_]), states={"windows": b"%d" % round_}))
+        if round_ < 2:
+            found.turn()
+            found.turn()
+
+
+def same(found: Model) -> None:
+    """All folders hold the same of what nodes share, and all that was written, and no number of an entry was given
+    twice."""
+    stores = list(found.nodes.values())
+    documents = [[line for line in desk.documents(store) if b'"kind":"audit"' not in line] for store in stores]
+    events = [[store.case_events(case["id"]) for case in store.find("case")] for store in stores]
+    pending = [[(blob.id, blob.hits.to_pylist()) for blob in store.pending(1 << 62)] for store in stores]
+    with ExitStack() as stack:
+        states = [folder.states(stack.enter_context(store.database.reading())) for store in stores]
+    assert {case["title"] for case in stores[0].find("case")} == found.cases
+    for several in (documents, events, pending, states):
+        assert all(one == several[0] for one in several)
+    assert all(len(tokens) == 1 for tokens in found.cluster.accepted.values())
+
+
 @contextmanager
 def model(folder: Path, patch: pytest.MonkeyPatch, names: str, **more: Any) -> Iterator[Model]:
     """Nodes with these names; the first leads."""
     found = Model(folder, **more)
     patch.setattr(connect, "client", found.client)
+    patch.setattr(connect, "probe", lambda client, config: {})
     patch.setattr(Shipper, "start", lambda self: None)
     patch.setattr(Follower, "retire", lambda self, client: None)  # of events, which is not what is tried
     try:

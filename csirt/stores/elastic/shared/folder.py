@@ -278,6 +278,13 @@ def untold(connection: apsw.Connection) -> list[list[str]]:
     return [[str(kind), str(id)] for kind, id in rows]
 
 
+def send_refused(connection: apsw.Connection) -> None:
+    """Let the documents be sent again that the cluster did not take from a holder before, in the caller's transaction:
+    it takes them now, or this node lists them."""
+    for kind, name in segments.refused(connection):
+        outbox.again(connection, kind, name)
+
+
 def states(connection: apsw.Connection) -> dict[str, bytes | None]:
     """The states that all nodes share."""
     rows = connection.execute("SELECT key, value FROM state ORDER BY key")

@@ -105,6 +105,8 @@ class Tail:
         place, term = self._journal.place, self._lease.term
         if self._lease.mine and (place.holder, place.term) != (self._node, term):
             self._journal.write(lambda _: Entry(node=self._node, holder=self._node, term=term))
+            with self._database.transaction("taking the lead") as connection:
+                folder.send_refused(connection)
             LOG.info("this node, %s, leads now (term %d)", self._node, term)
 
     def _hits(self) -> bool:

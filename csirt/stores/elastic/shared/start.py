@@ -95,7 +95,10 @@ def _filled(database: Database, meta: Documents, journal: Journal, kept: list[Ta
                 raise Damaged(f"the cluster's log no longer has entry {taken.number}, of which it has a snapshot")
             nodes.announce(meta, node, taken.number)
             _fill(database, meta, journal, taken)
-        except (Cut, Damaged) as error:
+        except Cut:
+            LOG.info("the cluster's log is no longer kept from entry %d on, of which it has a snapshot", taken.number)
+            continue
+        except Damaged as error:
             LOG.warning("%s; looking for the one before", error.message)
             continue
         return True

@@ -258,7 +258,7 @@ class NodeStore(ElasticStore):
         }
 
     def _log(self) -> dict[str, Any]:
-        """What is kept of the log: `{first, entries, octets, segments, snapshot, held_by, since, trouble}`."""
+        """What is kept of the log: `{first, entries, octets, segments, snapshot, held_by, uncut_s, trouble}`."""
         with self.database.reading() as connection:
             kept, newest = segments.listed(connection), segments.snapshot(connection)
             applied = folder.place(connection).applied
@@ -273,7 +273,7 @@ class NodeStore(ElasticStore):
             "held_by": sorted(
                 name for name in waited if newest and self._holds(name, waited[name], newest.number, first)
             ),
-            "since": self.cutter.since,
+            "uncut_s": round((self.clock.now() - since) / 1e6, 1) if (since := self.cutter.since) else 0.0,
             "trouble": self._cutting.trouble,
         }
 
