@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from csirt.clock import SYSTEM
 from csirt.errors import Unreachable
 from csirt.model.batch import event_ids
 from csirt.model.search import Part, Search
@@ -21,6 +22,7 @@ from csirt.stores.base import Commit
 from csirt.stores.elastic import connect, templates
 from csirt.stores.elastic.roles import roles
 from csirt.stores.elastic.sector.find import Searcher
+from csirt.stores.elastic.shared.log import Cut, Log
 from tests.collect import certificates
 from tests.elastic import cluster, desk
 from tests.live import until
@@ -89,8 +91,8 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
 
 
 def test_each_key_does_its_part(secure: Secure, tmp_path: Path) -> None:
-    """The installer's key installs; the daemon's sends, reads, searches and deletes and cannot install; the reader's
-    only reads.
+    """The installer's key installs; the daemon's sends, reads, searches and deletes, makes the indices of the log and
+    deletes them, and cannot install; the reader's only reads.
     After a restart of the cluster, whose first answers are refusals, the rest arrives by itself."""
     url, ca = secure.server.url, str(secure.ca)
     files = {name: secure.key(name) for name in roles("sec")}
@@ -113,6 +115,12 @@ def test_each_key_does_its_part(secure: Secure, tmp_path: Path) -> None:
         mail = Search("rule", (Part("rule", 'event.action == "delivered"', frozenset({"mail"})),))
         assert sum(batch.rows for batch in searcher.batches(mail, build.START - 1, build.START, None)) == 1
         assert len(list(store.dump(["alert", "audit"]))) == 2
+        log = Log(lambda: store.shipper.client, store.config.elasticsearch, SYSTEM)
+        name = log.begin("a" * 32, 0)  # what nodes share, likewise
+        assert log.at(name).created("x", {}) == 1 and log.names("a" * 32) == [name]
+        log.drop(name)
+        with pytest.raises(Cut):
+            log.at(name).created("y", {})
         with connect.client(settings["reader"]) as client:
             assert client.count(index="sec-alert")["count"] == 1
             with pytest.raises(Exception, match="security_exception"):
