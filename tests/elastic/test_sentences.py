@@ -62,7 +62,7 @@ def test_read_only(at: Desk, elasticsearch: str, prefix: str, tmp_path: Path, bl
         until(lambda: "is read-only" in store.cluster()["trouble"], 30)
         put(elasticsearch, f"/{index}/_settings", {f"index.blocks.{block}": None})
         store.shipper.settle(desk.SECONDS, patient=True)
-        assert store.cluster()["trouble"] == ""
+        until(lambda: store.cluster()["trouble"] == "", 5)
     assert at.run("check")[0] == 0
 
 
