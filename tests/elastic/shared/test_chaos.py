@@ -1,5 +1,6 @@
-"""Two daemons and four analysts on one cluster, with SIGKILL: nothing is lost or done twice, and what is found is what
-one daemon finds. A few kills here; `make chaos` kills ten times, servers of a cluster of three as well."""
+"""Two daemons and four analysts on one cluster, with SIGKILL, while the log is cut again and again: nothing is lost or
+done twice, and what is found is what one daemon finds, also on a node that joins in the end. A few kills here; `make
+chaos` kills ten times, servers of a cluster of three as well."""
 
 from __future__ import annotations
 
@@ -32,6 +33,7 @@ KILLS = int(os.environ.get("CSIRT_NODE_KILLS", "1"))
 SERVERS = 3 if KILLS >= 10 else 1
 SEED = int(os.environ.get("CSIRT_SEED", "20261123"))
 ATTACKERS, LINES = 24, 12  # SMTP-01 fires at ten refused lines: no node alone ever sees ten
+ENTRIES = 20  # of a segment of the log
 SAME = ("alert", "incident", "run")
 
 pytestmark = pytest.mark.timeout(3600)
@@ -199,8 +201,8 @@ def servers(single: str) -> Iterator[list[cluster.Server]]:
 
 def test_two_daemons_and_four_analysts(elasticsearch: str, installed: str, tmp_path: Path) -> None:
     """SIGKILL of daemons (and servers) in turn: alerts, incidents and runs are those of one daemon with all inputs, on
-    both nodes and in the cluster; every note that was accepted is there once; nobody was told twice, but what a kill
-    left unknown."""
+    both nodes, on one that joins from a snapshot, and in the cluster; every note that was accepted is there once;
+    nobody was told twice, but what a kill left unknown."""
     print(f"seed {SEED}, {KILLS} kills, {SERVERS} servers")
     rng = random.Random(SEED)
     todo = lines((SYSTEM.now() // MINUTE - 180) * MINUTE)
@@ -212,6 +214,7 @@ def test_two_daemons_and_four_analysts(elasticsearch: str, installed: str, tmp_p
         else:
             desk.empty(urls[0], prefix)
         section = f'kind = "elasticsearch"\n[stores.elasticsearch]\nurls = {json.dumps(urls)}\nprefix = "{prefix}"\n'
+        section += f"log_entries = {ENTRIES}\nlog_tail = 10\n"
         nodes = [
             Daemon(tmp_path / name, {relay: logs[relay]}, page, f'{section}timeout = "5s"\nnode = "{name}"\n')
             for relay, name in enumerate("ab")
@@ -235,6 +238,10 @@ def test_two_daemons_and_four_analysts(elasticsearch: str, installed: str, tmp_p
                 analyst.join(60)
             until(lambda: settled(nodes), 120, lambda: json.dumps([node.status().get("cluster") for node in nodes]))
             check_notes(nodes, analysts)
+            nodes.append(Daemon(tmp_path / "c", {}, page, f'{section}timeout = "5s"\nnode = "c"\n'))
+            nodes[-1].start()
+            until(lambda: settled(nodes), 120, lambda: json.dumps([node.status().get("cluster") for node in nodes]))
+            logs_kept = [node.status()["cluster"]["log"] for node in nodes]
         finally:
             stop.set()
             for node in nodes:
@@ -246,9 +253,14 @@ def test_two_daemons_and_four_analysts(elasticsearch: str, installed: str, tmp_p
         assert single.process.wait(120) == 0, single.said()
         expected, dumps = single.dump(), [node.dump() for node in nodes]
     assert len(expected["alert"]) == ATTACKERS
+    print(logs_kept[0])
+    assert all(log["first"] > 1 and log["entries"] <= 10 + 4 * ENTRIES for log in logs_kept)
+    with open_embedded(nodes[-1].folder / "state/store", clock=SYSTEM, read_only=True) as store:
+        assert [entry.action for entry in store.audit()].count("store.joined") == 1
     for dump in dumps:
         assert {kind: dump.get(kind) for kind in SAME} == {kind: expected.get(kind) for kind in SAME}
-    assert dumps[0]["case"] == dumps[1]["case"] and dumps[0]["notification"] == dumps[1]["notification"]
+    for kind in ("case", "notification"):
+        assert dumps[0][kind] == dumps[1][kind] == dumps[2][kind]
     assert {json.loads(line)["id"] for line in dumps[0]["notification"]} == {
         json.loads(line)["id"] for line in expected["notification"]
     }
