@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect.atoms import Node, leaves
+from csirt.detect.columns.columns import AddressColumn
 from csirt.detect.columns.frame import BatchFrame
 from csirt.detect.columns.values import number_of
 from csirt.detect.engine.engine import Frame, Program
@@ -306,7 +307,13 @@ class _Texts:
         return self._made[name]
 
     def plain(self, name: str) -> pa.StringArray:
-        return self.get(name).cast(pa.string())
+        found = self.written(name)
+        return self.get(name).cast(pa.string()) if found is None else found
+
+    def written(self, name: str, before: str = "", after: str = "") -> pa.StringArray | None:
+        """The text between two others where it need not be made once per distinct value: of addresses of IPv4."""
+        column = self.frame.column(name)
+        return column.written(self.rows, before, after) if isinstance(column, AddressColumn) else None
 
     def first(self, name: str) -> pa.StringArray:
         """As `plain`, but of a list only its first member."""
@@ -318,6 +325,9 @@ class _Texts:
 
 def _entity(texts: _Texts, kind: str, name: str) -> pa.StringArray:
     """ "kind:value" of a field, null where there is none; of a list the first member."""
+    made = texts.written(name, f"{kind}:")
+    if made is not None:
+        return made
     found = texts.plain(name) if name.endswith(".ip") else texts.first(name)
     return pc.binary_join_element_wise(pa.scalar(f"{kind}:"), found, "")
 
@@ -336,6 +346,10 @@ def _link(texts: _Texts, dataset: str) -> pa.StringArray:
 
 def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa.StringArray:
     """The canonical JSON object of the fields per row, built once per distinct combination; null fields left out."""
+    if len(fields) == 1:
+        made = texts.written(fields[0][1], f'{{{orjson.dumps(fields[0][0]).decode()}:"', '"}')
+        if made is not None:
+            return made
     columns = {name: texts.get(field) for name, field in fields}
     codes = np.zeros(count, np.int64)
     for column in columns.values():

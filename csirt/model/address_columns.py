@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ def texts(family: Array, high: Array, low: Array) -> pa.DictionaryArray:
     if len(four):
         distinct = pa.array(low[four].astype(np.uint32)).dictionary_encode()
         indices[four] = distinct.indices.to_numpy()
-        names = _dotted(distinct.dictionary.to_numpy())
+        names = dotted(distinct.dictionary.to_numpy())
     if len(six):
         octets = np.ascontiguousarray(np.stack([high[six], low[six]], axis=1).astype(">u8"))
         raw = pa.Array.from_buffers(pa.binary(16), len(six), [None, pa.py_buffer(octets)])
@@ -37,11 +38,26 @@ def texts(family: Array, high: Array, low: Array) -> pa.DictionaryArray:
 _OCTETS = pa.array([str(value) for value in range(256)], pa.string())
 
 
-def _dotted(values: Array) -> pa.Array:
-    """IPv4 addresses as text."""
-    octets = values.astype(">u4").view(np.uint8).reshape(-1, 4)
-    parts = (pc.take(_OCTETS, pa.array(octets[:, i].astype(np.int32))) for i in range(4))
-    return pc.binary_join_element_wise(*parts, ".")
+# Fewer addresses are written sooner than the kernel that writes them is loaded.
+_FEW = 256
+
+
+def dotted(values: Array, before: str = "", after: str = "") -> pa.StringArray:
+    """IPv4 addresses as text, each between two others."""
+    if len(values) < _FEW or "numba" not in sys.modules:
+        octets = values.astype(">u4").view(np.uint8).reshape(-1, 4)
+        parts = [pc.take(_OCTETS, pa.array(octets[:, i].astype(np.int32))) for i in range(4)]
+        joined = pc.binary_join_element_wise(*parts, ".")
+        return pc.binary_join_element_wise(before, joined, after, "") if before or after else joined
+    from csirt.model import address_kernel
+
+    numbers = values.astype(np.int64)
+    around = [np.frombuffer(text.encode(), np.uint8) for text in (before, after)]
+    ends = np.empty(len(numbers) + 1, np.int32)
+    address_kernel.measure(numbers, len(around[0]) + len(around[1]), ends)
+    data = np.empty(int(ends[-1]), np.uint8)
+    address_kernel.put(numbers, around[0], around[1], data)
+    return pa.Array.from_buffers(pa.string(), len(numbers), [None, pa.py_buffer(ends), pa.py_buffer(data)])
 
 
 def _colons(octets: bytes) -> str:

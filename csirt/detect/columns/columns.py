@@ -255,6 +255,13 @@ class AddressColumn(Column):
         found: pa.DictionaryArray = address_columns.texts(self.family[rows], self.high[rows], self.low[rows])
         return found
 
+    def written(self, rows: Array, before: str = "", after: str = "") -> pa.StringArray | None:
+        """The text of these rows, each between two others; None where one is not of IPv4."""
+        family = self.family[rows]
+        if not (family == 4).all():
+            return None
+        return address_columns.dotted(self.low[rows], before, after)
+
 
 class TimeColumn(Column):
     """Microseconds since 1970 UTC; text is ISO 8601 with `Z`."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import orjson
@@ -16,10 +18,11 @@ import pyarrow as pa
 
 from csirt.detect.rule import Correlation, Limit
 from csirt.detect.rules import buckets
-from csirt.detect.windows.alerts import Summary
+from csirt.detect.windows.alerts import SAID, Summary
 from csirt.detect.windows.bucket import NOTHING, Bucket, Part, Tally
 from csirt.detect.windows.past import Past, Record
 from csirt.model.batch import Array
+from csirt.model.hits import HITS
 
 NEVER = -(1 << 62)
 Found = tuple[int, float, float, float]  # a group's code, its value, what was expected, the limit
@@ -297,15 +300,12 @@ def summary(judged: Judged) -> Summary:
     """What an alert takes from a bucket: its time, the hit that speaks for it, and the three numbers."""
     numbers = {"value": judged.value, "expected": judged.expected, "limit": judged.limit}
     facts = {f"csirt.baseline.{name}": f"{number:.10g}" for name, number in numbers.items()}
-    part = Summary(judged.start, judged.end - 1, judged.count, "", [])
-    if judged.row is not None:
-        row = judged.row.to_pylist()[0]
-        facts |= orjson.loads(row["facts"])
-        part.events, part.last_event = [row["event"]], row["event"]
-        part.sources, part.targets = [(row["source"], row["source_member"])], [(row["target"], row["target_member"])]
-        part.links = [row["link"]] if row["link"] else []
-    part.facts = [orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode()]
-    return part
+    row: dict[str, Any] = judged.row.to_pylist()[0] if judged.row is not None else dict.fromkeys(HITS.names)
+    facts |= orjson.loads(row["facts"] or "{}")
+    said = row | {"link": row["link"] or None, "facts": orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode()}
+    event = row["event"] or ""
+    events = [event] if judged.row is not None else []
+    return Summary(judged.start, judged.end - 1, judged.count, event, events, [itemgetter(*SAID)(said)])
 
 
 def _parent(name: str, of: str) -> str:

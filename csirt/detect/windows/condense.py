@@ -17,6 +17,7 @@ from csirt.detect.columns.columns import AddressColumn, Column, NumberColumn
 from csirt.detect.columns.values import number_of
 from csirt.detect.rule import Correlation
 from csirt.detect.rules import buckets
+from csirt.detect.windows.codes import dense, joined
 from csirt.detect.windows.held import WHOLE
 from csirt.detect.windows.speakers import speakers
 from csirt.model.batch import Array
@@ -49,9 +50,9 @@ def picked(
     if any(column is not None and column.many for column in (*group, *value)):
         return None
     kept, numbers = np.ones(len(rows), bool), np.zeros(len(rows))
-    codes = _dense(buckets.starts(times, item.timespan, settings.timezone))
+    codes = dense(buckets.starts(times, item.timespan, settings.timezone))
     for column in group:
-        codes = _joined(codes, _codes(column, rows))
+        codes = joined(codes, _codes(column, rows))
     values = np.zeros(len(rows), np.int64)
     if item.numeric:
         numbers, kept = _numbers(value[0], rows)
@@ -59,7 +60,7 @@ def picked(
         for column in value:
             own = _codes(column, rows)
             kept &= own > 0
-            values = _joined(values, own)
+            values = joined(values, own)
     places = np.flatnonzero(kept)
     codes, values = codes[places], values[places]
     chosen, counts, totals = condense(codes, numbers[places], times[places], lambda some: events(places[some]))
@@ -71,7 +72,7 @@ def picked(
 
 def _distinct(codes: Array, values: Array) -> tuple[Array, Array]:
     """A row of each distinct (code, value), by code, and where each code's begin and end."""
-    pairs = _joined(codes, values)
+    pairs = joined(codes, values)
     firsts = np.empty(int(pairs.max(initial=-1)) + 1, np.int64)
     firsts[pairs] = np.arange(len(pairs))
     owners = codes[firsts]
@@ -105,32 +106,15 @@ def _codes(column: Column | None, rows: Array) -> Array:
         family, high, low = column.family[rows], column.high[rows], column.low[rows]
         if len(rows) and not high.any() and (low < 1 << 32).all():  # as all of IPv4: the address itself is a number
             return np.where(family == 0, 0, low.astype(np.int64) * 2 + (family > 4) + 1)
-        found = _joined(_joined(family.astype(np.int64), _dense(high)), _dense(low)) + 1
+        found = joined(joined(family.astype(np.int64), dense(high)), dense(low)) + 1
         return np.where(family == 0, 0, found)
     if isinstance(column, NumberColumn) and column.numbers.dtype.kind in "iu":
         numbers = column.numbers[rows]
         if column.numbers.dtype.itemsize > 4 or column.numbers.dtype.kind == "i":
-            numbers = _dense(numbers)
+            numbers = dense(numbers)
         return np.where(column.null()[rows], 0, numbers.astype(np.int64) + 1)
     indices = pc.fill_null(column.texts(rows).indices, -1)
     return np.asarray(indices.to_numpy(zero_copy_only=False)).astype(np.int64) + 1
-
-
-def _dense(values: Array) -> Array:
-    """A number per distinct value, from 0 without gaps."""
-    if len(values) and values.min() == values.max():
-        return np.zeros(len(values), np.int64)
-    found: Array = np.asarray(pa.array(values).dictionary_encode().indices).astype(np.int64)
-    return found
-
-
-def _joined(codes: Array, own: Array) -> Array:
-    """A number per combination of two that are not negative, dense again so that it never overflows."""
-    most = int(own.max(initial=0)) + 1
-    if most * (int(codes.max(initial=0)) + 1) >= 1 << 62:
-        own = _dense(own)
-        most = int(own.max(initial=0)) + 1
-    return _dense(codes * most + own)
 
 
 def _numbers(column: Column | None, rows: Array) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from csirt.detect.rule import Correlation, Expression
 from csirt.detect.windows import fold, sliding
 from csirt.detect.windows.alerts import Growing, Summary
 from csirt.detect.windows.held import Found, Held, event_key, key_text
-from csirt.detect.windows.sliding import EVENT, HIGH, LOW, ROW, TIME
+from csirt.detect.windows.sliding import HIGH, KERNELS, LOW, ROW, TIME
 from csirt.model.batch import Array
 
 _OPERATORS: dict[str, Callable[[Array, float], Array]] = {
@@ -86,7 +86,7 @@ class Counting:
         breaks[1:] = (groups[1:] != groups[:-1]) | (np.diff(times) > self._item.timespan)
         firsts = np.flatnonzero(breaks)
         lasts = np.append(firsts[1:], len(fires)) - 1
-        names = [self.held.names[code] for code in groups[firsts].tolist()]
+        names = self.held.groups.names(groups[firsts])
         return Fires(names, places[firsts], places[lasts], begins[firsts], times[firsts], times[lasts])
 
     def _found(self) -> Found:
@@ -129,31 +129,29 @@ class Counting:
 
     # -- what an alert takes from the fires -----------------------------------------------------------------------
 
-    def after(self, fires: Fires, index: int, growing: Growing) -> int:
-        """The first place of the window that comes after what the alert has counted."""
-        pool, last = self.held.pool, int(fires.lasts[index])
-        begin = int(fires.begins[index])
-        place = begin + int(np.searchsorted(pool[TIME, begin : last + 1], growing.last))
-        key = event_key(growing.last_event)
-        while place < last and pool[TIME, place] == growing.last and (pool[HIGH, place], pool[LOW, place]) <= key:
-            place += 1
-        return min(place, last)
+    def skip(self, fires: Fires, before: Sequence[Growing | None]) -> None:
+        """Let the runs of fires begin after what the alert that each extends has counted."""
+        known = [item is not None for item in before]
+        last = [item.last if item is not None else sliding.NEVER for item in before]
+        keys = [(item.key or event_key(item.last_event)) if item is not None else (0, 0) for item in before]
+        if any(known):
+            after = np.array(last, np.int64), *np.array(keys, np.int64).T
+            KERNELS.get(sliding.beyond, 8 * len(last))(self.held.pool, fires.begins, fires.lasts, *after)
 
     def summaries(self, fires: Fires, samples: int) -> list[Summary]:
         """What each run of fires adds to its alert: the rows from its beginning to its last fire."""
-        lengths = fires.lasts - fires.begins + 1
-        runs = np.repeat(np.arange(len(lengths)), lengths)
-        offsets = np.repeat(np.cumsum(lengths) - lengths, lengths)
-        places = np.arange(len(runs)) - offsets + np.repeat(fires.begins, lengths)
-        fresh = np.diff(runs, prepend=-1) > 0
-        events = self.held.pool[:EVENT, places]
-        fresh[1:] |= (events[:, 1:] != events[:, :-1]).any(axis=0)
-        parts = fold.summaries(self.rows(places), runs, fresh, samples)
-        for part, place in zip(parts, fires.lasts.tolist(), strict=True):
-            part.last_event = key_text(int(self.held.pool[HIGH, place]), int(self.held.pool[LOW, place]))
+        count = int((fires.lasts - fires.begins).sum()) + len(fires.lasts)
+        rows, times, runs = np.empty((3, count), np.int64)
+        fresh = np.empty(count, bool)
+        KERNELS.get(sliding.spread, count)(self.held.pool, fires.begins, fires.lasts, rows, times, runs, fresh)
+        parts = fold.summaries(self.held.payload.take(rows, fold.WANTED), times, runs, fresh, samples)
+        keys = self.held.pool[HIGH : LOW + 1, fires.lasts]
+        for part, high, low in zip(parts, *keys.tolist(), strict=True):
+            part.key = high, low
+            part.last_event = key_text(high, low)
         return parts
 
-    def rows(self, places: Array) -> pa.Table:
+    def rows(self, places: Array) -> pa.RecordBatch:
         """The hits at these places."""
         return self.held.payload.take(self.held.pool[ROW, places])
 

@@ -8,8 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect.windows.alerts import Summary
+from csirt.detect.windows.alerts import SAID, Said, Summary
+from csirt.detect.windows.codes import joined
 from csirt.model.batch import Array
+
+WANTED = ("event", *SAID)
 
 
 def ranks(column: Any) -> Array:
@@ -18,12 +21,13 @@ def ranks(column: Any) -> Array:
     return np.asarray(found.to_numpy()).astype(np.int64) - 1
 
 
-def ordered(hits: pa.Table, key: str) -> tuple[pa.Table, Array, Array, Array]:
+def ordered(hits: pa.Table, key: str) -> tuple[pa.RecordBatch, Array, Array, Array]:
     """The hits sorted by (key column, time, event id), with the key's codes, the times and the event codes."""
     keys, events = ranks(hits.column(key)), ranks(hits.column("event"))
     times = np.asarray(hits.column("time").to_numpy())
     order = np.lexsort((events, times, keys))
-    return hits.take(pa.array(order)).combine_chunks(), keys[order], times[order], events[order]
+    batch = hits.combine_chunks().to_batches()[0].take(pa.array(order))
+    return batch, keys[order], times[order], events[order]
 
 
 def fresh_events(groups: Array, events: Array) -> Array:
@@ -52,50 +56,46 @@ def settled(keys: Array, times: Array, other_keys: Array, other_times: Array, du
     return answer
 
 
-def summaries(hits: pa.Table, runs: Array, fresh: Array, samples: int) -> list[Summary]:
-    """What each run holds. `hits` sorted by run, then (time, event id); `runs` 0 … n-1, each with rows."""
-    if not hits.num_rows:
+def summaries(hits: pa.RecordBatch, times: Array, runs: Array, fresh: Array, samples: int) -> list[Summary]:
+    """What each run holds. `hits` (`WANTED` of them) sorted by run, then (time, event id); `runs` 0 … n-1, each with
+    rows."""
+    if not len(runs):
         return []
-    times = np.asarray(hits.column("time").to_numpy())
     starts = np.flatnonzero(np.diff(runs, prepend=-1))
     ends = np.append(starts[1:], len(runs)) - 1
-    counts = np.add.reduceat(fresh.astype(np.int64), starts)
     # One more than the sample: the first may be an event that was counted before.
-    position = np.cumsum(fresh) - 1
+    position = np.cumsum(fresh)
     nth = position - position[starts][runs]
     sampled = np.flatnonzero(fresh & (nth <= samples))
+    counts = np.diff(np.append(position[starts], position[-1] + 1))
     events = hits.column("event")
     taken = events.take(pa.array(sampled)).to_pylist()
     cuts = np.searchsorted(runs[sampled], np.arange(len(starts) + 1)).tolist()
+    rows, said = _said(hits, runs)
+    parts = np.searchsorted(runs[rows], np.arange(len(starts) + 1)).tolist()
+    numbers = zip(times[starts].tolist(), times[ends].tolist(), counts.tolist(), strict=True)
     last_events = events.take(pa.array(ends)).to_pylist()
-    result = [
-        Summary(first, last, count, last_event, taken[left:right])
-        for first, last, count, last_event, left, right in zip(
-            times[starts].tolist(), times[ends].tolist(), counts.tolist(), last_events, cuts[:-1], cuts[1:], strict=True
-        )
+    return [
+        Summary(*number, last_events[run], taken[cuts[run] : cuts[run + 1]], said[parts[run] : parts[run + 1]])
+        for run, number in enumerate(numbers)
     ]
-    for column, member, name in (("source", "source_member", "sources"), ("target", "target_member", "targets")):
-        for run, value, owner in _distinct_rows(hits, runs, [column, member]):
-            if value is not None or owner is not None:
-                getattr(result[run], name).append((value, owner))
-    for column, name in (("link", "links"), ("facts", "facts")):
-        for run, value in _distinct_rows(hits, runs, [column]):
-            if value is not None:
-                getattr(result[run], name).append(value)
-    return result
 
 
-def _distinct_rows(table: pa.Table, runs: Array, columns: list[str]) -> Any:
-    """(run, values) of each distinct combination of a run, in order of first appearance."""
-    packed = runs
-    coded: list[Any] = []
-    for name in columns:
-        array = pc.dictionary_encode(table.column(name).combine_chunks(), null_encoding="encode")
-        coded.append(array)
-        packed = packed * (len(array.dictionary) + 1) + np.asarray(array.indices.to_numpy())
-    firsts = np.sort(np.unique(packed, return_index=True)[1])
-    rows = pa.array(firsts)
-    values = [array.indices.take(rows).to_numpy() for array in coded]
-    texts = [array.dictionary.to_pylist() for array in coded]
-    chosen = [[known[code] for code in codes.tolist()] for known, codes in zip(texts, values, strict=True)]
-    return zip(runs[firsts].tolist(), *chosen, strict=True)
+def _said(hits: pa.RecordBatch, runs: Array) -> tuple[Array, list[Said]]:
+    """What hits say that none before them in their run does, and their rows."""
+    codes = runs
+    columns: list[tuple[list[str | None], Array] | None] = []
+    for name in SAID:
+        column = hits.column(name)
+        if column.null_count == len(column):
+            columns.append(None)
+            continue
+        coded = pc.dictionary_encode(column, null_encoding="encode")
+        indices = np.asarray(coded.indices.to_numpy())
+        codes = joined(codes, indices)
+        columns.append((coded.dictionary.to_pylist(), indices))
+    firsts = np.empty(int(codes.max()) + 1, np.int64)
+    firsts[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # ascending, for codes are given in order of appearance
+    nothing = [None] * len(firsts)
+    texts = [nothing if known is None else [known[0][code] for code in known[1][firsts].tolist()] for known in columns]
+    return firsts, list(zip(*texts, strict=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ import pyarrow.compute as pc
 
 from csirt import ids
 from csirt.detect.windows import sliding
+from csirt.detect.windows.interned import Interned
 from csirt.detect.windows.payload import Payload
 from csirt.detect.windows.sliding import EVENT, EXTRA, HIGH, KERNELS, LINES, LOW, ROW, STEP, TIME, VALUE
 from csirt.model.batch import Array
-from csirt.model.hits import none
 
 _SIGN = np.uint64(1 << 63)
 _NIBBLES = np.full(256, 255, np.uint8)
@@ -44,14 +43,13 @@ class Held:
     def __init__(self, kind: str, salts: Sequence[int], *, max_groups: int, max_rows: int) -> None:
         self.kind = kind
         self._salts = np.array(salts, np.int64)
-        self.names: list[str] = []
+        self.groups = Interned()
         self.payload = Payload()
         self.pool = np.empty((LINES, 0), np.int64)
-        self._codes: dict[str, int] = {}
         self._start = self._length = self._room = np.empty(0, np.int64)
         self._used = 0
         self._step = 0
-        self._values: dict[str, int] = {}
+        self._values = Interned()
         self._seen = np.zeros(0, np.int64)
         self._max_groups, self._max_rows = max_groups, max_rows
         self._touched = self._least = np.empty(0, np.int64)
@@ -59,7 +57,7 @@ class Held:
     def copy(self) -> Held:
         """Another one with the same rows."""
         made = copy(self)
-        made.names, made._codes, made._values = list(self.names), dict(self._codes), dict(self._values)
+        made.groups, made._values = self.groups.copy(), self._values.copy()
         made.payload = self.payload.copy()
         made.pool = np.empty_like(self.pool)
         made.pool[:, : self._used] = self.pool[:, : self._used]
@@ -83,11 +81,11 @@ class Held:
 
     def _put(self, table: pa.Table, rules: Array, base: int, cut: int) -> None:
         count = table.num_rows
-        groups = self._intern(table.column("group"), self._codes, self.names)
+        groups = self.groups.codes(table.column("group"))
         moving = 2 * (self._reaching(groups) + count) + 2 * count
         if self._used + moving > self.pool.shape[1]:
             self._sweep(cut, moving)
-            groups = self._intern(table.column("group"), self._codes, self.names)
+            groups = self.groups.codes(table.column("group"))
             self._make_room()
         rows = np.zeros((LINES, count), np.int64)
         rows[TIME] = table.column("time").to_numpy()
@@ -112,7 +110,7 @@ class Held:
 
     def _make_room(self) -> None:
         """Places for the groups whose names are new."""
-        missing = len(self.names) - len(self._start)
+        missing = len(self.groups) - len(self._start)
         if missing > 0:
             grown = np.zeros(max(missing, len(self._start)), np.int64)
             self._start, self._length, self._room = (
@@ -123,10 +121,10 @@ class Held:
         """The lines VALUE and EXTRA. `values`: rule 0 or 1 (of a ratio) and the value's code; `rules`: the rule;
         `sums`: whole part and millionths, so that adding in any order gives the same; `ranks`: the float's bits."""
         if self.kind == "values":
-            rows[EXTRA] = self._intern(pc.fill_null(table.column("value"), ""), self._values, None)
+            rows[EXTRA] = self._values.codes(pc.fill_null(table.column("value"), ""))
         elif self.kind == "ratio":
             rows[VALUE] = rules
-            rows[EXTRA] = self._intern(pc.fill_null(table.column("value"), ""), self._values, None)
+            rows[EXTRA] = self._values.codes(pc.fill_null(table.column("value"), ""))
         elif self.kind == "rules":
             rows[VALUE] = rules
         elif self.kind in ("sums", "ranks"):
@@ -138,22 +136,6 @@ class Held:
                 whole = np.floor(numbers)
                 rows[VALUE] = whole.astype(np.int64)
                 rows[EXTRA] = np.rint((numbers - whole) * 1e6).astype(np.int64)
-
-    @staticmethod
-    def _intern(column: pa.ChunkedArray, known: dict[str, int], names: list[str] | None) -> Array:
-        """The code of each row's text, new texts added."""
-        encoded = pc.dictionary_encode(column)
-        array = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-        if isinstance(array, pa.ChunkedArray):
-            array = array.chunk(0)
-        texts = array.dictionary.to_pylist()
-        codes = np.fromiter(map(known.get, texts, repeat(-1)), np.int64, len(texts))
-        for index in np.flatnonzero(codes < 0).tolist():
-            codes[index] = known[texts[index]] = len(known)
-            if names is not None:
-                names.append(texts[index])
-        found: Array = codes[np.asarray(array.indices.to_numpy())]
-        return found
 
     # -- windows --------------------------------------------------------------------------------------------------
 
@@ -203,11 +185,11 @@ class Held:
         reached = self.pool[TIME, places] > cut
         self._rebuild(groups[reached], places[reached], more)
 
-    def _rebuild(self, groups: Array, places: Array, more: int) -> None:
+    def _rebuild(self, groups: Array, places: Array, more: int) -> Array:
+        """Keep only these rows of these groups; the codes that the groups had, which are 0 … from now on."""
         alive, codes = np.unique(groups, return_inverse=True)
-        if len(alive) < len(self.names):
-            self.names = [self.names[code] for code in alive.tolist()]
-            self._codes = {name: code for code, name in enumerate(self.names)}
+        if len(alive) < len(self.groups):
+            self.groups.keep(alive)
         self._length = np.bincount(codes.reshape(-1), minlength=len(alive)).astype(np.int64)
         self._room = self._length + self._length // 4 + 2
         self._start = np.cumsum(self._room) - self._room
@@ -216,11 +198,11 @@ class Held:
         _, spots = self._all()
         pool[:, spots] = self.pool[:, places]
         self.pool = pool
-        if self._values:
+        if len(self._values):
             used, new = np.unique(pool[EXTRA, spots], return_inverse=True)
-            texts = list(self._values)
-            self._values = {texts[code]: index for index, code in enumerate(used.tolist())}
+            self._values.keep(used)
             pool[EXTRA, spots] = new.reshape(-1)
+        return alive
 
     def _bound(self, cut: int) -> dict[str, int]:
         """Keep to the bounds, an eighth below them: the oldest rows leave, then the groups that are silent longest."""
@@ -247,22 +229,22 @@ class Held:
         groups, places = groups[kept], places[kept]
         if any(lost.values()):
             self.pool[ROW, places] = self.payload.keep(self.pool[ROW, places])
-        touched = [self.names[code] for code in self._touched.tolist()]
-        self._rebuild(groups, places, 0)
-        still = np.array([self._codes.get(name, -1) for name in touched], np.int64)
-        self._touched, self._least = still[still >= 0], self._least[still >= 0]
+        alive = self._rebuild(groups, places, 0)
+        places = np.searchsorted(alive, self._touched)
+        still = np.append(alive, -1)[places] == self._touched
+        self._touched, self._least = places[still], self._least[still]
         return lost
 
     # -- state ----------------------------------------------------------------------------------------------------
 
     def restored(self, rules: Sequence[str], cut: int) -> None:
         """Put the restored payload's rows, of these rules, to their groups again."""
-        table = pa.concat_tables([piece.table for piece in self.payload.pieces] or [none()]).combine_chunks()
-        if not table.num_rows:
+        if not self.payload.pieces:
             return
+        table = pa.Table.from_batches([piece.batch for piece in self.payload.pieces]).combine_chunks()
         index = {rule: number for number, rule in enumerate(rules)}
         numbers = np.array([index.get(rule, -1) for rule in table.column("rule").to_pylist()], np.int64)
-        bases = [np.arange(piece.base, piece.base + piece.table.num_rows) for piece in self.payload.pieces]
+        bases = [np.arange(piece.base, piece.base + piece.batch.num_rows) for piece in self.payload.pieces]
         rows = np.concatenate(bases)
         wanted = (np.asarray(table.column("time").to_numpy()) > cut) & (numbers >= 0)
         self._put(table.filter(pa.array(wanted)), numbers[wanted], 0, cut)

@@ -42,9 +42,9 @@ class Kernels:
         """The kernel as machine code."""
         name = kernel.__name__
         if name not in self._compiled:
-            import numba
+            from csirt.model import jit  # which loads numba
 
-            self._compiled[name] = numba.njit(cache=True)(kernel)
+            self._compiled[name] = jit.kernel(kernel)
         found: Callable[..., Any] = self._compiled[name]
         return found
 
@@ -117,6 +117,39 @@ def bounds(pool: Array, start: Array, end: Array, least: Array, span: int, left:
                 left[index] = low
             else:
                 first[index] = low
+
+
+def beyond(pool: Array, begins: Array, lasts: Array, times: Array, highs: Array, lows: Array) -> None:
+    """Move each beginning to the first place after that time and event, but not beyond the last place."""
+    for index in range(len(begins)):
+        low, high = begins[index], lasts[index]
+        while low < high:
+            middle = (low + high) // 2
+            after = pool[TIME, middle] > times[index]
+            if pool[TIME, middle] == times[index]:
+                after = pool[HIGH, middle] > highs[index]
+                if pool[HIGH, middle] == highs[index]:
+                    after = pool[LOW, middle] > lows[index]
+            if after:
+                high = middle
+            else:
+                low = middle + 1
+        begins[index] = low
+
+
+def spread(pool: Array, begins: Array, lasts: Array, rows: Array, times: Array, runs: Array, fresh: Array) -> None:
+    """The rows of runs of places, one run after the other: the line ROW, the time, the run, and whether a row is of
+    another event than the one before it in its run."""
+    found = 0
+    for index in range(len(begins)):
+        for spot in range(begins[index], lasts[index] + 1):
+            same = 0
+            if spot > begins[index]:
+                while same < EVENT and pool[same, spot] == pool[same, spot - 1]:
+                    same += 1
+            rows[found], times[found] = pool[ROW, spot], pool[TIME, spot]
+            runs[found], fresh[found] = index, same < EVENT
+            found += 1
 
 
 def totals(

@@ -22,18 +22,17 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect.rule import Correlation, Meta, stream
+from csirt.detect.rule import Correlation, stream
 from csirt.detect.rules import chain
 from csirt.detect.rules.load import Ruleset
-from csirt.detect.windows import baseline, fold, learned, legacy, quiet
-from csirt.detect.windows.alerts import Growing, Summary
+from csirt.detect.windows import learned, legacy, quiet
 from csirt.detect.windows.baseline import Baseline
-from csirt.detect.windows.counting import Counting, Fires
+from csirt.detect.windows.changes import Changes, Opening
+from csirt.detect.windows.counting import Counting
 from csirt.detect.windows.opened import Opened
 from csirt.detect.windows.overdue import Overdue
 from csirt.detect.windows.payload import decode, encode
 from csirt.errors import CsirtError
-from csirt.model.batch import Array
 from csirt.model.hits import AlertChange, none
 from csirt.model.records import SAMPLE_EVENTS
 
@@ -70,7 +69,7 @@ class Windows:
         self._correlations = {item.id: item for item in chain.in_order(ruleset.correlations)}
         self._streams = {name: [stream(name, rule) for rule in item.rules] for name, item in self._correlations.items()}
         self._outer = chain.consumers(self._correlations)
-        self._samples, self._max_groups, self._max_held = samples, max_groups, max_held
+        self._max_groups, self._max_held = max_groups, max_held
         self._open = Opened(max_groups)
         self._counting: dict[str, Counting] = {}
         self._overdue: dict[str, Overdue] = {}
@@ -80,7 +79,7 @@ class Windows:
         self._until: int | None = None
         self._chained: dict[str, list[pa.Table]] = {}
         self._fed: set[str] = set()  # correlations that have hits in this step
-        self._changes: dict[str, AlertChange] = {}
+        self._changes = Changes(self._open, self._rules, self._correlations, self._outer, samples)
         self.dropped: dict[str, int] = {"groups": 0, "hits": 0, "late": 0, "gone": 0, "closed": 0}
         if read is not None:
             self._restore(read)
@@ -93,21 +92,22 @@ class Windows:
         if self._until is not None and hits.num_rows:
             late = pc.less_equal(hits.column("time"), self._until)
             self.dropped["late"] += int(pc.sum(late).as_py() or 0)
-        self._changes, self._chained = {}, {}
+        self._chained = {}
         by_stream = _split(hits)
         self._fed = {name.partition("/")[0] for name in by_stream}
         for name in sorted(by_stream):
             rule = self._rules.get(name)
             if rule is not None:
-                self._pauses(rule.meta, rule.meta.custom.timespan, by_stream.pop(name), _at_once)
+                found = self._changes.pauses(rule.meta, rule.meta.custom.timespan, by_stream.pop(name))
+                self._announce(rule.id, found)
         for item in self._correlations.values():
             if item.id not in self._fed and item.id not in self._overdue and item.id not in self._baselines:
                 continue
-            found = [
+            given = [
                 [*([by_stream.pop(name)] if name in by_stream else []), *self._chained.pop(name, [])]
                 for name in self._streams[item.id]
             ]
-            inputs = [pa.concat_tables(tables) if tables else none() for tables in found]
+            inputs = [pa.concat_tables(tables) if tables else none() for tables in given]
             if item.type == "absence":
                 self._absence(item, inputs, until)
             elif item.type == "baseline":
@@ -117,7 +117,7 @@ class Windows:
         self.dropped["gone"] += sum(table.num_rows for table in by_stream.values())
         self._until = until if self._until is None else max(until, self._until)
         self._close(self._until)
-        return sorted(self._changes.values(), key=lambda change: (change.at, change.alert.id))
+        return self._changes.found()
 
     def quiet(self, hits: pa.Table) -> pa.Table:
         """Take in those hits of which nothing will come before the latest of them is closed; the other hits. For many
@@ -181,56 +181,12 @@ class Windows:
             if counting.expire(until):
                 del self._counting[name]
 
-    # -- a rule alone, and what is overdue ------------------------------------------------------------------------
-
-    def _pauses(self, meta: Meta, span: int, hits: pa.Table, due: Callable[[pa.Table, Array], Array]) -> None:
-        """Hits to alerts by pauses longer than `span`; a hit of some group and time is known when it is `due`."""
-        if not hits.num_rows:
+    def _announce(self, rule_id: str, opening: Opening | None) -> None:
+        """Alerts that opened as events of the correlations built on them."""
+        if opening is None:
             return
-        table, groups, times, events = fold.ordered(hits, "group")
-        known = due(table, times)
-        breaks = np.ones(len(groups), bool)
-        breaks[1:] = (groups[1:] != groups[:-1]) | (np.diff(times) > span)
-        runs = np.cumsum(breaks) - 1
-        firsts = np.flatnonzero(breaks)
-        lasts = np.append(firsts[1:], len(runs)) - 1
-        names = table.column("group").take(pa.array(firsts)).to_pylist()
-        parts = fold.summaries(table, runs, fold.fresh_events(runs, events), self._samples)
-        reach = due(table.take(pa.array(lasts)), times[lasts] + span)
-        opened: list[int] = []
-        for index, (name, part) in enumerate(zip(names, parts, strict=True)):
-            growing = self._open.get((meta.id, name))
-            is_new = growing is None or part.first - growing.last > span
-            grown = self._grow(meta, name, part, growing if not is_new else None, int(reach[index]))
-            if is_new:
-                opened.append(int(firsts[index]))
-            self._change(grown, meta, is_new, int(known[firsts[index] if is_new else lasts[index]]))
-        if meta.id in self._outer and opened:
-            self._announce(meta.id, table.take(pa.array(opened)), known[opened])
-
-    def _grow(self, meta: Meta, group: str, part: Summary, growing: Growing | None, reach: int) -> Growing:
-        if growing is None:
-            growing = Growing(meta.id, group, self._dataset(meta.id))
-        growing.add(part, self._samples)
-        self._open.put(growing, max(reach, growing.last))
-        return growing
-
-    def _dataset(self, rule_id: str) -> str:
-        if rule_id in self._correlations:
-            return self._correlations[rule_id].dataset
-        return min(self._rules[rule_id].datasets, default="")
-
-    def _change(self, growing: Growing, meta: Meta, opened: bool, at: int) -> None:
-        item = self._correlations.get(meta.id)
-        if item is None or item.alerts:
-            before = self._changes.get(growing.id)  # of this step
-            fresh = [*(before.fresh or () if before else ()), *growing.taken()]
-            self._changes[growing.id] = AlertChange(at, opened, growing.alert(meta), fresh)
-
-    def _announce(self, rule_id: str, rows: pa.Table, at: Array) -> None:
-        """Alerts of a correlation as events of those built on it."""
         for outer in self._outer[rule_id]:
-            made = chain.hits(outer, rule_id, rows, at)
+            made = chain.hits(outer, rule_id, *opening)
             self._chained.setdefault(stream(outer.id, rule_id), []).append(made)
             self._fed.add(outer.id)
 
@@ -249,32 +205,7 @@ class Windows:
         for reason, number in counting.dropped.items():
             self.dropped[reason] += number
         if fires is not None:
-            self._fire(item, counting, fires)
-
-    def _fire(self, item: Correlation, counting: Counting, fires: Fires) -> None:
-        """Fires to alerts: those within the timespan of the fire before them extend its alert."""
-        previous: list[Growing | None] = []
-        for index, name in enumerate(fires.names):
-            growing = self._open.get((item.id, name))
-            if index and fires.names[index - 1] == name:
-                growing = None  # a second alert of the group in this step
-            if growing is not None and fires.first_times[index] - growing.fired > item.timespan:
-                growing = None
-            if growing is not None:
-                fires.begins[index] = counting.after(fires, index, growing)
-            previous.append(growing)
-        parts = counting.summaries(fires, self._samples)
-        for index, (name, part) in enumerate(zip(fires.names, parts, strict=True)):
-            before = previous[index]
-            fired = max(int(fires.last_times[index]), before.fired if before is not None else 0)
-            grown = self._grow(item.meta, name, part, before, fired + item.timespan)
-            grown.fired = fired
-            at = (fires.first_times if before is None else fires.last_times)[index]
-            self._change(grown, item.meta, before is None, int(at))
-        if item.id in self._outer:
-            opened_at = np.array([index for index, growing in enumerate(previous) if growing is None], np.int64)
-            if len(opened_at):
-                self._announce(item.id, counting.rows(fires.firsts[opened_at]), fires.first_times[opened_at])
+            self._announce(item.id, self._changes.fires(item, counting, fires))
 
     # -- absence --------------------------------------------------------------------------------------------------
 
@@ -289,27 +220,17 @@ class Windows:
         state.dropped = 0
         if not state.waiting.num_rows:
             del self._overdue[item.id]
-        self._pauses(item.meta, item.meta.custom.timespan, late, state.due)
+        self._announce(item.id, self._changes.pauses(item.meta, item.meta.custom.timespan, late, state.due))
 
     # -- baseline -------------------------------------------------------------------------------------------------
 
     def _judge(self, item: Correlation, inputs: list[pa.Table], until: int) -> None:
-        """Count the hits, and judge the buckets that have ended: those of a group that follow each other within the
-        rule's own timespan are one alert."""
+        """Count the hits, and judge the buckets that have ended."""
         state = self._learned(item, inputs)
         if state is None:
             return
-        span = item.meta.custom.timespan
         for judged in state.close(until):
-            part = baseline.summary(judged)
-            growing = self._open.get((item.id, judged.group))
-            opened = growing is None or part.first - growing.last > span
-            # The next bucket is judged at its end, at most an hour longer than this one.
-            reach = part.last + span + 2 * (judged.end - judged.start)
-            grown = self._grow(item.meta, judged.group, part, None if opened else growing, reach)
-            self._change(grown, item.meta, opened, judged.end)
-            if opened and item.id in self._outer and judged.row is not None:
-                self._announce(item.id, judged.row, np.array([judged.end]))
+            self._announce(item.id, self._changes.judged(item, judged))
         self.dropped["groups"] += state.dropped
         state.dropped = 0
         if state.next is None:
@@ -420,10 +341,6 @@ class Windows:
                 self._baselines[name] = Baseline(item, self._max_groups)
                 learned.restore(self._baselines[name], lambda part, name=name: read(f"{KEY}:baseline:{name}:{part}"))  # type: ignore[misc]
                 self._written |= {f"{KEY}:baseline:{name}:{part}" for part in self._baselines[name].written}
-
-
-def _at_once(hits: pa.Table, times: Array) -> Array:
-    return times
 
 
 def _needed(key: str, data: bytes | None) -> bytes:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from csirt.detect.columns.columns import AddressColumn
 from csirt.detect.windows import condense
+from csirt.detect.windows.codes import joined
 from csirt.detect.windows.speakers import speakers
 
 ADDRESSES = st.sampled_from([(0, 0, 0), (4, 0, 1), (4, 0, 2**32 - 1), (6, 0, 1), (6, 1, 1), (6, 2**64 - 1, 2**64 - 1)])
@@ -23,9 +24,9 @@ def test_two_rows_have_one_number_when_their_addresses_are_one(
     column = AddressColumn(family.astype(np.uint8), high, low)
     codes = condense._codes(column, np.arange(len(addresses)))
     assert [code == 0 for code in codes.tolist()] == [one[0] == 0 for one in addresses]
-    joined = condense._joined(np.array(other[: len(addresses)]), codes)
+    both = joined(np.array(other[: len(addresses)]), codes)
     known: dict[tuple[object, int], int] = {}
-    for key, code in zip(zip(addresses, other, strict=False), joined.tolist(), strict=True):
+    for key, code in zip(zip(addresses, other, strict=False), both.tolist(), strict=True):
         assert known.setdefault(key, code) == code
     assert len(set(known.values())) == len(known)
 
