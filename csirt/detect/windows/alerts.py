@@ -14,6 +14,7 @@ from csirt.detect.rule import Meta
 from csirt.model.records import SAMPLE_EVENTS, SAMPLE_TARGETS, Alert, Entity
 
 MAX_FACTS = 20
+_set = object.__setattr__
 # What every alert is copied from: pydantic looks at each default anew when it constructs one, which takes half a
 # millisecond.
 _BLANK = Alert(id="", rule_id="", rule_name="", severity="low", dataset="", first=0, last=0)
@@ -139,21 +140,17 @@ class Growing:
         if self.told is None:
             facts = {name: sorted(known) for name, known in sorted(self.facts.items())}
             self.told = {"members": sorted(self.members), "facts": facts}
-        changing = {
-            "first": self.first,
-            "last": self.last,
-            "count": self.count,
-            "events": list(self.events),
-            "entities": self.together,
-        }
-        return _like(self.form[1], changing | self.told)
+        values = self.form[1].__dict__ | self.told
+        values["first"], values["last"], values["count"] = self.first, self.last, self.count
+        values["events"], values["entities"] = self.events[:], self.together
+        return _alert(values)
 
     def _form(self, meta: Meta) -> Alert:
         """What of the alert does not change while it grows. Every value is our own: it is not checked again."""
         custom = meta.custom
-        return _like(
-            _BLANK,
-            {
+        return _alert(
+            _BLANK.__dict__
+            | {
                 "id": self.id,
                 "rule_id": meta.id,
                 "rule_name": meta.title,
@@ -191,17 +188,14 @@ _FIELDS = tuple(one.name for one in fields(Growing) if one.name not in _OURS)
 _ORDERED = ("actors", "targets", "links", "members", "facts")
 
 
-def _like(form: Alert, changing: dict[str, Any]) -> Alert:
-    """Another alert with these values: what `model_copy` does, at a tenth of its time, for every step copies each alert
-    that grew in it."""
+def _alert(values: dict[str, Any]) -> Alert:
+    """An alert with these values, all of it our own: what `model_copy` makes, at a tenth of its time, for every step
+    copies each alert that grew in it."""
     made = Alert.__new__(Alert)
-    for name, value in (
-        ("__dict__", form.__dict__ | changing),
-        ("__pydantic_fields_set__", set(form.__pydantic_fields_set__)),
-        ("__pydantic_extra__", None),
-        ("__pydantic_private__", None),
-    ):
-        object.__setattr__(made, name, value)
+    _set(made, "__dict__", values)
+    _set(made, "__pydantic_fields_set__", set(values))
+    _set(made, "__pydantic_extra__", None)
+    _set(made, "__pydantic_private__", None)
     return made
 
 

@@ -81,7 +81,7 @@ class Counting:
         if not len(fires):
             return None
         groups, places, begins = found.groups[fires], found.places[fires], found.begins[fires]
-        times = self.held.pool[TIME, places]
+        times = self.held.pool[places, TIME]
         breaks = np.ones(len(fires), bool)
         breaks[1:] = (groups[1:] != groups[:-1]) | (np.diff(times) > self._item.timespan)
         firsts = np.flatnonzero(breaks)
@@ -145,15 +145,15 @@ class Counting:
         fresh = np.empty(count, bool)
         KERNELS.get(sliding.spread, count)(self.held.pool, fires.begins, fires.lasts, rows, times, runs, fresh)
         parts = fold.summaries(self.held.payload.take(rows, fold.WANTED), times, runs, fresh, samples)
-        keys = self.held.pool[HIGH : LOW + 1, fires.lasts]
-        for part, high, low in zip(parts, *keys.tolist(), strict=True):
+        keys = self.held.pool[fires.lasts, HIGH : LOW + 1]
+        for part, (high, low) in zip(parts, keys.tolist(), strict=True):
             part.key = high, low
             part.last_event = key_text(high, low)
         return parts
 
     def rows(self, places: Array) -> pa.RecordBatch:
         """The hits at these places."""
-        return self.held.payload.take(self.held.pool[ROW, places])
+        return self.held.payload.take(self.held.pool[places, ROW])
 
     # -- bounds and state -----------------------------------------------------------------------------------------
 

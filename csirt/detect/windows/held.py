@@ -45,7 +45,7 @@ class Held:
         self._salts = np.array(salts, np.int64)
         self.groups = Interned()
         self.payload = Payload()
-        self.pool = np.empty((LINES, 0), np.int64)
+        self.pool = np.empty((0, LINES), np.int64)
         self._start = self._length = self._room = np.empty(0, np.int64)
         self._used = 0
         self._step = 0
@@ -60,7 +60,7 @@ class Held:
         made.groups, made._values = self.groups.copy(), self._values.copy()
         made.payload = self.payload.copy()
         made.pool = np.empty_like(self.pool)
-        made.pool[:, : self._used] = self.pool[:, : self._used]
+        made.pool[: self._used] = self.pool[: self._used]
         made._start, made._length, made._room = self._start.copy(), self._length.copy(), self._room.copy()
         made._seen = self._seen.copy()
         return made
@@ -83,21 +83,21 @@ class Held:
         count = table.num_rows
         groups = self.groups.codes(table.column("group"))
         moving = 2 * (self._reaching(groups) + count) + 2 * count
-        if self._used + moving > self.pool.shape[1]:
+        if self._used + moving > len(self.pool):
             self._sweep(cut, moving)
             groups = self.groups.codes(table.column("group"))
             self._make_room()
-        rows = np.zeros((LINES, count), np.int64)
-        rows[TIME] = table.column("time").to_numpy()
-        rows[HIGH], rows[LOW] = event_keys(table.column("event"))
-        rows[HIGH] ^= self._salts[rules]
+        rows = np.zeros((count, LINES), np.int64)
+        rows[:, TIME] = table.column("time").to_numpy()
+        rows[:, HIGH], rows[:, LOW] = event_keys(table.column("event"))
+        rows[:, HIGH] ^= self._salts[rules]
         self._lines(rows, table, rules)
-        rows[ROW] = np.arange(base, base + count)
-        rows[STEP] = self._step
+        rows[:, ROW] = np.arange(base, base + count)
+        rows[:, STEP] = self._step
         order = _order(groups, rows)
-        groups, rows = groups[order], np.ascontiguousarray(rows[:, order])
+        groups, rows = groups[order], rows[order]
         firsts = np.flatnonzero(np.diff(groups, prepend=-1))
-        self._touched, self._least = groups[firsts], rows[TIME, firsts]
+        self._touched, self._least = groups[firsts], rows[firsts, TIME]
         run = KERNELS.get(sliding.place, int(self._length[self._touched].sum()) + count)
         self._used = run(self.pool, self._start, self._length, self._room, self._used, groups, rows, cut)
 
@@ -121,21 +121,21 @@ class Held:
         """The lines VALUE and EXTRA. `values`: rule 0 or 1 (of a ratio) and the value's code; `rules`: the rule;
         `sums`: whole part and millionths, so that adding in any order gives the same; `ranks`: the float's bits."""
         if self.kind == "values":
-            rows[EXTRA] = self._values.codes(pc.fill_null(table.column("value"), ""))
+            rows[:, EXTRA] = self._values.codes(pc.fill_null(table.column("value"), ""))
         elif self.kind == "ratio":
-            rows[VALUE] = rules
-            rows[EXTRA] = self._values.codes(pc.fill_null(table.column("value"), ""))
+            rows[:, VALUE] = rules
+            rows[:, EXTRA] = self._values.codes(pc.fill_null(table.column("value"), ""))
         elif self.kind == "rules":
-            rows[VALUE] = rules
+            rows[:, VALUE] = rules
         elif self.kind in ("sums", "ranks"):
             numbers = np.asarray(pc.fill_null(table.column("number"), 0.0).to_numpy())
             if self.kind == "ranks":
-                rows[VALUE] = (numbers + 0.0).view(np.int64)  # one zero
+                rows[:, VALUE] = (numbers + 0.0).view(np.int64)  # one zero
             else:
                 numbers = np.clip(numbers, -WHOLE, WHOLE)
                 whole = np.floor(numbers)
-                rows[VALUE] = whole.astype(np.int64)
-                rows[EXTRA] = np.rint((numbers - whole) * 1e6).astype(np.int64)
+                rows[:, VALUE] = whole.astype(np.int64)
+                rows[:, EXTRA] = np.rint((numbers - whole) * 1e6).astype(np.int64)
 
     # -- windows --------------------------------------------------------------------------------------------------
 
@@ -146,16 +146,15 @@ class Held:
         left, first = np.empty_like(start), np.empty_like(start)
         KERNELS.get(sliding.bounds, len(start) * 8)(self.pool, start, end, self._least, span, left, first)
         most = int((end - first).sum())
-        places, numbers = np.empty((2, most), np.int64), np.empty((width, most), np.float64)
+        places, numbers = np.empty((3, most), np.int64), np.empty((width, most), np.float64)
         run = KERNELS.get(kernel, int((end - left).sum()))
         count = run(self.pool, left, first, end, span, self._step, places, numbers, *extra)
         places, numbers = places[:, :count], numbers[:, :count]
-        by_start = np.argsort(start)
-        index = by_start[np.searchsorted(start[by_start], places[0], side="right") - 1]
-        after = np.minimum(places[0] + 1, self.pool.shape[1] - 1)
+        index = places[2]
+        after = np.minimum(places[0] + 1, len(self.pool) - 1)
         last = places[0] + 1 == end[index]
         for line in range(EVENT):
-            last |= self.pool[line, after] != self.pool[line, places[0]]
+            last |= self.pool[after, line] != self.pool[places[0], line]
         return Found(self._touched[index][last], places[0][last], places[1][last], numbers[:, last])
 
     def distinct(self, span: int) -> Found:
@@ -167,7 +166,7 @@ class Held:
     def ranked(self, span: int, share: float) -> Found:
         """The kernel `ranked` with its scratch."""
         most = int(self._length[self._touched].max(initial=0))
-        values = self.pool[VALUE].view(np.float64)
+        values = self.pool.view(np.float64)
         return self.number(span, sliding.ranked, 1, values, np.empty(most + 1, np.float64), share)
 
     # -- bounds ---------------------------------------------------------------------------------------------------
@@ -182,7 +181,7 @@ class Held:
     def _sweep(self, cut: int, more: int) -> None:
         """Let go of what is out of reach, groups and values without rows too, and make room for `more` rows."""
         groups, places = self._all()
-        reached = self.pool[TIME, places] > cut
+        reached = self.pool[places, TIME] > cut
         self._rebuild(groups[reached], places[reached], more)
 
     def _rebuild(self, groups: Array, places: Array, more: int) -> Array:
@@ -194,14 +193,14 @@ class Held:
         self._room = self._length + self._length // 4 + 2
         self._start = np.cumsum(self._room) - self._room
         self._used = int(self._room.sum())
-        pool = np.empty((LINES, self._used + more + max(self._used // 2, SLACK)), np.int64)
+        pool = np.empty((self._used + more + max(self._used // 2, SLACK), LINES), np.int64)
         _, spots = self._all()
-        pool[:, spots] = self.pool[:, places]
+        pool[spots] = self.pool[places]
         self.pool = pool
         if len(self._values):
-            used, new = np.unique(pool[EXTRA, spots], return_inverse=True)
+            used, new = np.unique(pool[spots, EXTRA], return_inverse=True)
             self._values.keep(used)
-            pool[EXTRA, spots] = new.reshape(-1)
+            pool[spots, EXTRA] = new.reshape(-1)
         return alive
 
     def _bound(self, cut: int) -> dict[str, int]:
@@ -210,9 +209,9 @@ class Held:
         if self.rows <= self._max_rows and np.count_nonzero(self._length) <= self._max_groups:
             return lost
         groups, places = self._all()
-        reached = self.pool[TIME, places] > cut
+        reached = self.pool[places, TIME] > cut
         groups, places = groups[reached], places[reached]
-        times = self.pool[TIME, places]
+        times = self.pool[places, TIME]
         kept = np.ones(len(places), bool)
         if len(places) > self._max_rows:
             excess = len(places) - self._max_rows + self._max_rows // 8
@@ -228,7 +227,7 @@ class Held:
             lost["groups"] = excess
         groups, places = groups[kept], places[kept]
         if any(lost.values()):
-            self.pool[ROW, places] = self.payload.keep(self.pool[ROW, places])
+            self.pool[places, ROW] = self.payload.keep(self.pool[places, ROW])
         alive = self._rebuild(groups, places, 0)
         places = np.searchsorted(alive, self._touched)
         still = np.append(alive, -1)[places] == self._touched
@@ -250,7 +249,7 @@ class Held:
         self._put(table.filter(pa.array(wanted)), numbers[wanted], 0, cut)
         if wanted.any():
             _, places = self._all()
-            self.pool[ROW, places] = rows[wanted][self.pool[ROW, places]]
+            self.pool[places, ROW] = rows[wanted][self.pool[places, ROW]]
 
 
 def event_keys(column: pa.ChunkedArray) -> tuple[Array, Array]:
@@ -284,16 +283,16 @@ def key_text(high: int, low: int) -> str:
 
 def _order(groups: Array, rows: Array) -> Array:
     """The order by (group, time, event, value); in one sort where the pair fits a word, ties sorted after."""
-    moments = rows[TIME] - rows[TIME].min(initial=0)
+    moments = rows[:, TIME] - rows[:, TIME].min(initial=0)
     width = int(moments.max(initial=0)) + 1
     if (int(groups.max(initial=0)) + 1) * width >= 1 << 62:
-        return np.lexsort((rows[EXTRA], rows[VALUE], rows[LOW], rows[HIGH], rows[TIME], groups))
+        return np.lexsort((rows[:, EXTRA], rows[:, VALUE], rows[:, LOW], rows[:, HIGH], rows[:, TIME], groups))
     packed = groups * width + moments
     order = np.argsort(packed, kind="stable")
     same = np.diff(packed[order]) == 0
     if same.any():
         tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
         mine = order[tied]
-        lines = (rows[EXTRA][mine], rows[VALUE][mine], rows[LOW][mine], rows[HIGH][mine], packed[mine])
+        lines = (rows[:, EXTRA][mine], rows[:, VALUE][mine], rows[:, LOW][mine], rows[:, HIGH][mine], packed[mine])
         order[tied] = mine[np.lexsort(lines)]
     return order

@@ -1,9 +1,11 @@
 """Kernels of sliding windows over the rows of a `Held`: plain loops over arrays, compiled once they have much to do.
 
-`pool` has one line per attribute and one place per row; the rows of a group lie side by side in (time, event) order.
+`pool` has one place per row, with one line per attribute; the rows of a group lie side by side in (time, event) order,
+so that a group is in few lines of the machine's cache.
 Every numbering kernel walks the touched groups: `left` is the first place that the window of the earliest new row can
 reach, `first` the place of that row, `end` the place after the group's last row. For each row of this step it gives the
-place, the place where its window begins (`places`), and what it found in the window (`numbers`); it returns how many.
+place, the place where its window begins, the group's index (`places`), and what it found in the window (`numbers`); it
+returns how many.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ def place(
         old = start[group]
         size = length[group]
         skip = 0
-        while skip < size and pool[TIME, old + skip] <= cut:
+        while skip < size and pool[old + skip, TIME] <= cut:
             skip += 1
         kept = size - skip
         target = old + skip
@@ -77,23 +79,23 @@ def place(
             used += room[group]
             for line in range(LINES):
                 for number in range(kept):
-                    pool[line, target + number] = pool[line, old + skip + number]
+                    pool[target + number, line] = pool[old + skip + number, line]
         end = target + kept
         for number in range(index, stop):
             spot = end
             while spot > target:
                 after = False
                 for line in range(IDENTITY):
-                    if pool[line, spot - 1] != rows[line, number]:
-                        after = pool[line, spot - 1] > rows[line, number]
+                    if pool[spot - 1, line] != rows[number, line]:
+                        after = pool[spot - 1, line] > rows[number, line]
                         break
                 if not after:
                     break
                 for line in range(LINES):
-                    pool[line, spot] = pool[line, spot - 1]
+                    pool[spot, line] = pool[spot - 1, line]
                 spot -= 1
             for line in range(LINES):
-                pool[line, spot] = rows[line, number]
+                pool[spot, line] = rows[number, line]
             end += 1
         start[group] = target
         length[group] = end - target
@@ -109,7 +111,7 @@ def bounds(pool: Array, start: Array, end: Array, least: Array, span: int, left:
             low, high = start[index], end[index]
             while low < high:
                 middle = (low + high) // 2
-                if pool[TIME, middle] < wanted:
+                if pool[middle, TIME] < wanted:
                     low = middle + 1
                 else:
                     high = middle
@@ -125,11 +127,11 @@ def beyond(pool: Array, begins: Array, lasts: Array, times: Array, highs: Array,
         low, high = begins[index], lasts[index]
         while low < high:
             middle = (low + high) // 2
-            after = pool[TIME, middle] > times[index]
-            if pool[TIME, middle] == times[index]:
-                after = pool[HIGH, middle] > highs[index]
-                if pool[HIGH, middle] == highs[index]:
-                    after = pool[LOW, middle] > lows[index]
+            after = pool[middle, TIME] > times[index]
+            if pool[middle, TIME] == times[index]:
+                after = pool[middle, HIGH] > highs[index]
+                if pool[middle, HIGH] == highs[index]:
+                    after = pool[middle, LOW] > lows[index]
             if after:
                 high = middle
             else:
@@ -145,9 +147,9 @@ def spread(pool: Array, begins: Array, lasts: Array, rows: Array, times: Array, 
         for spot in range(begins[index], lasts[index] + 1):
             same = 0
             if spot > begins[index]:
-                while same < EVENT and pool[same, spot] == pool[same, spot - 1]:
+                while same < EVENT and pool[spot, same] == pool[spot - 1, same]:
                     same += 1
-            rows[found], times[found] = pool[ROW, spot], pool[TIME, spot]
+            rows[found], times[found] = pool[spot, ROW], pool[spot, TIME]
             runs[found], fresh[found] = index, same < EVENT
             found += 1
 
@@ -163,29 +165,29 @@ def totals(
         for spot in range(left[index], end[index]):
             same = 0
             if spot > left[index]:
-                while same < IDENTITY and pool[same, spot] == pool[same, spot - 1]:
+                while same < IDENTITY and pool[spot, same] == pool[spot - 1, same]:
                     same += 1
             if same < EVENT:
                 events += 1
             if same < IDENTITY:
                 rows += 1
-                whole += pool[VALUE, spot]
-                parts += pool[EXTRA, spot]
+                whole += pool[spot, VALUE]
+                parts += pool[spot, EXTRA]
             if spot < first[index]:
                 continue
-            while pool[TIME, low] < pool[TIME, spot] - span:
+            while pool[low, TIME] < pool[spot, TIME] - span:
                 same = 0
-                while same < IDENTITY and pool[same, low] == pool[same, low + 1]:
+                while same < IDENTITY and pool[low, same] == pool[low + 1, same]:
                     same += 1
                 if same < EVENT:
                     events -= 1
                 if same < IDENTITY:
                     rows -= 1
-                    whole -= pool[VALUE, low]
-                    parts -= pool[EXTRA, low]
+                    whole -= pool[low, VALUE]
+                    parts -= pool[low, EXTRA]
                 low += 1
-            if pool[STEP, spot] == step:
-                places[0, found], places[1, found] = spot, low
+            if pool[spot, STEP] == step:
+                places[0, found], places[1, found], places[2, found] = spot, low, index
                 numbers[0, found], numbers[1, found] = events, rows
                 numbers[2, found] = whole + parts / 1e6
                 found += 1
@@ -204,36 +206,36 @@ def distinct(
         for spot in range(left[index], end[index]):
             same = 0
             if spot > left[index]:
-                while same < EXTRA and pool[same, spot] == pool[same, spot - 1]:
+                while same < EXTRA and pool[spot, same] == pool[spot - 1, same]:
                     same += 1
-            if pool[VALUE, spot] == 0:
+            if pool[spot, VALUE] == 0:
                 one += same < EXTRA
-                if seen[pool[EXTRA, spot]] == 0:
+                if seen[pool[spot, EXTRA]] == 0:
                     values += 1
-                seen[pool[EXTRA, spot]] += 1
+                seen[pool[spot, EXTRA]] += 1
             else:
                 other += same < EXTRA
             if spot < first[index]:
                 continue
-            while pool[TIME, low] < pool[TIME, spot] - span:
+            while pool[low, TIME] < pool[spot, TIME] - span:
                 same = 0
-                while same < EXTRA and pool[same, low] == pool[same, low + 1]:
+                while same < EXTRA and pool[low, same] == pool[low + 1, same]:
                     same += 1
-                if pool[VALUE, low] == 0:
+                if pool[low, VALUE] == 0:
                     one -= same < EXTRA
-                    seen[pool[EXTRA, low]] -= 1
-                    if seen[pool[EXTRA, low]] == 0:
+                    seen[pool[low, EXTRA]] -= 1
+                    if seen[pool[low, EXTRA]] == 0:
                         values -= 1
                 else:
                     other -= same < EXTRA
                 low += 1
-            if pool[STEP, spot] == step:
-                places[0, found], places[1, found] = spot, low
+            if pool[spot, STEP] == step:
+                places[0, found], places[1, found], places[2, found] = spot, low, index
                 numbers[0, found], numbers[1, found], numbers[2, found] = values, one, other
                 found += 1
         for spot in range(low, end[index]):
-            if pool[VALUE, spot] == 0:
-                seen[pool[EXTRA, spot]] = 0
+            if pool[spot, VALUE] == 0:
+                seen[pool[spot, EXTRA]] = 0
     return found
 
 
@@ -246,19 +248,20 @@ def presence(
         low = left[index]
         last[:] = NEVER
         for spot in range(left[index], end[index]):
-            last[pool[VALUE, spot]] = pool[TIME, spot]
+            last[pool[spot, VALUE]] = pool[spot, TIME]
             if spot < first[index]:
                 continue
-            since = pool[TIME, spot] - span
-            while pool[TIME, low] < since:
+            since = pool[spot, TIME] - span
+            while pool[low, TIME] < since:
                 low += 1
-            if pool[STEP, spot] == step:
+            if pool[spot, STEP] == step:
                 mask, bit = 0, 1
                 for rule in range(len(last)):
                     if last[rule] >= since:
                         mask += bit
                     bit *= 2
-                places[0, found], places[1, found], numbers[0, found] = spot, low, mask
+                places[0, found], places[1, found], places[2, found] = spot, low, index
+                numbers[0, found] = mask
                 found += 1
     return found
 
@@ -275,19 +278,19 @@ def sequence(
         low = left[index]
         last[:] = NEVER
         for spot in range(left[index], end[index]):
-            now = pool[TIME, spot]
-            last[rules + pool[VALUE, spot]] = now
-            if spot + 1 < end[index] and pool[TIME, spot + 1] == now:
+            now = pool[spot, TIME]
+            last[rules + pool[spot, VALUE]] = now
+            if spot + 1 < end[index] and pool[spot + 1, TIME] == now:
                 continue
             for rule in range(rules):
                 if last[rules + rule] == now:
                     last[rule] = now if rule == 0 else max(last[rule], last[rule - 1])
             if spot < first[index]:
                 continue
-            while pool[TIME, low] < now - span:
+            while pool[low, TIME] < now - span:
                 low += 1
-            if pool[STEP, spot] == step:
-                places[0, found], places[1, found] = spot, low
+            if pool[spot, STEP] == step:
+                places[0, found], places[1, found], places[2, found] = spot, low, index
                 numbers[0, found] = last[2 * rules - 1] == now and last[rules - 1] >= now - span
                 found += 1
     return found
@@ -306,7 +309,7 @@ def ranked(
     ordered: Array,
     share: float,
 ) -> int:
-    """A quantile of the window's values (`values`: the line VALUE as floats), interpolated. `ordered`: scratch."""
+    """A quantile of the window's values (`values`: the pool as floats), interpolated. `ordered`: scratch."""
     found = 0
     for index in range(len(left)):
         low = left[index]
@@ -314,34 +317,34 @@ def ranked(
         for spot in range(left[index], end[index]):
             same = 0
             if spot > left[index]:
-                while same < IDENTITY and pool[same, spot] == pool[same, spot - 1]:
+                while same < IDENTITY and pool[spot, same] == pool[spot - 1, same]:
                     same += 1
             if same < IDENTITY:
                 at = size
-                while at > 0 and ordered[at - 1] > values[spot]:
+                while at > 0 and ordered[at - 1] > values[spot, VALUE]:
                     ordered[at] = ordered[at - 1]
                     at -= 1
-                ordered[at] = values[spot]
+                ordered[at] = values[spot, VALUE]
                 size += 1
             if spot < first[index]:
                 continue
-            while pool[TIME, low] < pool[TIME, spot] - span:
+            while pool[low, TIME] < pool[spot, TIME] - span:
                 same = 0
-                while same < IDENTITY and pool[same, low] == pool[same, low + 1]:
+                while same < IDENTITY and pool[low, same] == pool[low + 1, same]:
                     same += 1
                 if same < IDENTITY:
                     at = 0
-                    while ordered[at] != values[low]:
+                    while ordered[at] != values[low, VALUE]:
                         at += 1
                     size -= 1
                     for other in range(at, size):
                         ordered[other] = ordered[other + 1]
                 low += 1
-            if pool[STEP, spot] == step:
+            if pool[spot, STEP] == step:
                 under = share * (size - 1)
                 whole = int(under)
                 upper = min(whole + 1, size - 1)
-                places[0, found], places[1, found] = spot, low
+                places[0, found], places[1, found], places[2, found] = spot, low, index
                 numbers[0, found] = ordered[whole] + (ordered[upper] - ordered[whole]) * (under - whole)
                 found += 1
     return found
