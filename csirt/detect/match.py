@@ -350,10 +350,12 @@ def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa
         made = texts.written(fields[0][1], f'{{{orjson.dumps(fields[0][0]).decode()}:"', '"}')
         if made is not None:
             return made
-    columns = {name: texts.get(field) for name, field in fields}
+    found = {name: texts.get(field) for name, field in fields}
+    columns = {name: column for name, column in found.items() if column.null_count < count}
     codes = np.zeros(count, np.int64)
     for column in columns.values():
-        own = np.asarray(pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False)).astype(np.int64) + 1
+        indices = pc.fill_null(column.indices, -1) if column.indices.null_count else column.indices
+        own = np.asarray(indices.to_numpy()).astype(np.int64) + 1
         joined = pa.array(codes * (len(column.dictionary) + 1) + own).dictionary_encode()
         codes = np.asarray(joined.indices).astype(np.int64)
     first = np.empty(int(codes.max(initial=-1)) + 1, np.int64)

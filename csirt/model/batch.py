@@ -167,14 +167,38 @@ def address_parts(table: pa.Table, name: str) -> tuple[Array, Array, Array]:
     return part(":f", np.uint8), part(":hi", np.uint64), part(":lo", np.uint64)
 
 
-def event_ids(table: pa.Table) -> pa.Array:
-    """`event.id` of every row as text: segment and ordinal, 32 hex digits."""
+def event_ids(table: pa.Table, rows: Array | None = None) -> pa.Array:
+    """`event.id` of every row, or of these, as text: segment and ordinal, 32 hex digits."""
+    ordinals = np.asarray(table.column("csirt.ordinal").to_numpy())
+    if rows is not None:
+        ordinals = ordinals[rows]
+    digits = np.frombuffer(ordinals.astype(">u8").tobytes().hex().encode(), np.uint8).reshape(-1, 16)
+    segments = _segments(table.column("csirt.segment"))
+    if segments is not None:
+        names, codes = segments
+        texts = np.concatenate([names[codes if rows is None else codes[rows]], digits], axis=1)
+        return _texts(texts)
     segment = pc.cast(table.column("csirt.segment"), pa.string()).combine_chunks()
-    ordinals = np.asarray(table.column("csirt.ordinal").to_numpy()).astype(">u8")
-    ends = pa.py_buffer(np.arange(len(ordinals) + 1, dtype=np.int32) * 16)
-    hexadecimal = pa.py_buffer(ordinals.tobytes().hex().encode())
-    digits = pa.Array.from_buffers(pa.string(), len(ordinals), [None, ends, hexadecimal])
-    return pc.binary_join_element_wise(segment, digits, "")
+    segment = segment if rows is None else segment.take(pa.array(rows))
+    return pc.binary_join_element_wise(segment, _texts(digits), "")
+
+
+def _segments(column: pa.ChunkedArray) -> tuple[Array, Array] | None:
+    """The segments' names as octets, and which each row is of; None where they are not of 16 octets, as ours are."""
+    if not pa.types.is_dictionary(column.type) or column.num_chunks != 1 or column.null_count:
+        return None
+    names = column.chunk(0).dictionary.to_pylist()
+    if any(name is None or len(name.encode()) != 16 for name in names):
+        return None
+    octets = np.frombuffer("".join(names).encode(), np.uint8).reshape(-1, 16)
+    return octets, np.asarray(column.chunk(0).indices.to_numpy())
+
+
+def _texts(octets: Array) -> pa.StringArray:
+    """Texts of one length."""
+    count, size = octets.shape
+    ends = pa.py_buffer(np.arange(count + 1, dtype=np.int32) * size)
+    return pa.Array.from_buffers(pa.string(), count, [None, ends, pa.py_buffer(np.ascontiguousarray(octets))])
 
 
 def duplicates(table: pa.Table) -> Array | None:

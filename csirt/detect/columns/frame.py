@@ -56,7 +56,7 @@ class BatchFrame:
 
     def event_ids(self, rows: Array) -> pa.Array:
         """`event.id` of these rows."""
-        return event_ids(self.table.select(["csirt.segment", "csirt.ordinal"]).take(pa.array(rows)))
+        return event_ids(self.table, rows)
 
     def times(self, rows: Array) -> Array:
         """Event time of these rows in microseconds; rows without one have 0."""

@@ -8,6 +8,13 @@ import pyarrow as pa
 from csirt.model.batch import Array
 
 
+def begins(codes: Array) -> Array:
+    """Where each run of equal ones begins."""
+    fresh = np.ones(len(codes), bool)
+    np.not_equal(codes[1:], codes[:-1], out=fresh[1:])
+    return np.flatnonzero(fresh)
+
+
 def dense(values: Array) -> Array:
     """A number per distinct value, from 0 without gaps."""
     if len(values) and values.min() == values.max():

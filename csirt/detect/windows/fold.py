@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect.windows.alerts import SAID, Said, Summary
-from csirt.detect.windows.codes import joined
+from csirt.detect.windows.codes import begins, joined
 from csirt.model.batch import Array
 
 WANTED = ("event", *SAID)
@@ -61,7 +61,7 @@ def summaries(hits: pa.RecordBatch, times: Array, runs: Array, fresh: Array, sam
     rows."""
     if not len(runs):
         return []
-    starts = np.flatnonzero(np.diff(runs, prepend=-1))
+    starts = begins(runs)
     ends = np.append(starts[1:], len(runs)) - 1
     # One more than the sample: the first may be an event that was counted before.
     position = np.cumsum(fresh)

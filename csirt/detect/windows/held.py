@@ -13,14 +13,13 @@ import pyarrow.compute as pc
 
 from csirt import ids
 from csirt.detect.windows import sliding
+from csirt.detect.windows.codes import begins
 from csirt.detect.windows.interned import Interned
 from csirt.detect.windows.payload import Payload
 from csirt.detect.windows.sliding import EVENT, EXTRA, HIGH, KERNELS, LINES, LOW, ROW, STEP, TIME, VALUE
 from csirt.model.batch import Array
 
 _SIGN = np.uint64(1 << 63)
-_NIBBLES = np.full(256, 255, np.uint8)
-_NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 SLACK = 1 << 18  # places for rows to come
 WHOLE = float(1 << 53)  # values beyond it count as it
 
@@ -96,7 +95,7 @@ class Held:
         rows[:, STEP] = self._step
         order = _order(groups, rows)
         groups, rows = groups[order], rows[order]
-        firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+        firsts = begins(groups)
         self._touched, self._least = groups[firsts], rows[firsts, TIME]
         run = KERNELS.get(sliding.place, int(self._length[self._touched].sum()) + count)
         self._used = run(self.pool, self._start, self._length, self._room, self._used, groups, rows, cut)
@@ -259,11 +258,13 @@ def event_keys(column: pa.ChunkedArray) -> tuple[Array, Array]:
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.string())
     _, offsets, data = array.buffers()
     edges = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-    if len(array) and (np.diff(edges) == 32).all():
-        text = np.frombuffer(data, np.uint8)[edges[0] : edges[-1]]
-        nibbles = _NIBBLES[text]
-        if nibbles.max() < 16:
-            packed = ((nibbles[0::2] << 4) | nibbles[1::2]).view(">u8").astype(np.uint64).reshape(-1, 2)
+    if len(array) and (edges[1:] - edges[:-1] == 32).all():
+        try:
+            text = data[int(edges[0]) : int(edges[-1])].to_pybytes()
+            packed = np.frombuffer(bytes.fromhex(text.decode("ascii")), ">u8").astype(np.uint64).reshape(-1, 2)
+        except ValueError:
+            packed = np.empty((0, 2), np.uint64)
+        if len(packed) == len(array) and text == text.lower():  # blanks and capitals are digits for Python
             return (packed[:, 0] ^ _SIGN).view(np.int64), (packed[:, 1] ^ _SIGN).view(np.int64)
     keys = [event_key(text) for text in array.to_pylist()]
     found = np.array(keys, np.int64).reshape(-1, 2)

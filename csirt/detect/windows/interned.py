@@ -137,35 +137,44 @@ def intern(
 ) -> int:
     """The code of each text of a column, new ones put to the table; how many there are then."""
     mask = len(slots) - 1
+    start = np.int64(offsets[0])
     for row in range(len(codes)):
-        start, end = offsets[row], offsets[row + 1]
-        hashed, word = keys[0] ^ (end - start), 0
-        for at in range(start, end):
-            word = word << 8 | data[at]
-            if (at - start) & 7 == 7 or at + 1 == end:
-                hashed = (hashed ^ word) * keys[1]
-                hashed ^= (hashed >> 32) & 0xFFFFFFFF
-                word = 0
+        size = offsets[row + 1] - start
+        bytes_ = data[start : start + size]
+        hashed = keys[0] ^ size
+        for whole in range(size >> 3):
+            word = np.int64(0)
+            for byte in bytes_[whole * 8 : whole * 8 + 8]:
+                word = word << 8 | byte
+            hashed = (hashed ^ word) * keys[1]
+            hashed ^= (hashed >> 32) & 0xFFFFFFFF
+        word = np.int64(0)
+        for byte in bytes_[size & ~7 :]:
+            word = word << 8 | byte
+        hashed = (hashed ^ word) * keys[1]
+        hashed ^= (hashed >> 32) & 0xFFFFFFFF
         slot = hashed & mask
-        while True:
-            code = slots[slot]
-            if code < 0:
-                code = count
-                slots[slot], hashes[code] = code, hashed
-                base = ends[code]
-                for at in range(start, end):
-                    texts[base + at - start] = data[at]
-                ends[code + 1] = base + end - start
-                count += 1
-                break
-            if hashes[code] == hashed and ends[code + 1] - ends[code] == end - start:
-                base, at = ends[code], start
-                while at < end and texts[base + at - start] == data[at]:
+        code = slots[slot]
+        while code >= 0:
+            base = ends[code]
+            if hashes[code] == hashed and ends[code + 1] - base == size:
+                at = 0
+                while at < size and texts[base + at] == bytes_[at]:
                     at += 1
-                if at == end:
+                if at == size:
                     break
             slot = (slot + 1) & mask
+            code = slots[slot]
+        if code < 0:
+            code = count
+            slots[slot], hashes[code] = code, hashed
+            base = ends[code]
+            for at in range(size):
+                texts[base + at] = bytes_[at]
+            ends[code + 1] = base + size
+            count += 1
         codes[row] = code
+        start += size
     return count
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
+from csirt.detect.windows.codes import begins
 from csirt.model.batch import Array
 from csirt.model.hits import HITS, conform
 
@@ -74,7 +75,7 @@ class Payload:
         bases = np.array([piece.base for piece in self.pieces])
         where = np.searchsorted(bases, rows, side="right") - 1
         order = np.argsort(where, kind="stable")
-        edges = np.flatnonzero(np.diff(where[order], prepend=-1, append=-1)).tolist()
+        edges = [*begins(where[order]).tolist(), len(rows)]
         parts = []
         for left, right in pairwise(edges):
             mine = order[left:right]

@@ -87,11 +87,11 @@ class Windows:
     def advance(self, hits: pa.Table, until: int) -> list[AlertChange]:
         """Fold in the hits, all at or before `until`, which is then closed; the alerts that opened or were extended,
         one change per alert, ordered by (at, alert id). Raises ValueError for a hit after `until`."""
-        if hits.num_rows and pc.max(hits.column("time")).as_py() > until:
+        times = np.asarray(hits.column("time").to_numpy())
+        if int(times.max(initial=until)) > until:
             raise ValueError("a hit after the time that is to be closed")
-        if self._until is not None and hits.num_rows:
-            late = pc.less_equal(hits.column("time"), self._until)
-            self.dropped["late"] += int(pc.sum(late).as_py() or 0)
+        if self._until is not None:
+            self.dropped["late"] += int(np.count_nonzero(times <= self._until))
         self._chained = {}
         by_stream = _split(hits)
         self._fed = {name.partition("/")[0] for name in by_stream}
