@@ -88,7 +88,7 @@ def _windows(store: Any) -> dict[str, dict[str, int]]:
     raw = store.state(WINDOWS)
     if raw is None:
         return {"dropped": {}, "learning": {}}
-    from csirt.detect.windows.windows import seen
+    from csirt.detect.windows.state import seen
 
     found = seen(raw)
     return {**found, "dropped": {reason: number for reason, number in found["dropped"].items() if number}}

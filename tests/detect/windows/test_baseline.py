@@ -26,7 +26,8 @@ from csirt.detect.rules.load import Ruleset
 from csirt.detect.windows import bucket
 from csirt.detect.windows.baseline import NEVER
 from csirt.detect.windows.condense import condense
-from csirt.detect.windows.windows import KEY, Windows, seen
+from csirt.detect.windows.state import KEY, seen
+from csirt.detect.windows.windows import Windows
 from csirt.model.batch import Batch
 from csirt.model.hits import HITS
 from tests.detect.oracle import Hit

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from csirt.detect.rules.load import Ruleset
 from csirt.detect.windows import sliding
-from csirt.detect.windows.windows import KEY, Windows, seen
+from csirt.detect.windows.state import KEY, seen
+from csirt.detect.windows.windows import Windows
 from csirt.errors import CsirtError
 from csirt.model.hits import HITS
 from tests.detect import oracle
