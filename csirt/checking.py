@@ -101,6 +101,24 @@ def unreachable(config: Config) -> Unreachable | None:
     return None
 
 
+def rights(config: Config) -> list[Problem]:
+    """What the key of a cluster that can be reached may not do, a warning."""
+    if config.stores.kind != "elasticsearch":
+        return []
+    from csirt.stores.elastic import connect, roles
+
+    section = config.stores.elasticsearch
+    try:
+        with connect.client(section) as client:
+            lacks = roles.lacking(client, section.prefix)
+    except Exception as error:
+        if not (isinstance(error, CsirtError) or connect.of_cluster(error)):
+            raise
+        return []
+    said = f"the API key lacks the right {lacks}; make one with the rights that `csirt store roles` prints"
+    return [Problem("cluster", 1, said, level="warning")] if lacks else []
+
+
 def _level(*files: str) -> str:
     """How bad it is that one of these cannot be used: a unit's credentials are the unit's alone."""
     elsewhere = any(name and "/" not in name for name in files) and "CREDENTIALS_DIRECTORY" not in os.environ

@@ -39,7 +39,8 @@ def check(settings: Settings, offline: bool) -> int:
         return 1
     if not offline and not any(problem.level == "error" for problem in problems):
         lost = checking.unreachable(app.config)
-        problems += [Problem("cluster", 1, lost.message)] if lost else unlike(app.config, app.rules_digest(), app.clock)
+        found = [Problem("cluster", 1, lost.message)] if lost else unlike(app.config, app.rules_digest(), app.clock)
+        problems += found + ([] if lost else checking.rights(app.config))
     errors = sum(problem.level == "error" for problem in problems)
     code = lost.exit_code if lost else 1 if errors else 0
     if settings.as_json:

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
+from csirt.checking import rights
 from csirt.clock import SYSTEM
+from csirt.config import Config, Stores
 from csirt.errors import Unreachable
 from csirt.model.batch import event_ids
 from csirt.model.search import Part, Search
 from csirt.stores.base import Commit
 from csirt.stores.elastic import connect, templates
-from csirt.stores.elastic.roles import roles
+from csirt.stores.elastic.roles import lacking, roles
 from csirt.stores.elastic.sector.find import Searcher
 from csirt.stores.elastic.shared.log import Cut, Log
 from tests.collect import certificates
@@ -97,6 +99,11 @@ def test_each_key_does_its_part(secure: Secure, tmp_path: Path) -> None:
     url, ca = secure.server.url, str(secure.ca)
     files = {name: secure.key(name) for name in roles("sec")}
     settings = {name: desk.settings(url, "sec", ca=ca, api_key=file).elasticsearch for name, file in files.items()}
+    for name, lacks in (("daemon", ""), ("reader", "monitor on the cluster")):
+        with connect.client(settings[name]) as client:
+            assert lacking(client, "sec") == lacks
+            said = rights(Config(stores=Stores(kind="elasticsearch", elasticsearch=settings[name])))
+            assert [lacks in problem.message for problem in said] == ([True] if lacks else [])
     for name in ("daemon", "reader"):
         with connect.client(settings[name]) as client, pytest.raises(Exception, match="security_exception"):
             templates.install(client, "sec")

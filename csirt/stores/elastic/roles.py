@@ -29,5 +29,17 @@ def roles(prefix: str) -> dict[str, Any]:
     }
 
 
+def lacking(client: Any, prefix: str) -> str:
+    """A right of the daemon's that the client's key lacks; empty when it lacks none, or the cluster has no security.
+    Raises what the client raises."""
+    wanted = roles(prefix)["daemon"]
+    answer = client.options(ignore_status=[400, 404, 405, 500]).security.has_privileges(
+        cluster=wanted["cluster"], index=wanted["indices"]
+    )
+    said = answer.body if answer.meta.status == 200 else {}
+    there = {"the cluster": said.get("cluster", {}), **said.get("index", {})}
+    return next((f"{right} on {name}" for name, rights in there.items() for right in rights if not rights[right]), "")
+
+
 def _role(cluster: list[str], names: list[str], privileges: list[str]) -> dict[str, Any]:
     return {"cluster": cluster, "indices": [{"names": names, "privileges": privileges}]}

@@ -8,6 +8,7 @@ import pytest
 
 from csirt.stores.base import Commit
 from csirt.stores.elastic import layout
+from csirt.stores.elastic.roles import lacking
 from csirt.stores.elastic.shared.log import Cut
 from csirt.stores.elastic.shared.store import NodeStore
 from tests.elastic.shared import desk
@@ -21,6 +22,7 @@ def test_an_index_that_is_gone_takes_nothing(place: tuple[str, str], tmp_path: P
     """A segment that was deleted: writing, reading and looking are refused as such, and make no index; deleting it
     again is no failure. What is not a segment of this log is not listed as one."""
     with desk.nodes(tmp_path, *place, "a") as (a,):
+        assert lacking(a.shipper.client, place[1]) == ""  # it has no security
         log, ours = a.journal.log, a.journal.place
         client = a.shipper.client
         other = f"{layout.alias(place[1], layout.LOG)}-000000000000-0123456789"

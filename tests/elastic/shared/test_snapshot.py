@@ -110,6 +110,24 @@ def test_what_the_cluster_refused_comes_along(memory: Path, monkeypatch: pytest.
         assert found.leader is found.nodes["c"] and bad in found.cluster.indices["model-case"]
 
 
+def test_a_snapshot_waits_for_the_documents(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named only once the cluster has every document up to its entry: a node that reads it finds them all."""
+    with model(memory, monkeypatch, "ab") as found:
+        a = found.nodes["a"]
+        for round_ in range(3):
+            work(found, "a", 11, 11 * round_)
+            a.cutter.turn()
+        assert kept(a) == [] and a.cluster()["log"]["snapshot"] is None and a.cluster()["log"]["segments"] > 2
+        while a.shipper.turn():
+            pass
+        a.cutter.turn()
+        (taken,) = kept(a)
+        assert taken.number == a.cluster()["log"]["snapshot"]["number"] > 10
+        found.join("c")
+        found.turn()
+        same(found)
+
+
 def _dead(store: NodeStore) -> list[dict[str, object]]:
     from csirt.stores.elastic import outbox
 

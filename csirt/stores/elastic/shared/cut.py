@@ -117,7 +117,7 @@ class Cutter:
 
     def _name(self, taken: Taken) -> None:
         """Name the snapshot that waits, once the cluster has every document up to its entry."""
-        if self._seen(folder.sent_until) < taken.number:
+        if self._seen(folder.settled_until) < taken.number:
             return
         log = self._journal.place.log
         kept, at = snapshot.named(self._meta, log)

@@ -255,17 +255,25 @@ def sent(connection: apsw.Connection, until: int) -> None:
 
 
 def sent_until(connection: apsw.Connection) -> int:
-    """The last entry of which the cluster has all documents, as far as this folder knows, but for those of which the
-    log says that it did not take them."""
+    """The last entry of which the cluster has all documents, as far as this folder knows."""
     row: Any = connection.execute(
-        """SELECT min(step) FROM (
-             SELECT min(first) AS step FROM outbox WHERE kind IN (SELECT value FROM json_each(?1))
-             UNION ALL SELECT min(version) FROM dead_letter AS d WHERE kind IN (SELECT value FROM json_each(?1))
-               AND NOT EXISTS (SELECT 1 FROM log_refused AS r WHERE r.kind = d.kind AND r.id = d.id))""",
+        "SELECT min(first) FROM outbox WHERE kind IN (SELECT value FROM json_each(?))",
         (documents.json_list(SHARED_KINDS),),
     ).fetchone()
     applied = place(connection).applied
     return applied if row[0] is None else min(applied, (int(row[0]) >> STEP) - 1)
+
+
+def settled_until(connection: apsw.Connection) -> int:
+    """The last entry of which the cluster has all documents that it takes, and the log tells of the others: what no
+    other node need send."""
+    row: Any = connection.execute(
+        """SELECT min(version) FROM dead_letter AS d WHERE kind IN (SELECT value FROM json_each(?))
+           AND NOT EXISTS (SELECT 1 FROM log_refused AS r WHERE r.kind = d.kind AND r.id = d.id)""",
+        (documents.json_list(SHARED_KINDS),),
+    ).fetchone()
+    sent = sent_until(connection)
+    return sent if row[0] is None else min(sent, (int(row[0]) >> STEP) - 1)
 
 
 def untold(connection: apsw.Connection) -> list[list[str]]:

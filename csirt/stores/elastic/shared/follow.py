@@ -96,6 +96,7 @@ class Tail:
             join(self._database, self._meta, self._journal, self._node)
             self._joined = now
         self._journal.catch_up()
+        self._journal.astray = False
         self._lead()
         while self._hits():
             pass
@@ -148,7 +149,7 @@ class Present:
             self._lease.release()
             return
         with self._database.reading() as connection:
-            names, sent = set(folder.marks(connection)), folder.sent_until(connection)
+            names, sent = set(folder.marks(connection)), folder.settled_until(connection)
         self._nodes.turn(names, self._journal.place.applied, self._reach())
         led, before = self._lease.mine, self._lease.sent
         self._lease.turn(sent if self._journal.leads else 0)

@@ -29,6 +29,10 @@ def join(database: Database, meta: Documents, journal: Journal, node: str) -> No
         return
     found = meta.get(NAME)
     shared = found[0] if found is not None else _begin(database, meta, journal, node)
+    if "segment" not in shared:
+        raise Conflict(
+            "the cluster's log was begun by an older csirt; give all nodes a new [stores.elasticsearch] prefix"
+        )
     if not journal.place.log:
         _choose(database, meta, journal, shared, node, meta.now())
     elif journal.place.log != shared["log"]:
