@@ -57,8 +57,8 @@ class Happening:
             self.act(act, name)
         except Killed:
             self.found.kill(name)
-        except (Unreachable, Conflict, Cut) as error:
-            self.seen.append(f"  {type(error).__name__}: {error.message}")
+        except (Unreachable, Conflict, Cut, es.TransportError) as error:  # as the threads take it
+            self.seen.append(f"  {type(error).__name__}: {error}")
         finally:
             self.found.clients[name].hook = lambda now, place: None
 
