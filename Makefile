@@ -74,6 +74,7 @@ bench-elastic: setup system
 chaos: setup
 	CSIRT_KILLS=50 $(BIN)/python -m pytest -q -p no:randomly --timeout 3600 tests/crash
 	CSIRT_NODE_KILLS=10 $(BIN)/python -m pytest -q -s -p no:randomly tests/elastic/shared/test_chaos.py
+	CSIRT_LOG_RUNS=150 $(BIN)/python -m pytest -q -n 2 tests/elastic/shared/test_any_order.py
 	CSIRT_OUTAGE=900 $(BIN)/python -m pytest -q -p no:randomly --timeout 3600 tests/elastic/test_outage.py
 
 fuzz: setup

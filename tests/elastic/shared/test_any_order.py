@@ -22,7 +22,7 @@ from tests.elastic.shared.test_log import opened
 from tests.stores import build
 
 pytestmark = pytest.mark.timeout(3600)
-RUNS = int(os.environ.get("CSIRT_LOG_RUNS", "5"))
+RUNS = int(os.environ.get("CSIRT_LOG_RUNS", "3"))
 STEPS = 60
 NAMES = "abcd"
 SHORT = {"absent_after": "20s", "forget_after": "60s"}

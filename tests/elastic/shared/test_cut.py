@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -125,3 +126,45 @@ def test_a_leader_that_sleeps_at_any_request(memory: Path, monkeypatch: pytest.M
             same(found)
             found.wait(20)
             assert len(found.cluster.segments()) == found.leader.cluster()["log"]["segments"]
+
+
+def test_what_another_is_about_to_name_is_not_deleted(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder of before goes on with its sweep at the moment when the next has made an index and not named it yet."""
+    with model(memory, monkeypatch, "ab") as found:
+        loaded(found)
+        found.turn()
+        found.turn()
+        a, b = found.nodes["a"], found.nodes["b"]
+        asleep, wakes = threading.Event(), threading.Event()
+        lists = a.journal.log.names
+
+        def sleeps(log: str) -> list[str]:
+            asleep.set()
+            assert wakes.wait(60)
+            return lists(log)
+
+        def sweeps() -> None:
+            a.cutter._swept = None
+            with a.journal.leading():
+                a.cutter._sweep()
+
+        monkeypatch.setattr(a.journal.log, "names", sleeps)
+        sweeper = threading.Thread(target=sweeps)
+        sweeper.start()
+        assert asleep.wait(60)
+        found.wait(22, "b")
+        work(found, "b", 11, 100)
+        begins = b.journal.log.begin
+
+        def made(log: str, number: int) -> str:
+            name = begins(log, number)
+            wakes.set()
+            sweeper.join(60)
+            return name
+
+        monkeypatch.setattr(b.journal.log, "begin", made)
+        found.turn("b")
+        assert wakes.is_set() and not sweeper.is_alive()
+        found.turn()
+        found.join("c")
+        same(found)

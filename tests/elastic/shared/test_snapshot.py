@@ -110,6 +110,32 @@ def test_what_the_cluster_refused_comes_along(memory: Path, monkeypatch: pytest.
         assert found.leader is found.nodes["c"] and bad in found.cluster.indices["model-case"]
 
 
+def test_a_leader_that_is_killed_before_it_tells(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the cluster refused from it is sent again by the next, who learns it for itself: nothing is missing from a
+    snapshot because nobody knew."""
+    with model(memory, monkeypatch, "ab") as found:
+        bad = build.opened("a0")[0].id
+        found.cluster.refuses = {bad}
+        work(found, "a", 1)
+        a = found.nodes["a"]
+        while a.shipper.turn():
+            pass
+        assert [one["id"] for one in _dead(a)] == [bad]
+        for _ in range(3):
+            a.present.turn()
+            found.nodes["b"].tail.turn()
+            found.nodes["b"].present.turn()
+        found.kill("a")
+        found.wait(22)
+        assert [one["id"] for one in _dead(found.nodes["b"])] == [bad]
+        for round_ in range(3):
+            work(found, "b", 11, 11 * round_)
+            found.turn()
+        found.turn()
+        found.join("c")
+        same(found)
+
+
 def test_a_snapshot_waits_for_the_documents(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named only once the cluster has every document up to its entry: a node that reads it finds them all."""
     with model(memory, monkeypatch, "ab") as found:
