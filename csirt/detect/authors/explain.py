@@ -18,7 +18,7 @@ from csirt.detect.authors.selections import Branch, Part, Test, Written, tests, 
 from csirt.detect.columns.frame import fields
 from csirt.detect.columns.raw import RawFrame
 from csirt.detect.engine.engine import Program
-from csirt.detect.engine.text import fold
+from csirt.detect.engine.views import fold
 from csirt.detect.rule import Rule
 from csirt.detect.rules.load import Ruleset
 

@@ -14,13 +14,51 @@ TEXT, NUMBER, TRUTH, OTHER = 0, 1, 2, 3
 FEW_BITS = 4096
 
 
+class Packed:
+    """Codes of the rows that have a value, and nothing of the others: `words`: a bit for each row; `ranks`: how many
+    there are before each word of 64."""
+
+    __slots__ = ("codes", "ranks", "rows", "words")
+
+    def __init__(self, rows: int, where: Array, codes: Array) -> None:
+        """`where`: the rows, sorted."""
+        self.rows = rows
+        self.codes = np.ascontiguousarray(codes, np.int32)
+        bits_ = np.zeros((rows + 63) // 64 * 64, bool)
+        bits_[where] = True
+        self.words = np.packbits(bits_, bitorder="little").view(np.uint64)
+        self.ranks = np.zeros(len(self.words), np.int32)
+        np.cumsum(np.bitwise_count(self.words[:-1]), out=self.ranks[1:])
+
+    @classmethod
+    def of(cls, rows: int, words: Array, ranks: Array, codes: Array) -> Packed:
+        """Of what is known already."""
+        made = cls.__new__(cls)
+        made.rows, made.words, made.ranks, made.codes = rows, words, ranks, codes
+        return made
+
+    def where(self) -> Array:
+        """The rows that have a value."""
+        return ones(self.words.view(np.uint8), 0, self.rows)
+
+    def at(self, rows: Array) -> Array:
+        """The codes of some rows, -1 for none."""
+        place, bit = rows >> 6, (rows & 63).astype(np.uint64)
+        word = self.words[place]
+        there = (word >> bit) & np.uint64(1) != 0
+        before = np.bitwise_count(word & ((np.uint64(1) << bit) - np.uint64(1)))
+        found = np.full(len(rows), -1, np.int32)
+        found[there] = self.codes[(self.ranks[place] + before)[there]]
+        return found
+
+
 class Distinct:
     """Distinct values of a column. `texts`: their text, no nulls. `codes`: per member, -1 for none. `parents`: the row
     of each member of a list column, None when rows are members. `kinds`: per distinct value TEXT, NUMBER, TRUTH or
     OTHER (an object, which no value test matches).
 
-    `sparse`: codes that mean nothing where a bitmap (from an offset on) has no one; most columns of a mixed batch are
-    mostly empty, and their codes are not asked for row by row."""
+    `sparse`: codes that mean nothing where a bitmap (from an offset on) has no one, or packed ones; most columns of a
+    mixed batch are mostly empty, and their codes are not asked for row by row."""
 
     __slots__ = ("_codes", "_members", "_sparse", "kinds", "parents", "texts")
 
@@ -30,7 +68,7 @@ class Distinct:
         codes: Array | None,
         parents: Array | None = None,
         kinds: Array | None = None,
-        sparse: tuple[Array, Array, int] | None = None,
+        sparse: tuple[Array, Array, int] | Packed | None = None,
     ) -> None:
         self.texts = texts
         self._codes = codes
@@ -44,24 +82,40 @@ class Distinct:
         """The code of every member."""
         if self._codes is None:
             assert self._sparse is not None
-            codes, bitmap, offset = self._sparse
-            self._codes = np.where(bits(bitmap, offset, len(codes)), codes, -1)
+            if isinstance(self._sparse, Packed):
+                self._codes = np.full(self._sparse.rows, -1, np.int32)
+                self._codes[self._sparse.where()] = self._sparse.codes
+            else:
+                codes, bitmap, offset = self._sparse
+                self._codes = np.where(bits(bitmap, offset, len(codes)), codes, -1)
         return self._codes
+
+    @property
+    def count(self) -> int:
+        """How many members there are, with a value or without."""
+        if self._codes is not None or self._sparse is None:
+            return len(self.codes)
+        return self._sparse.rows if isinstance(self._sparse, Packed) else len(self._sparse[0])
 
     def at(self, rows: Array) -> Array:
         """The codes of some members."""
         if self._codes is not None or self._sparse is None:
             return self.codes[rows]
+        if isinstance(self._sparse, Packed):
+            return self._sparse.at(rows)
         codes, bitmap, offset = self._sparse
         places = rows + offset
         there = (bitmap[places >> 3] >> (places & 7).astype(np.uint8)) & 1
         return np.where(there.astype(bool), codes[rows], -1)
 
-    def physical(self) -> tuple[Array, Array | None, int]:
-        """(32-bit codes, bitmap of what is there or None: all that is no -1, offset of the bitmap)."""
+    def physical(self) -> tuple[Array, Array | None, int, Array | None]:
+        """(32-bit codes, bitmap of what is there or None: all that is no -1, offset of the bitmap, ranks of packed
+        codes)."""
+        if isinstance(self._sparse, Packed):
+            return self._sparse.codes, self._sparse.words, 0, self._sparse.ranks
         if self._codes is None and self._sparse is not None:
-            return self._sparse
-        return np.ascontiguousarray(self.codes, np.int32), None, 0
+            return *self._sparse, None
+        return np.ascontiguousarray(self.codes, np.int32), None, 0, None
 
     def members(self) -> tuple[Array, Array]:
         """(members that have a value, their codes)."""
@@ -69,6 +123,8 @@ class Distinct:
             if self._codes is not None or self._sparse is None:
                 places = np.flatnonzero(self.codes >= 0)
                 self._members = places, self.codes[places]
+            elif isinstance(self._sparse, Packed):
+                self._members = self._sparse.where(), self._sparse.codes
             else:
                 codes, bitmap, offset = self._sparse
                 places = ones(bitmap, offset, len(codes))

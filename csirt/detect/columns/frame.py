@@ -17,6 +17,7 @@ from csirt.detect.columns.columns import (
     constant,
     from_arrow,
 )
+from csirt.detect.columns.physical import Physical, coded, of_table
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch, address_parts, event_ids
 
@@ -39,6 +40,7 @@ class BatchFrame:
         self.rows = batch.rows
         self._physical = set(batch.table.column_names)
         self._columns: dict[str, Column | None] = {}
+        self._text: Physical | None = None
 
     def column(self, name: str) -> Column | None:
         """The column, physical or computed; None when the table cannot have it."""
@@ -53,6 +55,13 @@ class BatchFrame:
         plain = [name for name in self.table.column_names if name not in parts and name not in _UNSEARCHED]
         computed = [name for name in COMPUTED if name not in self._physical and name not in _UNSEARCHED]
         return [*plain, *addresses, *computed]
+
+    def physical(self) -> Physical | None:
+        """The columns of text, one to a row, as a table of addresses; None for a table in several pieces."""
+        if self._text is None:
+            found = [(field.name, place) for place, field in enumerate(self.table.schema) if coded(field.type)]
+            self._text = of_table(self.table, [name for name, _ in found], np.array([at for _, at in found], np.int64))
+        return self._text
 
     def event_ids(self, rows: Array) -> pa.Array:
         """`event.id` of these rows."""

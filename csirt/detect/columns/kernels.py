@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from csirt.detect.columns.loads import int32, int64, uint8, word
+from csirt.detect.columns.loads import ones as ones_of
 from csirt.model.batch import Array
-from csirt.model.jit import kernel
+from csirt.model.jit import inlined, kernel
 
 
 @kernel
@@ -149,3 +153,105 @@ def gathered(members: Array, codes: Array, heads: Array, owners: Array, places: 
             owner = owners[entry]
             found[places[owner]] = members[member]
             places[owner] += 1
+
+
+@inlined
+def set_bits(bitmap: int, offset: int, count: int) -> int:
+    """How many of some bits of a bitmap are set."""
+    total, at, behind = 0, offset, offset + count
+    while at < behind:
+        if not at & 7 and at + 64 <= behind:
+            total += ones_of(word(bitmap + (at >> 3)))
+            at += 64
+        else:
+            total += (uint8(bitmap, at >> 3) >> (at & 7)) & 1
+            at += 1
+    return total
+
+
+@kernel
+def described(array: int, places: Array, table: Array, filled: Array) -> None:
+    """Lines of `physical` for children of an Arrow array (its C data interface), which are dictionary text; `filled`:
+    how many rows of each have a value, or -1 where a dictionary holds a null."""
+    children = int64(array, 6)
+    for at in range(places.size):
+        child = int64(children, places[at])
+        rows, nulls, offset, buffers = int64(child, 0), int64(child, 1), int64(child, 2), int64(child, 5)
+        bitmap, dictionary = int64(buffers, 0), int64(child, 7)
+        texts, first, inner = int64(dictionary, 0), int64(dictionary, 2), int64(dictionary, 5)
+        if bitmap == 0:
+            nulls = 0
+        table[at, 0] = int64(buffers, 1) + 4 * offset
+        table[at, 1] = bitmap if nulls else 0
+        table[at, 2] = offset if nulls else 0
+        table[at, 4] = rows
+        table[at, 6] = int64(inner, 1) + 4 * first
+        table[at, 7] = int64(inner, 2)
+        table[at, 8] = texts
+        filled[at] = rows - nulls if nulls >= 0 else set_bits(bitmap, offset, rows)
+        if int64(inner, 0) and set_bits(int64(inner, 0), first, texts) < texts:
+            filled[at] = -1
+
+
+@kernel
+def text_bounds(table: Array, bounds: Array) -> int:
+    """Where each column's texts begin among those of all, and in the end how many there are; how many bytes."""
+    total = 0
+    for at in range(table.shape[0]):
+        bounds[at + 1] = bounds[at] + table[at, 8]
+        if table[at, 8]:
+            total += int32(table[at, 6], table[at, 8]) - int32(table[at, 6], 0)
+    return total
+
+
+@kernel
+def gathered_texts(table: Array, data: Array, offsets: Array) -> None:
+    """The texts of all columns behind one another."""
+    text, end = 0, 0
+    offsets[0] = 0
+    for at in range(table.shape[0]):
+        bounds, source, count = table[at, 6], table[at, 7], table[at, 8]
+        if not count:
+            continue
+        first, last = np.int64(int32(bounds, 0)), np.int64(int32(bounds, count))
+        moved = end - first
+        for place in range(first, last):
+            data[place + moved] = uint8(source, place)
+        for place in range(1, count + 1):
+            offsets[text + place] = int32(bounds, place) + moved
+        text += count
+        end += last - first
+
+
+@kernel
+def lowered(data: Array, found: Array) -> int:
+    """The bytes with ASCII in lower case; all of them or-ed together."""
+    every = 0
+    for at in range(data.size):
+        byte = data[at]
+        every |= byte
+        found[at] = byte | ((65 <= byte <= 90) << 5)
+    return every
+
+
+@kernel
+def beyond_ascii(data: Array, offsets: Array, found: Array) -> int:
+    """The texts with a byte that is not ASCII; how many there are."""
+    count = 0
+    for text in range(offsets.size - 1):
+        every = 0
+        for at in range(offsets[text], offsets[text + 1]):
+            every |= data[at]
+        if every > 127:
+            found[count] = text
+            count += 1
+    return count
+
+
+@kernel
+def put_texts(data: Array, starts: Array, texts: Array, edges: Array) -> None:
+    """Write texts over others that are as long."""
+    for text in range(starts.size):
+        moved = starts[text] - edges[text]
+        for at in range(edges[text], edges[text + 1]):
+            data[at + moved] = texts[at]

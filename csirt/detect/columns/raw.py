@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from csirt.detect.columns import jsonframe, jsonlines, values
+from csirt.detect.columns import jsonframe, jsonlines, physical, values
 from csirt.detect.columns.coded import NUMBER, OTHER, TEXT, TRUTH, Distinct
 from csirt.detect.columns.columns import (
     AddressColumn,
@@ -26,6 +26,7 @@ from csirt.detect.columns.columns import (
     from_arrow,
     testable,
 )
+from csirt.detect.columns.physical import Physical
 from csirt.errors import NotFound, Usage
 from csirt.model import ecs
 from csirt.model.batch import Array, address_parts, event_ids
@@ -39,10 +40,18 @@ PARQUET_ROWS = 100_000
 class RawFrame:
     """Rows of any kind with columns by their own names."""
 
-    def __init__(self, rows: int, columns: Mapping[str, Callable[[], Column | None]]) -> None:
+    def __init__(
+        self,
+        rows: int,
+        columns: Mapping[str, Callable[[], Column | None]],
+        text: Callable[[], Physical | None] = lambda: None,
+    ) -> None:
+        """`text`: what makes the table of text, of columns that are the same by name."""
         self.rows = rows
         self._makers = columns
         self._columns: dict[str, Column | None] = {}
+        self._text = text
+        self._physical: Physical | None = None
 
     def column(self, name: str) -> Column | None:
         """The column of that name, spaces aside."""
@@ -55,6 +64,12 @@ class RawFrame:
     def names(self) -> Sequence[str]:
         """All columns."""
         return list(self._makers)
+
+    def physical(self) -> Physical | None:
+        """The columns of text, one to a row, as a table of addresses; None where there is none."""
+        if self._physical is None:
+            self._physical = self._text()
+        return self._physical
 
     def event_ids(self) -> list[str | None]:
         """The events' own ids, from the first field that looks like one."""
@@ -242,8 +257,10 @@ def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None
     column is made when it is first asked for. A table whose names collide is read event by event. `nulls`: the rows
     where a field is present and null; elsewhere a field without a value is absent."""
     objects: dict[str, Callable[[], Column | None]] = {}
-    flat = _flat(table, objects)
-    plan = _planned(flat.schema)
+    flat, plan = table, _planned(table.schema)
+    if plan.nested:
+        flat = _flat(table, objects)
+        plan = _planned(flat.schema)
     if plan.twice or not plan.plain.isdisjoint(objects):
         return from_events(_there(event, row, nulls or {}) for row, event in enumerate(table.to_pylist()))
     makers = {name: partial(make, flat, what) for name, (make, what) in plan.makers.items()} | objects
@@ -252,7 +269,15 @@ def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None
             place = plan.places.get(name) if rows else None
             maker = makers[name] if place is None else partial(_all, flat, place)
             makers[name] = partial(_with_nulls, maker, rows)
-    return RawFrame(table.num_rows, makers)
+    return RawFrame(table.num_rows, makers, partial(_text, flat, plan, frozenset(nulls or ())))
+
+
+def _text(table: pa.Table, plan: _Plan, nulls: frozenset[str]) -> Physical | None:
+    """The table of text. A field that is null somewhere is there, with values or without: it is left out."""
+    if nulls.isdisjoint(plan.texts):
+        return physical.of_table(table, plan.texts, plan.text_places)
+    names = tuple(name for name in plan.texts if name not in nulls)
+    return physical.of_table(table, names, np.array([plan.places[name] for name in names], np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +290,9 @@ class _Plan:
     places: Mapping[str, int]
     plain: frozenset[str]
     twice: bool
+    texts: tuple[str, ...]
+    text_places: Array
+    nested: bool
 
 
 _plans: list[_Plan] = []
@@ -294,7 +322,10 @@ def _plan(schema: pa.Schema) -> _Plan:
     if {"csirt.segment", "csirt.ordinal"} <= names:
         makers.setdefault("event.id", (_ids, None))
     places = {name: what for name, (make, what) in makers.items() if make is _made}
-    return _Plan(schema, makers, places, frozenset(plain), len(set(plain)) < len(plain))
+    texts = {name: place for name, place in places.items() if physical.coded(schema.field(place).type)}
+    where = np.array(list(texts.values()), np.int64)
+    nested = any(map(pa.types.is_struct, schema.types))
+    return _Plan(schema, makers, places, frozenset(plain), len(set(plain)) < len(plain), tuple(texts), where, nested)
 
 
 def _all(table: pa.Table, place: int) -> Column | None:

@@ -23,7 +23,7 @@ from sigma.types import SpecialChars
 
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not, Or
 from csirt.detect.columns import values
-from csirt.detect.engine.text import fold
+from csirt.detect.engine.views import fold
 from csirt.model.indicators import NOTHING, PREFIX
 
 _QUIET = re2.Options()

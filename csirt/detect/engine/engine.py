@@ -14,10 +14,12 @@ import numpy as np
 from csirt.detect.atoms import STRING_KINDS, Atom, Node, Plan, leaves, plans, simplify
 from csirt.detect.columns.columns import Column, could_be_written
 from csirt.detect.columns.intervals import Intervals
+from csirt.detect.columns.physical import Physical
 from csirt.detect.columns.values import address_bounds
 from csirt.detect.engine.branches import Jumps
 from csirt.detect.engine.budget import Budget
 from csirt.detect.engine.evaluate import Run, Witnesses
+from csirt.detect.engine.layout import Layout
 from csirt.detect.engine.numbered import Numbered, Wakes
 from csirt.detect.engine.text import Scanner
 from csirt.model.batch import Array
@@ -36,6 +38,9 @@ class Frame(Protocol):
 
     def names(self) -> Sequence[str]:
         """All columns a keyword looks into."""
+
+    def physical(self) -> Physical | None:
+        """Its columns of text, one to a row, as a table of addresses; None where it has none ready."""
 
 
 # A frame of fewer rows is done before the compiled loops were loaded.
@@ -62,6 +67,7 @@ class Program:
         self._frames = 0
         self._tried: dict[int, int] = {}
         self.overrun: set[int] = set()
+        self.layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], Layout] = {}
         by_field: dict[str | None, dict[Atom, None]] = defaultdict(dict)
         for atom in self._atoms():
             by_field[atom.field][atom] = None

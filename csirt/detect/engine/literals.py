@@ -12,9 +12,10 @@ import numpy as np
 from csirt.model.batch import Array
 
 # Windows of so many bytes: a literal has the widest it has room for; one that is a whole text has none.
-WIDTHS = (4, 2, 1)
+WIDTHS = (4, 2)
 WHOLE = 0
-ROOM = 4096
+# Room for so many finds per text, at first.
+ROOM = 2
 # So many comparisons cost less than loading the compiled loops.
 FEW = 4096
 # Of two windows nobody shares, the one with fewer of the bytes that texts are full of comes by less often.
@@ -57,7 +58,7 @@ class Literals:
             _joined(self._heads, np.int32),
             np.concatenate([*self._entries, np.zeros((1, 6), np.int64)]),
         )
-        self._room = ROOM
+        self._room = 0
 
     def _add(self, field: str, width: int, numbers: Sequence[int]) -> None:
         """The literals of a field with windows of that width: entries by the place of their window."""
@@ -80,7 +81,7 @@ class Literals:
 
     def _field(self, field: str) -> list[int]:
         """What the loop has to know of a field: the filter of its wide windows and by how many bits it is asked, that
-        of its narrow ones, the table of whole texts, and the six of windows: its own and everyone's by width."""
+        of its narrow ones, the table of whole texts, and the four of windows: its own and everyone's by width."""
         owners = [field, ""] if field else ["", None]
         windows = {
             width: [window for owner in owners if owner is not None for window in self._windows.get((owner, width), ())]
@@ -91,7 +92,7 @@ class Literals:
             for width in WIDTHS
             for owner in owners
         ]
-        wide, narrow = self._wide(windows[4]), self._narrow(windows[2], windows[1])
+        wide, narrow = self._wide(windows[4]), self._narrow(windows[2])
         return [*wide, narrow, *self._regions.get((field, WHOLE), _NONE), *sum(tables, ())]
 
     def _wide(self, windows: Sequence[int]) -> tuple[int, int]:
@@ -103,14 +104,13 @@ class Literals:
         flags[((np.array(windows, np.uint64) * _MIX) >> np.uint64(64 - bits)).astype(np.int64)] = True
         return self._filter(flags), bits
 
-    def _narrow(self, pairs: Sequence[int], bytes_: Sequence[int]) -> int:
+    def _narrow(self, pairs: Sequence[int]) -> int:
         """The filter of the last two bytes."""
-        if not pairs and not bytes_:
+        if not pairs:
             return 0
-        flags = np.zeros((256, 256), bool)
-        flags[:, bytes_] = True
-        flags.reshape(-1)[pairs] = True
-        return self._filter(flags.reshape(-1))
+        flags = np.zeros(1 << 16, bool)
+        flags[pairs] = True
+        return self._filter(flags)
 
     def _filter(self, flags: Array) -> int:
         self._known.append(np.packbits(flags, bitorder="little"))
@@ -170,6 +170,7 @@ class Literals:
         columns = self._known_fields[[self._places.get(field, 0) for field in fields]]
         if unsearched is not None:
             columns[unsearched, scan.FIRST + 2 :: 4] = -1
+        self._room = max(self._room, ROOM * len(offsets))
         while True:
             out = np.empty((self._room, 2), np.int32)
             last = np.full(len(self._literals), -1, np.int64)

@@ -17,7 +17,7 @@ from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
 MIX = np.uint64(0x9E3779B97F4A7C15)
-WIDE, PAIR, BYTE = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF), np.uint64(0xFF)
+WIDE, PAIR = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF)
 ONE, THREE, SEVEN, EIGHT = np.uint64(1), np.uint64(3), np.uint64(7), np.uint64(8)
 # Of a column: its filters of wide and narrow windows, its whole texts' table, the first of its windows' tables.
 FILTER, NARROW, WHOLE, FIRST = 0, 2, 3, 5
@@ -120,11 +120,11 @@ def literals(
                 window = np.uint64(0)
                 for before in range(max(start, at - 3), at + 1):
                     window = (window << EIGHT) | np.uint64(data[before])
-                for which in range(6):
+                for which in range(4):
                     table = columns[column, FIRST + 2 * which]
                     if table < 0:
                         continue
-                    part = window if which < 2 else window & PAIR if which < 4 else window & BYTE
+                    part = window if which < 2 else window & PAIR
                     head = table + place(part, columns[column, FIRST + 2 * which + 1])
                     for entry in range(heads[head], heads[head + 1]):
                         literal = entries[entry, 0]

@@ -12,69 +12,77 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csirt.detect.atoms import Atom
-from csirt.detect.columns.coded import Distinct
+from csirt.detect.columns import physical
 from csirt.detect.columns.columns import Column
+from csirt.detect.columns.physical import PARENTS, TEXTS, address
 from csirt.detect.engine import rows, walk
 from csirt.detect.engine.branches import CODES, MASK, NEVER, OPEN
 from csirt.detect.engine.distinct import Tests
-from csirt.detect.engine.text import Views
+from csirt.detect.engine.layout import ABSENT, LISTS, OTHER, READ, Layout
+from csirt.detect.engine.views import Gathered
 from csirt.model.batch import Array
 
 if TYPE_CHECKING:
     from csirt.detect.engine.engine import Frame, Program
 
-# What a frame has of a field: nothing; text that was read, one to a row or lists of it; something else.
-_ABSENT, _READ, _LISTS, _OTHER = 0, 1, 2, 3
 _NO_ROWS = np.empty(0, np.int64)
 
 
 class Sweep:
     """The text of one frame. `known`: what is known of each atom; `pieces`: per atom its column and the piece of `hits`
-    it has; `columns`: of each column what the loops need, `bases`: what its codes are counted from."""
+    it has; `columns`: of each column what `physical` says, `bases`: what its codes are counted from."""
 
     def __init__(self, program: Program, frame: Frame) -> None:
         self.program, self.frame = program, frame
-        numbered = program.numbered
-        states = np.zeros(len(numbered.fields) + 1, np.uint8)
-        states[-1] = _OTHER
-        read: dict[str, Distinct] = {}
         self._mixed: list[Column] = []
-        searched = dict.fromkeys(frame.names() if program.keywords else ())
-        for place, name in enumerate(numbered.fields):
+        self._kept: list[object] = []
+        layout = Layout.of(program, frame)
+        states = np.full(len(program.numbered.fields) + 1, ABSENT, np.uint8)
+        fields, lines = self._text(layout, states)
+        more: list[list[int]] = []
+        for name, place, wanted in layout.others:
             column = frame.column(name)
             if column is not None:
-                states[place] = self._look(name, column, bool(numbered.texts[place]), searched, read)
-        for name in searched:
-            column = frame.column(name) if name not in numbered.places else None
-            if column is not None:
-                self._look(name, column, True, searched, read)
-        self.places = {name: place for place, name in enumerate(read)}
-        self._found = list(read.values())
-        self._searched = np.array([name in searched for name in read], bool)
-        self._kept: list[Array] = []
-        self._scan(states)
+                states[place] = self._look(column, wanted, name in layout.searched, more)
+                if states[place] in (READ, LISTS):
+                    fields.append(name)
+        states[-1] = OTHER  # the place of those that are no rule's field, and of keywords
+        self.columns = np.concatenate([lines, np.array(more, np.int64).reshape(-1, physical.WIDTH)])
+        self.places = {name: place for place, name in enumerate(fields)}
+        self._searched = np.array([name in layout.searched for name in fields], bool)
+        self._scan(fields, states)
         self._in_mixed: dict[int, Array] | None = None
 
-    def _look(
-        self, name: str, column: Column, wanted: bool, searched: dict[str, None], read: dict[str, Distinct]
-    ) -> int:
-        if not column.plain or not (wanted or name in searched):
-            return _OTHER
+    def _text(self, layout: Layout, states: Array) -> tuple[list[str], Array]:
+        """The fields and lines of text that the frame has as a table."""
+        known = self.frame.physical()
+        if known is None:
+            return [], np.zeros((0, physical.WIDTH), np.int64)
+        self._kept.append(known)
+        filled = known.filled[layout.chosen] > 0
+        states[layout.places[filled]] = np.where(layout.read[filled], READ, OTHER)
+        chosen = layout.chosen[filled & layout.read]
+        return [known.names[place] for place in chosen.tolist()], known.table[chosen]
+
+    def _look(self, column: Column, wanted: bool, searched: bool, more: list[list[int]]) -> int:
+        """What a column is; add its line, if it is text that is wanted."""
+        if not column.plain or not wanted:
+            return OTHER
         found = column.distinct()
         if found.kinds is not None:
-            if name in searched:
+            if searched:
                 self._mixed.append(column)
-            return _OTHER
-        read[name] = found
-        return _READ if found.parents is None else _LISTS
+            return OTHER
+        line, held = physical.described(found)
+        more.append(line)
+        self._kept += held
+        return READ if found.parents is None else LISTS
 
-    def _scan(self, states: Array) -> None:
+    def _scan(self, fields: list[str], states: Array) -> None:
         numbered = self.program.numbered
         count = len(numbered.atoms)
-        self.views = Views([(name, found.texts) for name, found in zip(self.places, self._found, strict=True)])
+        self.views = Gathered(fields, self.columns)
         self.bases = self.views.bounds
-        self.columns = np.zeros((len(self._found), 5), np.int64)
-        self._filled = np.zeros(len(self._found), bool)
         unsearched = np.flatnonzero(~self._searched)
         found = self.program.scanner.pairs(self.views, unsearched) if self.bases[-1] else np.zeros((0, 2), np.int32)
         starts = np.zeros(count + 1, np.int64)
@@ -90,12 +98,10 @@ class Sweep:
         hit = np.flatnonzero(there)
         self.pieces[hit, 0] = np.searchsorted(self.bases, hits[starts[hit]], side="right") - 1
         state = states[numbered.field]
-        scanned = numbered.scanned & ((state == _READ) | (state == _LISTS))
-        self.known = np.where(state == _ABSENT, numbered.absent, OPEN).astype(np.uint8)
+        scanned = numbered.scanned & ((state == READ) | (state == LISTS))
+        self.known = np.where(state == ABSENT, numbered.absent, OPEN).astype(np.uint8)
         self.known[scanned & ~there] = NEVER
-        ready = scanned & there & numbered.sure & (state == _READ)
-        self.known[ready] = CODES
-        self.fill(np.unique(self.pieces[ready, 0]))
+        self.known[scanned & there & numbered.sure & (state == READ)] = CODES
         self.unsure = there & ~numbered.sure
         self._looked = np.zeros(count, bool)
 
@@ -124,7 +130,6 @@ class Sweep:
         heads, owners = np.zeros(int(self.bases[-1]) + 2, np.int32), np.empty(total, np.int32)
         walk.by_text(pieces, self.hits, heads, owners)
         some = np.flatnonzero(heads[self.bases[1:]] > heads[self.bases[:-1]])
-        self.fill(some)
         columns, bases = self.columns[some], self.bases[some]
         counts = np.zeros(len(numbers), np.int64)
         walk.spread(columns, bases, heads, owners, counts, _NO_ROWS)
@@ -133,16 +138,6 @@ class Sweep:
         walk.spread(columns, bases, heads, owners, edges[:-1].copy(), found)
         return edges, found
 
-    def fill(self, places: Array) -> None:
-        """Have what the loops need of these columns."""
-        for place in places[~self._filled[places]].tolist():
-            found = self._found[place]
-            codes, bitmap, offset = found.physical()
-            parents = None if found.parents is None else np.ascontiguousarray(found.parents, np.int64)
-            self._kept += [item for item in (codes, bitmap, parents) if item is not None]
-            self.columns[place] = _address(codes), _address(bitmap), offset, _address(parents), len(codes)
-        self._filled[places] = True
-
     def settle(self, number: int) -> None:
         """The piece of an atom is known: let the loops read it."""
         piece = self.piece(number)
@@ -150,12 +145,12 @@ class Sweep:
             self.known[number] = NEVER
             return
         place = int(self.pieces[number, 0])
-        self.fill(np.array([place]))
-        if not self.columns[place, 3]:
+        if not self.columns[place, PARENTS]:
             self.known[number] = CODES
             return
-        holds = np.zeros(self.frame.rows, bool)
-        holds[self.rows(np.array([number]))[1]] = True
+        accept, holds = np.zeros(int(self.columns[place, TEXTS]), bool), np.zeros(self.frame.rows, bool)
+        accept[piece - self.bases[place]] = True
+        walk.marked(self.columns, place, accept, holds)
         self.mask(number, holds)
 
     def base(self, field: str) -> int:
@@ -166,7 +161,7 @@ class Sweep:
         """A boolean per row says where an atom holds."""
         holds = np.ascontiguousarray(holds)
         self._kept.append(holds)
-        self.pieces[number] = _address(holds), 0, 0
+        self.pieces[number] = address(holds), 0, 0
         self.known[number] = MASK
 
     # -- keywords ------------------------------------------------------------------------------------------------
@@ -176,7 +171,7 @@ class Sweep:
         if self._looked[number]:
             return
         self._looked[number] = True
-        found = self.program.scanner.look(self.program.numbered.atoms[number], self.views.all(True))
+        found = self.program.scanner.everywhere(self.program.numbered.atoms[number], self.views)
         owners = np.searchsorted(self.bases, found, side="right") - 1
         self.take(number, found[self._searched[owners]])
 
@@ -186,7 +181,6 @@ class Sweep:
         result = np.zeros(len(asked), bool)
         if len(piece):
             some = np.unique(np.searchsorted(self.bases, piece, side="right") - 1)
-            self.fill(some)
             walk.stands(asked, self.columns[some], self.bases[some], piece, result)
         mixed = self.mixed().get(number)
         return result if mixed is None else result | np.isin(asked, mixed)
@@ -209,6 +203,3 @@ class Sweep:
         rows.of_distinct(column.distinct(), tests.strings(), where)
         return where
 
-
-def _address(array: Array | None) -> int:
-    return 0 if array is None else int(array.__array_interface__["data"][0])

@@ -3,8 +3,6 @@
 Equality, substrings, prefixes and suffixes go through one literal scan over all values, which keeps to the bounds of
 each. Texts with wildcards and regexes take part in that scan with a literal every match must hold; what it finds is
 then verified. Regexes run on RE2 (linear time).
-
-Case: `fold` is Unicode simple lower-casing, for rules and values alike ('ß' is not 'ss'; 'İ' is 'i').
 """
 
 from __future__ import annotations
@@ -24,26 +22,13 @@ from csirt.detect.columns import values
 from csirt.detect.engine import required
 from csirt.detect.engine.budget import Budget
 from csirt.detect.engine.literals import Literal, Literals, repeats
+from csirt.detect.engine.views import Gathered, Views, fold, folded
 from csirt.model.batch import Array
 
-# What is shorter stands in every text.
-SHORTEST = 1
+# What is shorter stands in most texts: no scan looks for it.
+SHORTEST = 2
 # Arrow compiles an expression at every call: over so few values one that is kept is cheaper.
 FEW_VALUES = 128
-_NO_TEXT = pa.array([], pa.string())
-
-
-def fold(text: str) -> str:
-    """The text as case-insensitive comparison sees it."""
-    lowered: str = pc.utf8_lower(pa.scalar(text, pa.string())).as_py()
-    return lowered
-
-
-def folded(texts: pa.StringArray) -> pa.StringArray:
-    """The texts as case-insensitive comparison sees them."""
-    data, offsets = values.text_buffers(texts)
-    plain = data[offsets[0] : offsets[-1]] if len(offsets) else data
-    return pc.utf8_lower(texts) if len(plain) and plain.max() > 127 else pc.ascii_lower(texts)
 
 
 class Scanner:
@@ -122,7 +107,7 @@ class Scanner:
         """The atoms of each literal, of the folded ones first, then of the cased."""
         return [group for cased in (False, True) for group in self._literals[cased].values()]
 
-    def pairs(self, views: Views, unsearched: Array) -> Array:
+    def pairs(self, views: Gathered, unsearched: Array) -> Array:
         """(literal, text) of all that is found, literals as `owners` has them; in the columns of these places only
         their own."""
         found = [np.zeros((0, 2), np.int32)]
@@ -135,7 +120,13 @@ class Scanner:
                 found.append(more)
         return np.concatenate(found[1:]) if len(found) > 2 else found[-1]
 
-    def verified(self, atom: Atom, found: Array, views: Views) -> Array:
+    def everywhere(self, atom: Atom, views: Gathered) -> Array:
+        """Where one atom that stands alone holds, of all texts."""
+        if atom.kind == "re":
+            return self.look(atom, views.all(True))
+        return np.flatnonzero(self._mask(atom, views.all(atom.cased)))
+
+    def verified(self, atom: Atom, found: Array, views: Gathered) -> Array:
         """Where an atom of which only a literal was found does hold, of all texts."""
         whole = views.all(atom.cased or atom.kind == "re")
         return found[self._mask(atom, whole.take(pa.array(found)))]
@@ -179,30 +170,6 @@ def _wanted(atom: Atom) -> tuple[str, ...]:
     if atom.kind == "wild":
         return (atom.argument[1],) if atom.argument[1] else ()
     return () if atom.kind == "text" else (atom.argument,)
-
-
-class Views:
-    """Several columns of values behind one another, as they are and folded."""
-
-    def __init__(self, columns: Sequence[tuple[str, pa.StringArray]]) -> None:
-        self.fields = tuple(field for field, _ in columns)
-        self.bounds = np.cumsum([0, *(len(texts) for _, texts in columns)])
-        texts = [texts for _, texts in columns] or [_NO_TEXT]
-        self._all: dict[bool, pa.StringArray] = {
-            True: texts[0] if len(texts) == 1 else pa.concat_arrays(texts or [_NO_TEXT])
-        }
-
-    def all(self, cased: bool) -> pa.StringArray:
-        """All values."""
-        if cased not in self._all:
-            self._all[cased] = folded(self._all[True])
-        return self._all[cased]
-
-    def one(self, place: int, cased: bool) -> pa.StringArray:
-        """The values of one column."""
-        start, end = int(self.bounds[place]), int(self.bounds[place + 1])
-        whole = self.all(cased)
-        return whole if len(self.fields) == 1 else whole.slice(start, end - start)
 
 
 @lru_cache(maxsize=8192)

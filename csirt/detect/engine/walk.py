@@ -4,31 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
+import numpy as np
 
+from csirt.detect.columns.loads import int32, int64, lowest, ones, uint8, word
 from csirt.detect.engine.branches import ALWAYS, CODES, MASK, OPEN
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
-
-
-def _load(kind: Any, bits: int) -> Any:
-    """A function (address, place) -> the number there: columns are arrays of their own, any number of them."""
-
-    def typed(context: Any, address: Any, place: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
-            return builder.load(builder.gep(pointer, [arguments[1]]))
-
-        return kind(types.int64, types.int64), code
-
-    return intrinsic(typed)
-
-
-_int32 = _load(types.int32, 32)
-_int64 = _load(types.int64, 64)
-_uint8 = _load(types.uint8, 8)
 
 
 @kernel
@@ -73,13 +54,15 @@ def _among(hits: Array, low: int, high: int, code: int) -> bool:
 
 @inlined
 def _code(columns: Array, column: int, member: int) -> Any:
-    """The code of a member of a column, -1 for none. Of a column: the address of the codes, of the bitmap of what is
-    there or 0, and its offset; of the members' rows or 0; how many members."""
+    """The code of a member of a column, -1 for none; what a line of `columns` says: `physical`."""
     if columns[column, 1]:
         place = member + columns[column, 2]
-        if not (_uint8(columns[column, 1], place >> 3) >> (place & 7)) & 1:
+        if not (uint8(columns[column, 1], place >> 3) >> (place & 7)) & 1:
             return -1
-    return _int32(columns[column, 0], member)
+        if columns[column, 5]:
+            before = word(columns[column, 1] + (place >> 6 << 3)) & ((np.uint64(1) << np.uint64(place & 63)) - np.uint64(1))
+            return int32(columns[column, 0], int32(columns[column, 5], place >> 6) + ones(before))
+    return int32(columns[column, 0], member)
 
 
 @kernel
@@ -115,7 +98,7 @@ def walk(
                 code = _code(columns, column, row)
                 verdict = code >= 0 and _among(hits, pieces[atom, 1], pieces[atom, 2], code + bases[column])
             elif kind == MASK:
-                verdict = _uint8(pieces[atom, 0], row) != 0
+                verdict = uint8(pieces[atom, 0], row) != 0
             place = holds[place] if verdict else fails[place]
         places[pair] = place
         if place >= 0:
@@ -165,33 +148,55 @@ def by_text(pieces: Array, hits: Array, heads: Array, owners: Array) -> None:
             heads[text + 1] += 1
 
 
+@inlined
+def _next(columns: Array, column: int, place: int) -> Any:
+    """The first member from `place` on that has a value, as the bitmap has it; the end where there is none."""
+    bitmap, offset, behind = columns[column, 1], columns[column, 2], columns[column, 4]
+    while place < behind:
+        at = place + offset
+        if at & 7 == 0 and place + 64 <= behind:
+            found = word(bitmap + (at >> 3))
+            if found:
+                return place + lowest(found)
+            place += 64
+            continue
+        if (uint8(bitmap, at >> 3) >> (at & 7)) & 1:
+            return place
+        place += 1
+    return behind
+
+
 @kernel
 def spread(columns: Array, bases: Array, heads: Array, owners: Array, counts: Array, rows: Array) -> None:
     """The rows of the owners of texts. Called with no room in `rows` it counts each owner's; with room for all,
     `counts` says where each owner's begin, and in the end where they end."""
     counting = rows.size == 0
     for column in range(columns.shape[0]):
-        base, bitmap = bases[column], columns[column, 1]
-        member, behind = 0, columns[column, 4]
-        while member < behind:
+        base, bitmap, parents, packed = bases[column], columns[column, 1], columns[column, 3], columns[column, 5]
+        member, behind, number = 0, columns[column, 4], 0
+        while True:
             if bitmap:
-                place = member + columns[column, 2]
-                byte = _uint8(bitmap, place >> 3)
-                if not byte and not place & 7:
-                    member += 8
-                    continue
-                if not (byte >> (place & 7)) & 1:
-                    member += 1
-                    continue
-            code = _int32(columns[column, 0], member)
+                member = _next(columns, column, member)
+            if member >= behind:
+                break
+            code = int32(columns[column, 0], number if packed else member)
+            number += 1
             if code >= 0:
                 for entry in range(heads[base + code], heads[base + code + 1]):
                     owner = owners[entry]
                     if not counting:
-                        row = _int64(columns[column, 3], member) if columns[column, 3] else member
-                        rows[counts[owner]] = row
+                        rows[counts[owner]] = int64(parents, member) if parents else member
                     counts[owner] += 1
             member += 1
+
+
+@kernel
+def marked(columns: Array, column: int, accept: Array, holds: Array) -> None:
+    """Mark the rows of a column of lists that have one of the codes that `accept` takes."""
+    for member in range(columns[column, 4]):
+        code = _code(columns, column, member)
+        if code >= 0 and accept[code]:
+            holds[int64(columns[column, 3], member)] = True
 
 
 @kernel
@@ -217,11 +222,11 @@ def _members(parents: int, count: int, row: int) -> Any:
     low, high = 0, count
     while low < high:
         middle = (low + high) >> 1
-        if _int64(parents, middle) < row:
+        if int64(parents, middle) < row:
             low = middle + 1
         else:
             high = middle
     first = low
-    while low < count and _int64(parents, low) == row:
+    while low < count and int64(parents, low) == row:
         low += 1
     return first, low

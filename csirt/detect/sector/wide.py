@@ -20,7 +20,7 @@ from sigma.conditions import ConditionFieldEqualsValueExpression
 from sigma.conversion.state import ConversionState
 
 from csirt.detect.columns import values
-from csirt.detect.engine.text import fold
+from csirt.detect.engine.views import fold
 from csirt.model import ecs
 from csirt.model.search import quoted
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from csirt.detect.atoms import Atom
 from csirt.detect.engine.required import literals
-from csirt.detect.engine.text import Scanner, fold
+from csirt.detect.engine.text import Scanner
+from csirt.detect.engine.views import fold
 from tests.detect.loops import compiled
 
 

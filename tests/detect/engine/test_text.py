@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.detect.atoms import Atom
-from csirt.detect.engine.text import Scanner, fold
+from csirt.detect.engine.text import Scanner
+from csirt.detect.engine.views import fold
 from tests.detect.loops import compiled
 
 WORDS = st.text(alphabet="abAB\n\0éÉ*", max_size=9)

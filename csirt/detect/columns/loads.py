@@ -1,0 +1,57 @@
+"""For compiled loops: numbers read from an address, so that any number of columns can be one table of addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+
+def _load(kind: Any, bits: int) -> Any:
+    """A function (address, place) -> the number there."""
+
+    def typed(context: Any, address: Any, place: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            return builder.load(builder.gep(pointer, [arguments[1]]))
+
+        return kind(types.int64, types.int64), code
+
+    return intrinsic(typed)
+
+
+int32 = _load(types.int32, 32)
+int64 = _load(types.int64, 64)
+uint8 = _load(types.uint8, 8)
+
+
+@intrinsic
+def word(context: Any, address: Any) -> Any:
+    """Eight bytes from any address on as one number, the first its lowest."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(types.int64), code
+
+
+@intrinsic
+def ones(context: Any, number: Any) -> Any:
+    """How many bits of a number are set."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), code
+
+
+@intrinsic
+def lowest(context: Any, number: Any) -> Any:
+    """The place of the lowest bit that is set, of a number that is not 0."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), code

@@ -1,0 +1,64 @@
+"""Which columns of a frame a program reads, found once for all frames that have the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from csirt.model.batch import Array
+
+if TYPE_CHECKING:
+    from csirt.detect.engine.engine import Frame, Program
+
+# What a frame has of a field: nothing; text that was read, one to a row or lists of it; something else.
+ABSENT, READ, LISTS, OTHER = 0, 1, 2, 3
+# Frames that come one after the other have the same columns, or one of a few sets.
+MOST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """`chosen`: the places of columns in the frame's table of text that are a rule's or `read`; `places`: the field of
+    each by number, or behind the last. `others`: (name, number of the field, whether its text is read) of what is no such
+    column. `searched`: where keywords are looked for."""
+
+    chosen: Array
+    places: Array
+    read: Array
+    others: tuple[tuple[str, int, bool], ...]
+    searched: frozenset[str]
+
+    @classmethod
+    def of(cls, program: Program, frame: Frame) -> Layout:
+        """The layout for a frame; those of other frames are kept with the program."""
+        known = frame.physical()
+        key = (known.names if known is not None else (), tuple(frame.names()) if program.keywords else ())
+        found = program.layouts.get(key)
+        if found is None:
+            while len(program.layouts) >= MOST:
+                del program.layouts[next(iter(program.layouts))]
+            found = program.layouts[key] = _made(program, *key)
+        return found
+
+
+def _made(program: Program, names: tuple[str, ...], searched: tuple[str, ...]) -> Layout:
+    numbered = program.numbered
+    last = len(numbered.fields)
+    everywhere = frozenset(searched)
+
+    def wanted(name: str) -> bool:
+        place = numbered.places.get(name)
+        return name in everywhere or (place is not None and bool(numbered.texts[place]))
+
+    chosen = [place for place, name in enumerate(names) if name in numbered.places or name in everywhere]
+    read = np.array([wanted(names[place]) for place in chosen], bool)
+    places = [numbered.places.get(names[place], last) for place in chosen]
+    given = frozenset(names)
+    others = [
+        (name, numbered.places.get(name, last), wanted(name))
+        for name in dict.fromkeys([*numbered.fields, *searched])
+        if name not in given
+    ]
+    return Layout(np.array(chosen, np.int64), np.array(places, np.int64), read, tuple(others), everywhere)
