@@ -80,14 +80,13 @@ def write_events(path: Path, seed: int, count: int, sets: Mapping[str, Sequence[
 
 
 def write_parquet(events: Path, path: Path) -> bool:
-    """The same events as the lake keeps them: zstd, text as dictionaries. False when no Parquet file can hold them:
-    fields with more than one type, or nulls that are there."""
-    import pyarrow.parquet as pq
-
+    """The same events in a file as the lake writes it. False when no Parquet file can hold them: fields with more than
+    one type, or nulls that are there."""
     from csirt.detect.columns import jsonlines
+    from csirt.stores.embedded.lake.encode import to_parquet
 
     known = jsonlines.columns(events.read_bytes())
     if known is None or known[1]:
         return False
-    pq.write_table(known[0], path, compression="zstd")
+    path.write_bytes(to_parquet(known[0]))
     return True

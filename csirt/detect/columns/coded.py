@@ -45,7 +45,7 @@ class Packed:
         """The codes of some rows, -1 for none."""
         place, bit = rows >> 6, (rows & 63).astype(np.uint64)
         word = self.words[place]
-        there = (word >> bit) & np.uint64(1) != 0
+        there = ((word >> bit) & np.uint64(1)).astype(bool)
         before = np.bitwise_count(word & ((np.uint64(1) << bit) - np.uint64(1)))
         found = np.full(len(rows), -1, np.int32)
         found[there] = self.codes[(self.ranks[place] + before)[there]]

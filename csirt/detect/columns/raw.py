@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from csirt.detect.columns import jsonframe, jsonlines, physical, values
+from csirt.detect.columns import jsonframe, jsonlines, pages, physical, values
 from csirt.detect.columns.coded import NUMBER, OTHER, TEXT, TRUTH, Distinct
 from csirt.detect.columns.columns import (
     AddressColumn,
@@ -48,7 +48,7 @@ class RawFrame:
     ) -> None:
         """`text`: what makes the table of text, of columns that are the same by name."""
         self.rows = rows
-        self._makers = columns
+        self.makers = columns
         self._columns: dict[str, Column | None] = {}
         self._text = text
         self._physical: Physical | None = None
@@ -57,13 +57,13 @@ class RawFrame:
         """The column of that name, spaces aside."""
         if name not in self._columns:
             plain = name.replace(" ", "")
-            maker = self._makers.get(plain)
+            maker = self.makers.get(plain)
             self._columns[name] = self.column(plain) if plain != name else None if maker is None else maker()
         return self._columns[name]
 
     def names(self) -> Sequence[str]:
         """All columns."""
-        return list(self._makers)
+        return list(self.makers)
 
     def physical(self) -> Physical | None:
         """The columns of text, one to a row, as a table of addresses; None where there is none."""
@@ -116,11 +116,31 @@ def _parquet(path: Path) -> Iterator[RawFrame]:
     try:
         with pq.ParquetFile(path) as file:
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
-            for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
-                yield from_table(pa.Table.from_batches([batch]))
+        with pq.ParquetFile(path, read_dictionary=texts) as file, path.open("rb") as stream:
+            places = pages.taken(file)
+            for group in range(file.num_row_groups):
+                frame = _group(file, stream, group, places)
+                if frame is not None:
+                    yield frame
+                    continue
+                for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group], use_threads=False):
+                    yield from_table(pa.Table.from_batches([batch]))
     except pa.ArrowException as error:
         raise Usage(f"{path}: not a Parquet file: {error}") from error
+
+
+def _group(file: pq.ParquetFile, stream: BinaryIO, group: int, places: Sequence[int]) -> RawFrame | None:
+    """A row group whose text is read without Arrow; None where it cannot be."""
+    text = pages.read(stream, file.metadata, group, places)
+    if text is None:
+        return None
+    mine = set(text.names) - {"csirt.segment"}  # half of an event's id
+    names = [name for name in file.schema_arrow.names if name not in mine]
+    others = from_table(file.read_row_group(group, names, use_threads=False)).makers if names else {}
+    makers = text.makers()
+    if others.keys() & makers.keys() - {"csirt.segment"}:
+        return None
+    return RawFrame(text.rows, {**others, **makers}, text.physical)
 
 
 def _ndjson(stream: BinaryIO, name: str) -> Iterator[RawFrame]:

@@ -8,7 +8,7 @@ left undecided.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -299,19 +299,26 @@ class Run:
         if self._written is not None or len(where) * FEW_SHARE >= self.rows:
             found = self.written(atom)
             return result if found is None else np.isin(where, found)
-        for name in self.frame.names():
-            column = self.frame.column(name)
-            if column is not None and not column.plain and column.could_hold(atom):
+        for column in self._unwritten():
+            if column.could_hold(atom):
                 texts = column.texts(where)
                 holds = np.zeros(len(texts.dictionary) + 1, bool)
                 holds[self.program.scanner.look(atom, texts.dictionary)] = True
                 result |= holds[np.asarray(texts.indices.fill_null(-1).to_numpy())]
         return result
 
+    def _unwritten(self) -> Iterator[Column]:
+        """The columns that are no text but can be made some."""
+        known = self.frame.physical()
+        text = frozenset(known.names) if known is not None else frozenset()
+        for name in self.frame.names():
+            column = self.frame.column(name) if name not in text else None
+            if column is not None and not column.plain:
+                yield column
+
     def _searched_writings(self) -> dict[Atom, Array]:
         """The rows of every keyword that is found in a number, an address, a time or a truth value."""
-        every = [self.frame.column(name) for name in self.frame.names()]
-        columns = [item for item in every if item is not None and not item.plain and self.program.keywords_of(item)]
+        columns = [item for item in self._unwritten() if self.program.keywords_of(item)]
         pieces: dict[Atom, list[Array]] = defaultdict(list)
         found = self.program.scanner.scan([("", column.distinct().texts) for column in columns])
         for column, hits in zip(columns, found, strict=True):

@@ -27,8 +27,9 @@ from csirt.model.batch import Array
 
 # What is shorter stands in most texts: no scan looks for it.
 SHORTEST = 2
-# Arrow compiles an expression at every call: over so few values one that is kept is cheaper.
-FEW_VALUES = 128
+# Arrow compiles an expression at every call: over so few values, and more the longer it is, one that is kept is cheaper.
+FEW_VALUES = 24
+FEW_PER_BYTE = 1.5
 
 
 class Scanner:
@@ -184,9 +185,9 @@ def single(atom: Atom, texts: pa.StringArray) -> Array:
         return np.ones(len(texts), bool)
     if atom.kind in ("re", "wild"):
         pattern = argument if atom.kind == "re" else argument[0]
-        if len(texts) <= FEW_VALUES:
+        if len(texts) <= FEW_VALUES + FEW_PER_BYTE * len(pattern):
             search = _expression(pattern).search
-            return np.array([search(text) is not None for text in texts.to_pylist()], bool)
+            return np.array([search(text) is not None for text in texts.cast(pa.binary()).to_pylist()], bool)
         found = pc.match_substring_regex(texts, pattern)
     elif atom.kind == "eq":
         found = pc.equal(texts, argument)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from csirt.stores.embedded.lake.narrow import narrow
 
 ROW_GROUP = 131_072
 _STATISTICS = ("@timestamp", "csirt.ordinal")
+# A page costs its reader more than what most of them hold: one to a column, where pyarrow (from 23 on) would cut more.
+_PAGES = {"max_rows_per_page": ROW_GROUP} if "max_rows_per_page" in signature(pq.ParquetWriter).parameters else {}
 
 
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
         "write_statistics": [name for name in _STATISTICS if name in schema.names] or False,
         "write_batch_size": 65_536,
         "data_page_size": 4 << 20,
+        **_PAGES,
     }
 
 

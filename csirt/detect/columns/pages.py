@@ -1,0 +1,178 @@
+"""Text columns of a Parquet row group without Arrow: their dictionaries as they stand, and codes of what is there.
+
+Arrow makes a code for every row of every column, and most columns of mixed events are mostly empty. What these loops
+do not take (`pagescan`) is left to Arrow, and so is every other column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from csirt.detect.columns.coded import Distinct, Packed
+from csirt.detect.columns.columns import Column, TextColumn
+from csirt.detect.columns.physical import WIDTH, Physical, address
+from csirt.model.batch import Array
+
+# A row group of more rows is read by Arrow, in pieces.
+MOST_ROWS = 1 << 18
+# So much of a row group is read and unpacked at most; what unpacks to more is not text columns of events.
+MOST_BYTES = 1 << 30
+_FLAT = ("string", "dictionary<values=string, indices=int32, ordered=0>")
+_PAGES = 4096
+
+
+def taken(file: pq.ParquetFile) -> list[int]:
+    """The columns that `read` may take, by number of their leaf; none where names collide."""
+    kinds = {field.name: str(field.type) for field in file.schema_arrow}
+    if len({name.replace(" ", "") for name in kinds}) < len(file.schema_arrow):
+        return []
+    found, schema = [], file.schema
+    for place in range(len(schema)):
+        leaf = schema.column(place)
+        flat = leaf.max_repetition_level == 0 and leaf.max_definition_level <= 1 and leaf.path == leaf.name
+        if flat and leaf.physical_type == "BYTE_ARRAY" and kinds[leaf.name] in _FLAT:
+            found.append(place)
+    return found
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text columns of a row group, by name."""
+
+    names: tuple[str, ...]
+    rows: int
+    words: Array
+    ranks: Array
+    codes: Array
+    firsts: Array
+    heads: Array
+    texts: Array
+    bounds: Array
+    data: Array
+
+    def physical(self) -> Physical:
+        """As a table of addresses."""
+        table = np.zeros((len(self.names), WIDTH), np.int64)
+        lines = np.arange(len(self.names))
+        table[:, 0] = address(self.codes) + 4 * self.firsts[:-1]
+        table[:, 1] = address(self.words) + 8 * self.words.shape[1] * lines
+        table[:, 4] = self.rows
+        table[:, 5] = address(self.ranks) + 4 * self.ranks.shape[1] * lines
+        table[:, 6] = address(self.bounds) + 4 * self.heads[:-1]
+        table[:, 7] = address(self.data)
+        table[:, 8] = self.texts
+        names = tuple(name.replace(" ", "") for name in self.names)
+        return Physical(names, table, np.diff(self.firsts), self)
+
+    def makers(self) -> dict[str, Callable[[], Column | None]]:
+        """What makes each column; a space is no part of a name."""
+        return {name.replace(" ", ""): partial(self._column, place) for place, name in enumerate(self.names)}
+
+    def _column(self, place: int) -> Column | None:
+        first, last = int(self.firsts[place]), int(self.firsts[place + 1])
+        if first == last:
+            return None
+        head, count = int(self.heads[place]), int(self.texts[place])
+        # A slice: some of Arrow's functions take an array that begins elsewhere than at its first byte amiss.
+        texts = pa.StringArray.from_buffers(count, pa.py_buffer(self.bounds), pa.py_buffer(self.data), offset=head)
+        codes = Packed.of(self.rows, self.words[place], self.ranks[place], self.codes[first:last])
+        return TextColumn(self.rows, Distinct(texts, None, sparse=codes))
+
+
+def read(stream: BinaryIO, metadata: Any, group: int, places: Sequence[int]) -> Text | None:
+    """Those of a row group's columns at these places that are as expected; None: let Arrow take all."""
+    part = metadata.row_group(group)
+    if not 0 < part.num_rows <= MOST_ROWS or not places:
+        return None
+    chunks = [part.column(place) for place in places]
+    packings = {chunk.compression for chunk in chunks}
+    if len(packings) != 1 or not packings <= {"ZSTD", "SNAPPY", "UNCOMPRESSED"}:
+        return None
+    codec = None if packings == {"UNCOMPRESSED"} else pa.Codec(packings.pop().lower())
+    sizes = [chunk.total_compressed_size for chunk in chunks]
+    if not all(chunk.has_dictionary_page for chunk in chunks) or not 0 < sum(sizes) <= MOST_BYTES:
+        return None
+    raw = np.empty(sum(sizes), np.uint8)
+    ends = np.cumsum(sizes)
+    for chunk, start, end in zip(chunks, (ends - sizes).tolist(), ends.tolist(), strict=True):
+        stream.seek(chunk.dictionary_page_offset)
+        if stream.readinto(memoryview(raw[start:end])) != end - start:  # type: ignore[attr-defined]
+            return None
+    required = np.array([metadata.schema.column(place).max_definition_level == 0 for place in places], bool)
+    names = tuple(chunk.path_in_schema for chunk in chunks)
+    try:
+        return _decoded(raw, ends - sizes, ends, codec, required, names, part.num_rows)
+    except pa.ArrowException:  # what is packed is broken
+        return None
+
+
+def _decoded(
+    raw: Array, starts: Array, ends: Array, codec: Any, required: Array, names: tuple[str, ...], rows: int
+) -> Text | None:
+    from csirt.detect.columns import pagescan
+
+    room = _PAGES
+    while True:
+        table, odd = np.empty((room, 7), np.int64), np.zeros(len(names), bool)
+        count = pagescan.pages(address(raw), starts, ends, table, odd)
+        if count >= 0:
+            break
+        room *= 4
+    if odd.all():
+        return None
+    table = table[:count]
+    table[:, pagescan.CHUNK] = (np.cumsum(~odd) - 1)[table[:, pagescan.CHUNK]]
+    names = tuple(name for name, left in zip(names, odd.tolist(), strict=True) if not left)
+    required = required[~odd]
+    unpacked = _unpacked(raw, table, codec)
+    if unpacked is None:
+        return None
+    addresses = np.array([buffer.address for buffer in unpacked], np.int64)
+    values, texts = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
+    size = pagescan.counted(table, addresses, required, rows, values, texts)
+    if size < 0 or 4 * int(texts.sum()) > size:  # how long a text is takes four bytes
+        return None
+    firsts, heads = np.append(0, np.cumsum(values)), np.append(0, np.cumsum(texts + 1))
+    if 4 * int(firsts[-1]) > MOST_BYTES:
+        return None
+    words = np.zeros((len(names), (rows + 63) // 64), np.uint64)
+    ranks = np.empty(words.shape, np.int32)
+    codes, bounds = np.empty(int(firsts[-1]), np.int32), np.zeros(int(heads[-1]), np.int32)
+    data = np.empty(size, np.uint8)
+    used = pagescan.columns(table, addresses, required, firsts, heads, words, ranks, codes, bounds, data)
+    if used < 0 or not _readable(data[:used], bounds):
+        return None
+    return Text(names, rows, words, ranks, codes, firsts, heads, texts, bounds, data)
+
+
+def _unpacked(raw: Array, table: Array, codec: Any) -> list[Any] | None:
+    """The pages' bytes; None when they are more than a page says, or than there may be."""
+    from csirt.detect.columns import pagescan
+
+    if int(table[:, pagescan.SIZE].sum()) > MOST_BYTES:
+        return None
+    whole = pa.py_buffer(raw)
+    packed = [(start, size, full) for start, size, full in table[:, 2:5].tolist()]
+    if codec is None:
+        return None if any(size != full for _, size, full in packed) else [whole.slice(at, n) for at, n, _ in packed]
+    return [codec.decompress(whole.slice(start, size), full) for start, size, full in packed]
+
+
+def _readable(data: Array, bounds: Array) -> bool:
+    """Whether each text is UTF-8."""
+    raw = data.tobytes()
+    if raw.isascii():
+        return True
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    inner = bounds[bounds < len(data)]
+    return not ((data[inner] & 0xC0) == 0x80).any()  # none begins within a character
