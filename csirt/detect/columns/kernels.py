@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from csirt.detect.columns.loads import int32, int64, uint8, word
+from csirt.detect.columns.loads import beyond_ascii as any_beyond_ascii
+from csirt.detect.columns.loads import copy, int32, int64, uint8, word
 from csirt.detect.columns.loads import ones as ones_of
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
@@ -215,8 +216,7 @@ def gathered_texts(table: Array, data: Array, offsets: Array) -> None:
             continue
         first, last = np.int64(int32(bounds, 0)), np.int64(int32(bounds, count))
         moved = end - first
-        for place in range(first, last):
-            data[place + moved] = uint8(source, place)
+        copy(data.ctypes.data + end, source + first, last - first)
         for place in range(1, count + 1):
             offsets[text + place] = int32(bounds, place) + moved
         text += count
@@ -237,12 +237,10 @@ def lowered(data: Array, found: Array) -> int:
 @kernel
 def beyond_ascii(data: Array, offsets: Array, found: Array) -> int:
     """The texts with a byte that is not ASCII; how many there are."""
-    count = 0
+    count, address = 0, data.ctypes.data
     for text in range(offsets.size - 1):
-        every = 0
-        for at in range(offsets[text], offsets[text + 1]):
-            every |= data[at]
-        if every > 127:
+        start = np.int64(offsets[text])
+        if any_beyond_ascii(address + start, np.int64(offsets[text + 1]) - start):
             found[count] = text
             count += 1
     return count

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from csirt.model.jit import inlined
+
+_HIGH = np.uint64(0x8080808080808080)
 
 
 def _load(kind: Any, bits: int) -> Any:
@@ -55,3 +60,30 @@ def lowest(context: Any, number: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.uint64), code
+
+
+@intrinsic
+def copy(context: Any, target: Any, source: Any, size: Any) -> Any:
+    """Copy bytes from one address to another; they do not overlap."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to, from_ = (builder.inttoptr(item, ir.IntType(8).as_pointer()) for item in arguments[:2])
+        cgutils.raw_memcpy(builder, to, from_, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), code
+
+
+@inlined
+def beyond_ascii(address: int, size: int) -> bool:
+    """Whether a byte there is not ASCII."""
+    at = 0
+    while at + 8 <= size:
+        if word(address + at) & _HIGH:
+            return True
+        at += 8
+    while at < size:
+        if uint8(address, at) > 127:
+            return True
+        at += 1
+    return False

@@ -95,7 +95,6 @@ def read(stream: BinaryIO, metadata: Any, group: int, places: Sequence[int]) -> 
     packings = {chunk.compression for chunk in chunks}
     if len(packings) != 1 or not packings <= {"ZSTD", "SNAPPY", "UNCOMPRESSED"}:
         return None
-    codec = None if packings == {"UNCOMPRESSED"} else pa.Codec(packings.pop().lower())
     sizes = [chunk.total_compressed_size for chunk in chunks]
     if not all(chunk.has_dictionary_page for chunk in chunks) or not 0 < sum(sizes) <= MOST_BYTES:
         return None
@@ -108,13 +107,13 @@ def read(stream: BinaryIO, metadata: Any, group: int, places: Sequence[int]) -> 
     required = np.array([metadata.schema.column(place).max_definition_level == 0 for place in places], bool)
     names = tuple(chunk.path_in_schema for chunk in chunks)
     try:
-        return _decoded(raw, ends - sizes, ends, codec, required, names, part.num_rows)
+        return _decoded(raw, ends - sizes, ends, packings.pop(), required, names, part.num_rows)
     except pa.ArrowException:  # what is packed is broken
         return None
 
 
 def _decoded(
-    raw: Array, starts: Array, ends: Array, codec: Any, required: Array, names: tuple[str, ...], rows: int
+    raw: Array, starts: Array, ends: Array, packing: str, required: Array, names: tuple[str, ...], rows: int
 ) -> Text | None:
     from csirt.detect.columns import pagescan
 
@@ -131,10 +130,11 @@ def _decoded(
     table[:, pagescan.CHUNK] = (np.cumsum(~odd) - 1)[table[:, pagescan.CHUNK]]
     names = tuple(name for name, left in zip(names, odd.tolist(), strict=True) if not left)
     required = required[~odd]
-    unpacked = _unpacked(raw, table, codec)
+    unpacked = _unpacked(raw, table, packing)
     if unpacked is None:
         return None
-    addresses = np.array([buffer.address for buffer in unpacked], np.int64)
+    sizes = table[:, pagescan.SIZE]
+    addresses = unpacked.address + np.cumsum(sizes) - sizes
     values, texts = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
     size = pagescan.counted(table, addresses, required, rows, values, texts)
     if size < 0 or 4 * int(texts.sum()) > size:  # how long a text is takes four bytes
@@ -147,32 +147,45 @@ def _decoded(
     codes, bounds = np.empty(int(firsts[-1]), np.int32), np.zeros(int(heads[-1]), np.int32)
     data = np.empty(size, np.uint8)
     used = pagescan.columns(table, addresses, required, firsts, heads, words, ranks, codes, bounds, data)
-    if used < 0 or not _readable(data[:used], bounds):
+    if used < 0 or not _readable(data, bounds):
         return None
     return Text(names, rows, words, ranks, codes, firsts, heads, texts, bounds, data)
 
 
-def _unpacked(raw: Array, table: Array, codec: Any) -> list[Any] | None:
-    """The pages' bytes; None when they are more than a page says, or than there may be."""
+def _unpacked(raw: Array, table: Array, packing: str) -> pa.Buffer | None:
+    """The pages' bytes behind one another; None when they are not as many as they say, or more than there may be."""
     from csirt.detect.columns import pagescan
 
-    if int(table[:, pagescan.SIZE].sum()) > MOST_BYTES:
+    starts, sizes, full = (table[:, place] for place in (pagescan.START, pagescan.PACKED, pagescan.SIZE))
+    total = int(full.sum())
+    if total > MOST_BYTES:
         return None
-    whole = pa.py_buffer(raw)
-    packed = [(start, size, full) for start, size, full in table[:, 2:5].tolist()]
-    if codec is None:
-        return None if any(size != full for _, size, full in packed) else [whole.slice(at, n) for at, n, _ in packed]
-    return [codec.decompress(whole.slice(start, size), full) for start, size, full in packed]
+    if packing == "SNAPPY":
+        whole, codec = pa.py_buffer(raw), pa.Codec("snappy")
+        edges = zip(starts.tolist(), sizes.tolist(), full.tolist(), strict=True)
+        found = pa.py_buffer(b"".join(codec.decompress(whole.slice(at, size), most) for at, size, most in edges))
+        return found if found.size == total else None
+    packed = np.empty(int(sizes.sum()), np.uint8)
+    pagescan.joined(address(raw), starts, sizes, packed)
+    if packing == "UNCOMPRESSED":
+        return pa.py_buffer(packed) if len(packed) == total else None
+    # One stream for all: to begin one costs more than most pages hold.
+    with pa.CompressedInputStream(pa.BufferReader(pa.py_buffer(packed)), "zstd") as stream:
+        found = stream.read_buffer(total)
+        return found if found.size == total and not stream.read(1) else None
 
 
 def _readable(data: Array, bounds: Array) -> bool:
     """Whether each text is UTF-8."""
-    raw = data.tobytes()
-    if raw.isascii():
-        return True
+    from csirt.detect.columns import kernels
+
+    some = np.empty(len(bounds), np.int64)
+    some = some[: kernels.beyond_ascii(data, bounds, some)]
+    firsts, lasts = bounds[some].tolist(), bounds[some + 1].tolist()
+    raw = memoryview(data)
     try:
-        raw.decode()
+        for first, last in zip(firsts, lasts, strict=True):
+            str(raw[first:last], "utf-8")
     except UnicodeDecodeError:
         return False
-    inner = bounds[bounds < len(data)]
-    return not ((data[inner] & 0xC0) == 0x80).any()  # none begins within a character
+    return True

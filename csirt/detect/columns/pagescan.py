@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from csirt.detect.columns.loads import ones, uint8, word
+from csirt.detect.columns.loads import copy, ones, uint8, word
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
@@ -136,6 +136,15 @@ def pages(data: int, starts: Array, ends: Array, found: Array, odd: Array) -> in
     return count
 
 
+@kernel
+def joined(data: int, starts: Array, sizes: Array, found: Array) -> None:
+    """Some pieces of bytes behind one another."""
+    end = 0
+    for at in range(starts.size):
+        copy(found.ctypes.data + end, data + starts[at], sizes[at])
+        end += sizes[at]
+
+
 @inlined
 def _levels(address: int, size: int) -> Any:
     """(where the levels of a page begin, where they end), the end -1 when there is no room for them."""
@@ -231,8 +240,7 @@ def _texts(address: int, size: int, count: int, bounds: Array, data: Array, end:
         at += 4
         if length > size - at:
             return ODD
-        for step in range(length):
-            data[end + step] = uint8(address, at + step)
+        copy(data.ctypes.data + end, address + at, length)
         at += length
         end += length
         bounds[text + 1] = end

@@ -67,6 +67,7 @@ class Program:
         self._frames = 0
         self._tried: dict[int, int] = {}
         self.overrun: set[int] = set()
+        self._fields_of: dict[int, frozenset[str] | None] = {}
         self.layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], Layout] = {}
         by_field: dict[str | None, dict[Atom, None]] = defaultdict(dict)
         for atom in self._atoms():
@@ -98,6 +99,17 @@ class Program:
         if atom not in self._in_writings:
             self._in_writings[atom] = could_be_written(atom)
         return self._in_writings[atom]
+
+    def fields_of(self, condition: int) -> frozenset[str] | None:
+        """The fields a condition looks at, where rows that have none of them are all alike to it; else None: a keyword
+        looks everywhere, and a field that is there may have no value."""
+        if condition not in self._fields_of:
+            rest = self.plans[condition].rest
+            atoms = list(leaves(rest)) if rest is not None else []
+            names = [name for atom in atoms for name in (atom.field, atom.argument[0] if atom.kind == "field" else "")]
+            alike = all(atom.field is not None and atom.kind != "exists" for atom in atoms)
+            self._fields_of[condition] = frozenset(name for name in names if name) if alike else None
+        return self._fields_of[condition]
 
     def _atoms(self) -> Iterable[Atom]:
         for choice in self._choices:

@@ -8,7 +8,7 @@ left undecided.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -246,6 +246,19 @@ class Run:
                 accept[hits] = True
             self._accept[atom] = accept
         return self._accept[atom]
+
+    def filled(self, fields: Iterable[str]) -> Array:
+        """The rows that have a value of any of the fields."""
+        mask = np.zeros(self.rows, bool)
+        for name in fields:
+            column = self.frame.column(name)
+            if column is None:
+                continue
+            if column.plain and column.distinct().parents is None:
+                mask[column.distinct().members()[0]] = True
+            else:
+                mask |= ~column.null()
+        return mask
 
     def mask(self, atom: Atom) -> Array:
         """Whether an atom of a field that is there holds, per row of the frame."""

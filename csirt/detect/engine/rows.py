@@ -90,6 +90,9 @@ def of_numbers(column: NumberColumn, atoms: list[Atom], where: dict[Atom, Array]
 def _classes(column: NumberColumn, keys: Array) -> tuple[Array, Array]:
     """(rows whose number is one of the sorted keys, which key)."""
     numbers = column.numbers
+    there = None if column.valid is None else np.flatnonzero(column.valid)
+    if there is not None:
+        numbers = numbers[there]
     if numbers.dtype.itemsize <= 2 and numbers.dtype.kind == "u":
         table = np.full(int(np.iinfo(numbers.dtype).max) + 1, -1, np.int32)
         table[keys] = np.arange(len(keys))
@@ -100,7 +103,4 @@ def _classes(column: NumberColumn, keys: Array) -> tuple[Array, Array]:
         place = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
         rows = np.flatnonzero(keys[place] == numbers)
         classes = place[rows]
-    if column.valid is not None:
-        sure = column.valid[rows]
-        rows, classes = rows[sure], classes[sure]
-    return rows, classes
+    return (rows if there is None else there[rows]), classes

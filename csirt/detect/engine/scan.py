@@ -58,7 +58,8 @@ def same(data: Array, at: Any, pool: Array, start: Any, length: Any, place: Any)
 
 @inlined
 def marked(data: Array, at: Any, end: Any, known: Array, wide: Any, bits: Any, narrow: Any, places: Array) -> Any:
-    """The places from `at` on where a window ends that may be a literal's; how many there are."""
+    """The places from `at` on where a window ends that may be a literal's, four times each, and 1 where it is the wide
+    one, 2 where the narrow one; how many there are."""
     count: Any = 0
     window = np.uint64(0)
     wide, narrow, shift = np.uint64(wide), np.uint64(narrow), np.uint64(64 - bits)
@@ -67,10 +68,10 @@ def marked(data: Array, at: Any, end: Any, known: Array, wide: Any, bits: Any, n
     for here in range(at, end):
         window = ((window << EIGHT) | np.uint64(data[here])) & WIDE
         place, pair = (window * MIX) >> shift, window & PAIR
-        hit = np.uint64(known[wide + (place >> THREE)]) >> (place & SEVEN)
-        hit |= np.uint64(known[narrow + (pair >> THREE)]) >> (pair & SEVEN)
-        places[count] = here
-        count += np.int64(hit & ONE)
+        broad = np.int64((np.uint64(known[wide + (place >> THREE)]) >> (place & SEVEN)) & ONE)
+        small = np.int64((np.uint64(known[narrow + (pair >> THREE)]) >> (pair & SEVEN)) & ONE)
+        places[count] = here << 2 | small << 1 | broad
+        count += broad | small
     return count
 
 
@@ -113,14 +114,14 @@ def literals(
                 data, block, min(block + BLOCK, stop), known, wide, columns[column, FILTER + 1], narrow, places
             )
             for number in range(passed):
-                at = places[number]
+                at, mark = places[number] >> 2, places[number] & 3
                 while offsets[text + 1] <= at:
                     text += 1
                 start, end = np.int64(offsets[text]), np.int64(offsets[text + 1])
                 window = np.uint64(0)
                 for before in range(max(start, at - 3), at + 1):
                     window = (window << EIGHT) | np.uint64(data[before])
-                for which in range(4):
+                for which in range(0 if mark & 1 else 2, 4 if mark & 2 else 2):
                     table = columns[column, FIRST + 2 * which]
                     if table < 0:
                         continue

@@ -59,7 +59,28 @@ class Verdicts:
             rows = found.rows[matched]
             for place in np.flatnonzero(np.diff(cuts)).tolist():
                 result[int(found.conditions[place])] = rows[cuts[place] : cuts[place + 1]]
+        for condition in self._program.dense:
+            rows = self._everywhere(condition)
+            if len(rows):
+                result[condition] = rows
         return result
+
+    def _everywhere(self, condition: int) -> Array:
+        """The rows of a condition that nothing says where to look for. Rows that have none of its fields are all alike:
+        of those only one is looked at."""
+        rows, others = np.arange(self._run.rows), _NONE
+        fields = self._program.fields_of(condition)
+        if fields is not None:
+            filled = self._run.filled(fields)
+            others = np.flatnonzero(~filled)
+            rows = np.append(np.flatnonzero(filled), others[:1])
+        self._run.candidates[condition] = len(rows)
+        asked = Candidates(np.array([condition], np.int64), np.array([len(rows)]), rows)
+        matched = rows[self._decide(self._program.starts[asked.conditions], asked)]
+        if len(others) > 1:
+            alike = len(matched) and matched[-1] == others[0]
+            return np.sort(np.append(matched, others[1:])) if alike else matched
+        return np.sort(matched)
 
     # -- witnesses -----------------------------------------------------------------------------------------------
 
@@ -70,7 +91,8 @@ class Verdicts:
         return dict(zip(atoms, np.diff(edges).tolist(), strict=True))
 
     def _candidates(self) -> Iterator[Candidates]:
-        """The candidates of all conditions, those of some at a time: together they can be many times the rows."""
+        """The candidates of conditions with witnesses, those of some at a time: together they can be many times the
+        rows."""
         program, count = self._program, self._run.rows
         atoms, starts, rows = self._rows(program.witnesses)
         conditions, edges, places = program.wakes.of(atoms)
@@ -84,10 +106,6 @@ class Verdicts:
             walk.candidates(places, edges[left : right + 1], rows, starts, seen, left, out, ends)
             yield Candidates(conditions[left:right], ends, out[: ends[-1]])
             left = right
-        if program.dense:
-            every = np.arange(count)
-            for condition in program.dense:
-                yield Candidates(np.array([condition], np.int64), np.array([count]), every)
 
     def _rows(self, witnesses: Mapping[str, Witnesses]) -> tuple[Array, Array, Array]:
         """(the number of each atom that holds somewhere, the edges of its rows, rows); a row may come twice."""

@@ -174,6 +174,9 @@ def spread(columns: Array, bases: Array, heads: Array, owners: Array, counts: Ar
     for column in range(columns.shape[0]):
         base, bitmap, parents, packed = bases[column], columns[column, 1], columns[column, 3], columns[column, 5]
         member, behind, number = 0, columns[column, 4], 0
+        if counting and packed:  # the rows do not matter
+            last = (behind - 1) >> 6
+            bitmap, behind = 0, int32(packed, last) + ones(word(columns[column, 1] + 8 * last))
         while True:
             if bitmap:
                 member = _next(columns, column, member)
