@@ -13,39 +13,57 @@ import pyarrow as pa
 from csirt.detect.columns.coded import OTHER, Distinct
 from csirt.detect.columns.columns import Column, NumberColumn, TextColumn, TruthColumn
 from csirt.detect.columns.jsonlines import EXACT
+from csirt.detect.columns.packedtext import Text, readable
+from csirt.detect.columns.physical import Physical
 from csirt.model.batch import Array
 
 # Of less the compiled loop is not worth its loading.
 FEW_BYTES = 1 << 18
 MOST_BYTES = (1 << 31) - 64
 # Texts are told apart by a hash nobody outside can foresee.
-_SEED = int.from_bytes(os.urandom(7), "big")
+_SEED, _SECRET = (int.from_bytes(os.urandom(7), "big") for _ in range(2))
 _NUMBER = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 Makers = dict[str, Callable[[], Column | None]]
 
 
-def columns(raw: bytes) -> tuple[int, Makers] | None:
-    """The events of whole lines: how many, and what makes each field's column; None: let another reader take them."""
+@dataclass(frozen=True)
+class Events:
+    """The events of whole lines: how many, what makes each field's column, what makes the table of those that are
+    text, and how many lines there were."""
+
+    rows: int
+    makers: Makers
+    text: Callable[[], Physical | None]
+    lines: int
+
+
+def columns(raw: bytes) -> Events | None:
+    """The events of whole lines; None: let another reader take them."""
     if not FEW_BYTES <= len(raw) < MOST_BYTES:
         return None
     try:
-        if not raw.isascii():
-            raw.decode("utf-8")
         read = _read(raw)
-        return None if read is None else (read.rows, _makers(read))
+        if read is None or not readable(read.arena, read.starts):
+            return None
+        makers, fields = _makers(read)
+        text = _text(read, fields)
+        return Events(read.rows, makers | text.makers(), text.physical, read.lines)
     except (ValueError, OverflowError):
         return None
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What the pass found. `texts`: fields' names and fields' texts; `owners`: of each, as `jsonscan.read` says;
-    `places`: the number of a text among those of its field; `order` and `edges`: the tokens of each field; `kinds`:
+    """What the pass found. `starts` in the `arena`: fields' names and fields' texts; `owners`: of each, as
+    `jsonscan.read` says; `places`: the number of a text among those of its field; `sorted` and `ranked`: texts by
+    their owners, and those; `order` and `edges`: the tokens of each field; `kinds`:
     which it has."""
 
     raw: bytes
     rows: int
-    texts: pa.StringArray
+    lines: int
+    arena: Array
+    starts: Array
     owners: Array
     places: Array
     sorted: Array
@@ -61,16 +79,16 @@ def _read(raw: bytes) -> _Read | None:
     from csirt.detect.columns import jsonscan as scan
 
     data = np.frombuffer(raw + b"\n" + bytes(8), np.uint8)
-    arena = np.empty(len(data), np.uint8)
+    arena = np.empty(len(data) + 8, np.uint8)
     texts, values = max(len(raw) // 64, 1024), max(len(raw) // 16, 1024)
     while True:
         size = 1 << (2 * texts).bit_length()
         slots, starts = np.full(size, -1, np.int32), np.zeros(size // 2 + 2, np.int32)
         owners, last = np.empty(size // 2 + 2, np.int32), np.full(size // 2 + 2, -1, np.int32)
-        state = np.zeros(2, np.int64)
+        state = np.zeros(3, np.int64)
         tokens, numbers = np.empty((values, 3), np.int32), np.empty(values, np.int64)
         rows, count = scan.read(
-            data, _SEED, arena, slots, starts, owners, state, tokens, numbers, numbers.view(np.float64), last
+            data, _SEED, _SECRET, arena, slots, starts, owners, state, tokens, numbers, numbers.view(np.float64), last
         )
         if rows != scan.NO_ROOM:
             break
@@ -82,27 +100,54 @@ def _read(raw: bytes) -> _Read | None:
     edges, kinds = np.zeros(known + 2, np.int64), np.zeros(known, np.int32)
     order = np.empty(count, np.int64)
     scan.by_field(tokens, count, edges, order, kinds)
-    whole = pa.StringArray.from_buffers(known, pa.py_buffer(starts), pa.py_buffer(arena))
     sorted_ = np.argsort(owners, kind="stable")
     ranked = owners[sorted_]
     places = np.empty(known, np.int32)
     places[sorted_] = np.arange(known) - np.searchsorted(ranked, ranked)
-    return _Read(raw, rows, whole, owners, places, sorted_, ranked, tokens, numbers, order, edges, kinds)
+    lines, arena = int(state[2]), arena[: state[1]]
+    return _Read(raw, rows, lines, arena, starts, owners, places, sorted_, ranked, tokens, numbers, order, edges, kinds)
 
 
-def _makers(read: _Read) -> Makers:
-    """By the fields' names. Raises ValueError for what columns cannot say."""
+def _makers(read: _Read) -> tuple[Makers, dict[str, int]]:
+    """By the fields' names, and the fields that are text alone. Raises ValueError for what columns cannot say."""
+    from csirt.detect.columns import jsonscan as scan
+
     names: dict[int, str] = {}
     makers: Makers = {}
-    for field in np.flatnonzero(read.owners < 0).tolist():
-        plain = read.texts[field].as_py().replace(" ", "")
+    text: dict[str, int] = {}
+    fields = np.flatnonzero(read.owners < 0)
+    kinds = read.kinds[fields].tolist()
+    starts, ends = read.starts[fields].tolist(), read.starts[fields + 1].tolist()
+    for field, kind, start, end in zip(fields.tolist(), kinds, starts, ends, strict=True):
+        plain = str(memoryview(read.arena[start:end]), "utf-8").replace(" ", "")
         parent = -2 - int(read.owners[field])
         name = f"{names[parent]}.{plain}" if parent >= 0 else plain
-        if not plain or name in makers:
+        if not plain or name in makers or name in text:
             raise ValueError(name)
         names[field] = name
-        makers[name] = _maker(read, field, int(read.kinds[field]))
-    return makers
+        if kind == _bits(scan.TEXT):
+            text[name] = field
+        else:
+            makers[name] = _maker(read, field, kind)
+    return makers, text
+
+
+def _text(read: _Read, named: dict[str, int]) -> Text:
+    """The columns of fields that are text alone."""
+    from csirt.detect.columns import jsonscan as scan
+
+    fields = np.array(list(named.values()), np.int64)
+    lefts, rights = (np.searchsorted(read.ranked, fields, side) for side in ("left", "right"))
+    texts, values = rights - lefts, read.edges[fields + 1] - read.edges[fields]
+    firsts, heads = np.append(0, np.cumsum(values)), np.append(0, np.cumsum(texts + 1))
+    words = np.zeros((len(fields), (read.rows + 63) // 64), np.uint64)
+    ranks = np.empty(words.shape, np.int32)
+    codes, bounds = np.empty(int(firsts[-1]), np.int32), np.empty(int(heads[-1]), np.int32)
+    data = np.empty(len(read.arena), np.uint8)
+    texts_ = read.sorted, read.starts, read.arena
+    tokens = read.tokens, read.numbers, read.order, read.edges, read.places
+    scan.text_columns(fields, lefts, *texts_, *tokens, firsts, heads, words, ranks, codes, bounds, data)
+    return Text(tuple(named), read.rows, words, ranks, codes, firsts, heads, texts, bounds, data)
 
 
 def _bits(*kinds: int) -> int:
@@ -184,7 +229,10 @@ class _Field:
         if self._plain == _bits(scan.TEXT) or not self._plain:
             read, owner = self._read, self._field
             left, right = np.searchsorted(read.ranked, [owner, owner + 1])
-            texts = read.texts.take(pa.array(read.sorted[left:right]))
+            whole = pa.StringArray.from_buffers(
+                len(read.starts) - 1, pa.py_buffer(read.starts), pa.py_buffer(read.arena)
+            )
+            texts = whole.take(pa.array(read.sorted[left:right]))
             codes = read.places[values]
             if not self._listed:
                 return _coded(count, rows, texts, codes, None)

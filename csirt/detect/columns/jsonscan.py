@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from csirt.detect.columns.jsontext import NO_ROOM, ODD, marker, same, taken, unescaped
+from csirt.detect.columns.loads import copy, ones
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
@@ -18,10 +20,7 @@ from csirt.model.jit import inlined, kernel
 TEXT, WHOLE, FRACTION, TRUTH, NULL, OBJECT, LIST, HARD = 0, 1, 2, 3, 4, 5, 6, 7
 # Beside the kind of a list's member.
 MEMBER = 8
-# Why it stopped: an odd piece, or a table without room.
-ODD, NO_ROOM = -1, -2
 DEPTH = 64
-_MIX, _FOLD = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
 # Powers of ten that are exact.
 _TENS = 10.0 ** np.arange(23)
 _QUOTE, _BACK, _COLON, _COMMA, _OPEN, _CLOSE, _LIST, _END = 34, 92, 58, 44, 123, 125, 91, 93
@@ -33,126 +32,6 @@ def _blank(data: Array, at: Any) -> Any:
     while data[at] == 32 or data[at] == 9 or data[at] == 13:
         at += 1
     return at
-
-
-@inlined
-def _hex(byte: Any) -> Any:
-    if 48 <= byte <= 57:
-        return byte - 48
-    lower = byte | 32
-    return lower - 87 if 97 <= lower <= 102 else -1
-
-
-@inlined
-def _four(data: Array, at: Any) -> Any:
-    number = 0
-    for step in range(4):
-        digit = _hex(np.int64(data[at + step]))
-        if digit < 0:
-            return -1
-        number = number * 16 + digit
-    return number
-
-
-@kernel
-def _unescaped(data: Array, at: int, arena: Array, tail: int) -> tuple[int, int]:
-    """Write the text that begins there to the arena; (place of its closing quote or -1, end in the arena)."""
-    while True:
-        byte = np.int64(data[at])
-        if byte == _QUOTE:
-            return at, tail
-        if byte < 32:
-            return -1, tail
-        if byte != _BACK:
-            arena[tail] = byte
-            tail += 1
-            at += 1
-            continue
-        kind = np.int64(data[at + 1])
-        at += 2
-        if kind == 117:
-            point: Any = _four(data, at)
-            at += 4
-            if point < 0 or 0xDC00 <= point <= 0xDFFF:
-                return -1, tail
-            if 0xD800 <= point <= 0xDBFF:
-                if data[at] != _BACK or data[at + 1] != 117:
-                    return -1, tail
-                low = _four(data, at + 2)
-                at += 6
-                if low < 0xDC00 or low > 0xDFFF:
-                    return -1, tail
-                point = 0x10000 + ((point - 0xD800) << 10) + low - 0xDC00
-            if point < 0x80:
-                arena[tail] = point
-                tail += 1
-            elif point < 0x800:
-                arena[tail] = 0xC0 | (point >> 6)
-                arena[tail + 1] = 0x80 | (point & 63)
-                tail += 2
-            elif point < 0x10000:
-                arena[tail] = 0xE0 | (point >> 12)
-                arena[tail + 1] = 0x80 | ((point >> 6) & 63)
-                arena[tail + 2] = 0x80 | (point & 63)
-                tail += 3
-            else:
-                arena[tail] = 0xF0 | (point >> 18)
-                arena[tail + 1] = 0x80 | ((point >> 12) & 63)
-                arena[tail + 2] = 0x80 | ((point >> 6) & 63)
-                arena[tail + 3] = 0x80 | (point & 63)
-                tail += 4
-            continue
-        plain: Any = kind
-        if kind == 110:
-            plain = 10
-        elif kind == 116:
-            plain = 9
-        elif kind == 114:
-            plain = 13
-        elif kind == 98:
-            plain = 8
-        elif kind == 102:
-            plain = 12
-        elif kind != _QUOTE and kind != _BACK and kind != 47:
-            return -1, tail
-        arena[tail] = plain
-        tail += 1
-
-
-@kernel
-def _taken(
-    arena: Array, start: int, end: int, owner: int, seed: int, slots: Array, starts: Array, owners: Array, state: Array
-) -> int:
-    """The number of the text the arena ends with, among those of its owner; a text that is known already is taken off
-    the arena again. -1: no room. `state`: how many texts there are, and the arena's end."""
-    mixed: Any = np.uint64(seed) ^ (np.uint64(owner) * _MIX)
-    for at in range(start, end):
-        mixed = (mixed ^ np.uint64(arena[at])) * _MIX
-        mixed ^= mixed >> _FOLD
-    mask = slots.size - 1
-    place = np.int64(mixed & np.uint64(mask))
-    while True:
-        known = int(slots[place])
-        if known < 0:
-            break
-        first = starts[known]
-        if owners[known] == owner and starts[known + 1] - first == end - start:
-            step = 0
-            while step < end - start and arena[first + step] == arena[start + step]:
-                step += 1
-            if step == end - start:
-                state[1] = start
-                return known
-        place = (place + 1) & mask
-    known = int(state[0])
-    if 2 * known >= slots.size:
-        return -1
-    slots[place] = known
-    owners[known] = owner
-    starts[known + 1] = end
-    state[0] = known + 1
-    state[1] = end
-    return known
 
 
 @kernel
@@ -204,19 +83,11 @@ def _number(data: Array, at: int, found: Array) -> int:
     return at
 
 
-@inlined
-def _ahead(data: Array, at: Any, arena: Array, start: Any, end: Any) -> Any:
-    """The place of the closing quote where the text there is that of the arena, else -1."""
-    while start < end and data[at] == arena[start] and data[at] != _BACK and data[at] != _QUOTE:
-        at += 1
-        start += 1
-    return at if start == end and data[at] == _QUOTE else -1
-
-
 @kernel
 def read(
     data: Array,
     seed: int,
+    secret: int,
     arena: Array,
     slots: Array,
     starts: Array,
@@ -230,18 +101,21 @@ def read(
     """Every value of the lines: (rows, tokens), or (ODD or NO_ROOM, 0). `data` ends with a line end and eight zeros.
     Texts and keys come to the `arena` once per field: a key belongs to -2 - the field of the object it stands in, a
     text to its field, whose number is that of its key. `tokens`: field, row, kind (and MEMBER in a list); `numbers`:
-    the value, of a hard number its place; `fractions`: the same bytes as fractions. `last`: per text number the row
+    the value, of a hard number its place; `fractions`: the same bytes as fractions. `state`: how many texts there are,
+    the arena's end, how many lines were read. `last`: per text number the row
     where it was a key last, -1 at first."""
     stack = np.zeros(DEPTH + 1, np.int64)
     found = np.zeros(3, np.int64)
     follow = np.full(owners.size + 1, -1, np.int32)
     row, count, at, size = 0, 0, 0, data.size - 8
+    base, held = data.ctypes.data, arena.ctypes.data
     while True:
         at = _blank(data, at)
         if at >= size:
             return row, count
         if data[at] == 10:
             at += 1
+            state[2] += 1
             continue
         if data[at] != _OPEN:
             return ODD, 0
@@ -257,19 +131,28 @@ def read(
                     at += 1
                 elif byte == _QUOTE:
                     # Lines are much alike: mostly the key is the one that came after the key before it last time.
-                    guess = follow[before + 1]
+                    guess, begin = follow[before + 1], at + 1
                     close = -1
                     if guess >= 0 and owners[guess] == -2 - stack[depth]:
-                        close = _ahead(data, at + 1, arena, starts[guess], starts[guess + 1])
+                        behind = begin + starts[guess + 1] - starts[guess]
+                        if behind < size and data[behind] == _QUOTE:
+                            if same(held + starts[guess], base + begin, behind - begin):
+                                close = behind
                     field = guess
                     if close < 0:
-                        close, tail = _unescaped(data, at + 1, arena, state[1])
-                        if close < 0:
-                            return ODD, 0
-                        field = _taken(arena, state[1], tail, -2 - stack[depth], seed, slots, starts, owners, state)
+                        close = marker(base, begin)
+                        plain = data[close] == _QUOTE
+                        source, behind = base + begin, close - begin
+                        if not plain:
+                            close, tail = unescaped(data, begin, arena, state[1])
+                            if close < 0:
+                                return ODD, 0
+                            source, behind = held + state[1], tail - state[1]
+                        owner = -2 - stack[depth]
+                        field = taken(source, behind, owner, seed, secret, arena, slots, starts, owners, state)
                         if field < 0:
-                            return NO_ROOM, 0
-                        follow[before + 1] = field
+                            return field, 0
+                        follow[before + 1] = field if plain else -1
                     before = field
                     if last[field] == row:
                         return ODD, 0
@@ -287,12 +170,16 @@ def read(
                     return NO_ROOM, 0
                 kind, value = TEXT, 0
                 if byte == _QUOTE:
-                    close, tail = _unescaped(data, at + 1, arena, state[1])
-                    if close < 0:
-                        return ODD, 0
-                    value = _taken(arena, state[1], tail, field, seed, slots, starts, owners, state)
+                    close = marker(base, at + 1)
+                    source, behind = base + at + 1, close - at - 1
+                    if data[close] != _QUOTE:
+                        close, tail = unescaped(data, at + 1, arena, state[1])
+                        if close < 0:
+                            return ODD, 0
+                        source, behind = held + state[1], tail - state[1]
+                    value = taken(source, behind, field, seed, secret, arena, slots, starts, owners, state)
                     if value < 0:
-                        return NO_ROOM, 0
+                        return value, 0
                     at = close + 1
                 elif byte == _OPEN:
                     if listed or depth + 1 >= DEPTH:
@@ -371,6 +258,7 @@ def read(
             return ODD, 0
         at += 1
         row += 1
+        state[2] += 1
 
 
 @kernel
@@ -386,3 +274,46 @@ def by_field(tokens: Array, count: int, edges: Array, order: Array, kinds: Array
         field = tokens[at, 0] + 1
         order[edges[field]] = at
         edges[field] += 1
+
+
+@kernel
+def text_columns(
+    fields: Array,
+    lefts: Array,
+    ordered: Array,
+    starts: Array,
+    arena: Array,
+    tokens: Array,
+    numbers: Array,
+    order: Array,
+    edges: Array,
+    places: Array,
+    firsts: Array,
+    heads: Array,
+    words: Array,
+    ranks: Array,
+    codes: Array,
+    bounds: Array,
+    data: Array,
+) -> None:
+    """Packed columns of fields that are text alone, as `packedtext.Text` has them. `lefts`: where the texts of each
+    begin among those `ordered` by field; `places`: the code of each text in its field."""
+    end = 0
+    for at in range(fields.size):
+        field, head, first = fields[at], heads[at], firsts[at]
+        bounds[head] = end
+        for text in range(heads[at + 1] - head - 1):
+            start = starts[ordered[lefts[at] + text]]
+            length = np.int64(starts[ordered[lefts[at] + text] + 1] - start)
+            copy(data.ctypes.data + end, arena.ctypes.data + start, length)
+            end += length
+            bounds[head + text + 1] = end
+        for place in range(edges[field], edges[field + 1]):
+            token = order[place]
+            row = tokens[token, 1]
+            words[at, row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+            codes[first + place - edges[field]] = places[numbers[token]]
+        total = 0
+        for place in range(words.shape[1]):
+            ranks[at, place] = total
+            total += ones(words[at, place])

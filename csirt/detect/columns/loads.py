@@ -63,6 +63,19 @@ def lowest(context: Any, number: Any) -> Any:
 
 
 @intrinsic
+def product(context: Any, first: Any, second: Any) -> Any:
+    """The two halves of a product of 128 bits, xor-ed."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(128)
+        whole = builder.mul(*(builder.zext(item, wide) for item in arguments))
+        halves = whole, builder.lshr(whole, ir.Constant(wide, 64))
+        return builder.xor(*(builder.trunc(item, ir.IntType(64)) for item in halves))
+
+    return types.uint64(types.uint64, types.uint64), code
+
+
+@intrinsic
 def copy(context: Any, target: Any, source: Any, size: Any) -> Any:
     """Copy bytes from one address to another; they do not overlap."""
 

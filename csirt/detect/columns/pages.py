@@ -6,18 +6,15 @@ do not take (`pagescan`) is left to Arrow, and so is every other column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from csirt.detect.columns.coded import Distinct, Packed
-from csirt.detect.columns.columns import Column, TextColumn
-from csirt.detect.columns.physical import WIDTH, Physical, address
+from csirt.detect.columns.packedtext import Text, readable
+from csirt.detect.columns.physical import address
 from csirt.model.batch import Array
 
 # A row group of more rows is read by Arrow, in pieces.
@@ -40,50 +37,6 @@ def taken(file: pq.ParquetFile) -> list[int]:
         if flat and leaf.physical_type == "BYTE_ARRAY" and kinds[leaf.name] in _FLAT:
             found.append(place)
     return found
-
-
-@dataclass(frozen=True)
-class Text:
-    """Text columns of a row group, by name."""
-
-    names: tuple[str, ...]
-    rows: int
-    words: Array
-    ranks: Array
-    codes: Array
-    firsts: Array
-    heads: Array
-    texts: Array
-    bounds: Array
-    data: Array
-
-    def physical(self) -> Physical:
-        """As a table of addresses."""
-        table = np.zeros((len(self.names), WIDTH), np.int64)
-        lines = np.arange(len(self.names))
-        table[:, 0] = address(self.codes) + 4 * self.firsts[:-1]
-        table[:, 1] = address(self.words) + 8 * self.words.shape[1] * lines
-        table[:, 4] = self.rows
-        table[:, 5] = address(self.ranks) + 4 * self.ranks.shape[1] * lines
-        table[:, 6] = address(self.bounds) + 4 * self.heads[:-1]
-        table[:, 7] = address(self.data)
-        table[:, 8] = self.texts
-        names = tuple(name.replace(" ", "") for name in self.names)
-        return Physical(names, table, np.diff(self.firsts), self)
-
-    def makers(self) -> dict[str, Callable[[], Column | None]]:
-        """What makes each column; a space is no part of a name."""
-        return {name.replace(" ", ""): partial(self._column, place) for place, name in enumerate(self.names)}
-
-    def _column(self, place: int) -> Column | None:
-        first, last = int(self.firsts[place]), int(self.firsts[place + 1])
-        if first == last:
-            return None
-        head, count = int(self.heads[place]), int(self.texts[place])
-        # A slice: some of Arrow's functions take an array that begins elsewhere than at its first byte amiss.
-        texts = pa.StringArray.from_buffers(count, pa.py_buffer(self.bounds), pa.py_buffer(self.data), offset=head)
-        codes = Packed.of(self.rows, self.words[place], self.ranks[place], self.codes[first:last])
-        return TextColumn(self.rows, Distinct(texts, None, sparse=codes))
 
 
 def read(stream: BinaryIO, metadata: Any, group: int, places: Sequence[int]) -> Text | None:
@@ -147,7 +100,7 @@ def _decoded(
     codes, bounds = np.empty(int(firsts[-1]), np.int32), np.zeros(int(heads[-1]), np.int32)
     data = np.empty(size, np.uint8)
     used = pagescan.columns(table, addresses, required, firsts, heads, words, ranks, codes, bounds, data)
-    if used < 0 or not _readable(data, bounds):
+    if used < 0 or not readable(data, bounds):
         return None
     return Text(names, rows, words, ranks, codes, firsts, heads, texts, bounds, data)
 
@@ -173,19 +126,3 @@ def _unpacked(raw: Array, table: Array, packing: str) -> pa.Buffer | None:
     with pa.CompressedInputStream(pa.BufferReader(pa.py_buffer(packed)), "zstd") as stream:
         found = stream.read_buffer(total)
         return found if found.size == total and not stream.read(1) else None
-
-
-def _readable(data: Array, bounds: Array) -> bool:
-    """Whether each text is UTF-8."""
-    from csirt.detect.columns import kernels
-
-    some = np.empty(len(bounds), np.int64)
-    some = some[: kernels.beyond_ascii(data, bounds, some)]
-    firsts, lasts = bounds[some].tolist(), bounds[some + 1].tolist()
-    raw = memoryview(data)
-    try:
-        for first, last in zip(firsts, lasts, strict=True):
-            str(raw[first:last], "utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

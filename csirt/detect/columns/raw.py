@@ -147,11 +147,12 @@ def _ndjson(stream: BinaryIO, name: str) -> Iterator[RawFrame]:
     line = 1
     for piece in jsonlines.pieces(stream):
         much = jsonframe.columns(piece)
-        found = jsonlines.columns(piece) if much is None else None
         if much is not None:
-            yield RawFrame(*much)
-        else:
-            yield from_events(_lines(piece, name, line)) if found is None else from_table(*found)
+            line += much.lines
+            yield RawFrame(much.rows, much.makers, much.text)
+            continue
+        found = jsonlines.columns(piece)
+        yield from_events(_lines(piece, name, line)) if found is None else from_table(*found)
         line += piece.count(b"\n") + 1
 
 

@@ -24,7 +24,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
 def frame(raw: bytes) -> RawFrame | None:
     """What the pass makes of the lines."""
     found = jsonframe.columns(raw)
-    return None if found is None else RawFrame(*found)
+    return None if found is None else RawFrame(found.rows, found.makers, found.text)
 
 
 def plainly(raw: bytes) -> RawFrame:
