@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from csirt.clock import SYSTEM
 from csirt.detect.columns import jsonlines
-from csirt.detect.columns.raw import RawFrame, from_events, from_table, read
+from csirt.detect.columns.files import read
+from csirt.detect.columns.raw import RawFrame, from_events
+from csirt.detect.columns.tables import from_table
 from csirt.detect.engine.engine import Program
 from csirt.detect.rules.load import Ruleset
 from csirt.heap import keep_freed, prepare

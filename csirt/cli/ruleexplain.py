@@ -76,7 +76,7 @@ def _event(settings: Settings, name: str, index: int | None) -> tuple[int, dict[
         if index is not None:
             raise Usage("--index is for files; an event id names one event")
         return 0, settings.client().call("events.show", id=name)["event"]
-    from csirt.detect.columns.raw import objects
+    from csirt.detect.columns.files import objects
 
     events = objects(Path(name))
     if not events:

@@ -160,14 +160,14 @@ def run(settings: Settings, paths: tuple[Path, ...], events: str, fields: str, c
       csirt rules run my.yml --on windows.ndjson --fields raw --counts
     """
     from csirt.detect.authors import runner
-    from csirt.detect.columns import raw
+    from csirt.detect.columns import files
 
     loaded, _ = load(settings, paths, mapped=fields == "mapped")
     tell_problems(loaded)
     if not loaded.rules and not loaded.correlations:
         say(text(settings, "none"))
         return 1
-    found = runner.run(loaded, raw.read(Path(events)), mapped=fields == "mapped")
+    found = runner.run(loaded, files.read(Path(events)), mapped=fields == "mapped")
     if counts:
         lines: list[dict[str, Any]] = [
             {"rule_id": name, "matches": number} for name, number in sorted(found.counts.items())

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from csirt.model.batch import Array
 
@@ -149,3 +150,30 @@ def ones(bitmap: Array, offset: int, count: int) -> Array:
 
     found = np.empty(count, np.int64)
     return found[: kernels.ones(bitmap, offset, count, found)]
+
+
+def numbers_of(array: Any) -> Array:
+    """The numbers of a primitive array without a copy; what stands where it is null means nothing."""
+    kind = array.type.to_pandas_dtype()
+    if not len(array):
+        return np.array([], kind)
+    return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
+
+
+def of_dictionary(array: pa.DictionaryArray) -> Distinct:
+    """The distinct values of dictionary text."""
+    nulls = array.null_count
+    if nulls == len(array):
+        return Distinct(pa.array([], pa.string()), np.full(len(array), -1, np.int32))
+    indices, texts = array.indices, array.dictionary
+    if indices.type != pa.int32():
+        indices = indices.cast(pa.int32())
+    if nulls and not texts.null_count:
+        bitmap = np.frombuffer(indices.buffers()[0], np.uint8)
+        return Distinct(texts, None, sparse=(numbers_of(indices), bitmap, indices.offset))
+    numbers = numbers_of(indices.fill_null(-1) if nulls else indices)
+    if texts.null_count:
+        missing = np.asarray(pc.is_null(texts).to_numpy(zero_copy_only=False))
+        numbers = np.where(np.append(missing, True)[numbers], -1, numbers)
+        texts = pc.fill_null(texts, "")
+    return Distinct(texts, numbers)

@@ -8,7 +8,6 @@ directly, and becomes distinct text only when a rule asks for text.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 
 from csirt.detect.atoms import Atom
 from csirt.detect.columns import values
-from csirt.detect.columns.coded import NUMBER, TRUTH, Distinct, bits
+from csirt.detect.columns.coded import NUMBER, TRUTH, Distinct, of_dictionary
 from csirt.model import address_columns
 from csirt.model.batch import Array
 
@@ -241,7 +240,7 @@ class AddressColumn(Column):
         return "address"
 
     def _make_distinct(self) -> Distinct:
-        return _of_dictionary(address_columns.texts(self.family, self.high, self.low))
+        return of_dictionary(address_columns.texts(self.family, self.high, self.low))
 
     def direct(self, atom: Atom, rows: Array | None) -> Array | None:
         bounds = values.address_bounds(atom)
@@ -319,107 +318,3 @@ def _number_texts(numbers: pa.Array) -> pa.StringArray:
 def constant(text: str, rows: int) -> TextColumn:
     """The same text in every row."""
     return TextColumn(rows, Distinct(pa.array([text]), np.zeros(rows, np.int32)))
-
-
-def testable(kind: pa.DataType) -> bool:
-    """Whether `from_arrow` makes a column of that type."""
-    return not (pa.types.is_nested(kind) and not (pa.types.is_list(kind) or pa.types.is_large_list(kind)))
-
-
-def from_arrow(column: Any) -> Column | None:
-    """A column from Arrow data of any plain type; None for a type no test is defined on (structs, maps)."""
-    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks == 1 else column
-    if isinstance(array, pa.ChunkedArray):
-        array = _one_array(array)
-    kind = array.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _of_lists(array)
-    if pa.types.is_null(kind):
-        return TextColumn(len(array), Distinct(pa.array([], pa.string()), np.full(len(array), -1, np.int32)))
-    if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type):
-        return TextColumn(len(array), _of_dictionary(array))
-    valid = _valid(array) if array.null_count else None
-    if pa.types.is_boolean(kind):
-        return TruthColumn(bits(array.buffers()[1], array.offset, len(array)), valid)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return NumberColumn(_numbers(array), valid)
-    if pa.types.is_decimal(kind):
-        return from_arrow(array.cast(pa.float64()))
-    if pa.types.is_timestamp(kind):
-        micros = array.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.int64())
-        return TimeColumn(_numbers(micros), valid)
-    text = _as_text(array)
-    return None if text is None else TextColumn(len(array), _of_dictionary(text))
-
-
-def _numbers(array: Any) -> Array:
-    """The numbers of a primitive array without a copy; what stands where it is null means nothing."""
-    kind = array.type.to_pandas_dtype()
-    if not len(array):
-        return np.array([], kind)
-    return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
-
-
-def _valid(array: Any) -> Array:
-    """Which entries are not null."""
-    return bits(array.buffers()[0], array.offset, len(array))
-
-
-def _one_array(chunked: pa.ChunkedArray) -> Any:
-    if not chunked.num_chunks:
-        return pa.array([], chunked.type)
-    if pa.types.is_dictionary(chunked.type):
-        chunked = chunked.unify_dictionaries()
-    joined = chunked.combine_chunks()
-    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
-
-
-def _as_text(array: Any) -> pa.DictionaryArray | None:
-    """Dictionary text of a textual array (binary as hex), or None."""
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        inner = array.dictionary
-        if pa.types.is_string(inner.type):
-            return array
-        plain = _as_text(inner)
-        if plain is None:
-            return None
-        return _as_text(plain.cast(pa.string()).take(array.indices))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return array.cast(pa.string()).dictionary_encode()
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        hexes = [None if item is None else item.hex() for item in array.to_pylist()]
-        return pa.array(hexes, pa.string()).dictionary_encode()
-    if pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
-        return array.cast(pa.string()).dictionary_encode()
-    return None
-
-
-def _of_dictionary(array: pa.DictionaryArray) -> Distinct:
-    nulls = array.null_count
-    if nulls == len(array):
-        return Distinct(pa.array([], pa.string()), np.full(len(array), -1, np.int32))
-    indices, texts = array.indices, array.dictionary
-    if indices.type != pa.int32():
-        indices = indices.cast(pa.int32())
-    if nulls and not texts.null_count:
-        bitmap = np.frombuffer(indices.buffers()[0], np.uint8)
-        return Distinct(texts, None, sparse=(_numbers(indices), bitmap, indices.offset))
-    numbers = _numbers(indices.fill_null(-1) if nulls else indices)
-    if texts.null_count:
-        missing = np.asarray(pc.is_null(texts).to_numpy(zero_copy_only=False))
-        numbers = np.where(np.append(missing, True)[numbers], -1, numbers)
-        texts = pc.fill_null(texts, "")
-    return Distinct(texts, numbers)
-
-
-def _of_lists(array: Any) -> Column | None:
-    parents = np.asarray(pc.list_parent_indices(array).to_numpy(zero_copy_only=False))
-    inner = from_arrow(pc.list_flatten(array))
-    if inner is None:
-        return None
-    found = inner.distinct()
-    if found.parents is not None:  # a list of lists: the innermost members count
-        parents = parents[found.parents]
-    valid = np.asarray(pc.is_valid(array).to_numpy(zero_copy_only=False))
-    return TextColumn(len(array), Distinct(found.texts, found.codes, parents, found.kinds), valid, ~valid)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from csirt.detect.columns.arrow import from_arrow
 from csirt.detect.columns.coded import Distinct
 from csirt.detect.columns.columns import (
     AddressColumn,
@@ -15,7 +16,6 @@ from csirt.detect.columns.columns import (
     TextColumn,
     TimeColumn,
     constant,
-    from_arrow,
 )
 from csirt.detect.columns.physical import Physical, coded, of_table
 from csirt.model import ecs
@@ -60,7 +60,8 @@ class BatchFrame:
         """The columns of text, one to a row, as a table of addresses; None for a table in several pieces."""
         if self._text is None:
             found = [(field.name, place) for place, field in enumerate(self.table.schema) if coded(field.type)]
-            self._text = of_table(self.table, [name for name, _ in found], np.array([at for _, at in found], np.int64))
+            names, places = tuple(name for name, _ in found), [place for _, place in found]
+            self._text = of_table(self.table, names, np.array(places, np.int64))
         return self._text
 
     def event_ids(self, rows: Array) -> pa.Array:

@@ -77,6 +77,7 @@ class _Read:
 
 def _read(raw: bytes) -> _Read | None:
     from csirt.detect.columns import jsonscan as scan
+    from csirt.detect.columns.jsontext import NO_ROOM, ODD
 
     data = np.frombuffer(raw + b"\n" + bytes(8), np.uint8)
     arena = np.empty(len(data) + 8, np.uint8)
@@ -90,10 +91,10 @@ def _read(raw: bytes) -> _Read | None:
         rows, count = scan.read(
             data, _SEED, _SECRET, arena, slots, starts, owners, state, tokens, numbers, numbers.view(np.float64), last
         )
-        if rows != scan.NO_ROOM:
+        if rows != NO_ROOM:
             break
         texts, values = 4 * texts, 4 * values
-    if rows == scan.ODD:
+    if rows == ODD:
         return None
     known = int(state[0])
     owners, starts = owners[:known], starts[: known + 1]
@@ -119,7 +120,7 @@ def _makers(read: _Read) -> tuple[Makers, dict[str, int]]:
     kinds = read.kinds[fields].tolist()
     starts, ends = read.starts[fields].tolist(), read.starts[fields + 1].tolist()
     for field, kind, start, end in zip(fields.tolist(), kinds, starts, ends, strict=True):
-        plain = str(memoryview(read.arena[start:end]), "utf-8").replace(" ", "")
+        plain = str(read.arena[start:end].data, "utf-8").replace(" ", "")
         parent = -2 - int(read.owners[field])
         name = f"{names[parent]}.{plain}" if parent >= 0 else plain
         if not plain or name in makers or name in text:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from csirt.detect.columns.jsontext import NO_ROOM, ODD, marker, same, taken, unescaped
-from csirt.detect.columns.loads import copy, ones
+from csirt.detect.columns.loads import copy, ones, whole
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
@@ -304,7 +304,7 @@ def text_columns(
         bounds[head] = end
         for text in range(heads[at + 1] - head - 1):
             start = starts[ordered[lefts[at] + text]]
-            length = np.int64(starts[ordered[lefts[at] + text] + 1] - start)
+            length = whole(starts[ordered[lefts[at] + text] + 1] - start)
             copy(data.ctypes.data + end, arena.ctypes.data + start, length)
             end += length
             bounds[head + text + 1] = end

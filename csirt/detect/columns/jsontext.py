@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from csirt.detect.columns.loads import copy, lowest, product, word
+from csirt.detect.columns.loads import copy, lowest, product, whole, word
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
@@ -40,7 +40,7 @@ def _rest(address: int, size: int) -> Any:
 
 
 @inlined
-def same(first: int, second: int, size: Any) -> bool:
+def same(first: Any, second: Any, size: Any) -> bool:
     """Whether two texts are the same; seven bytes behind each may be read."""
     at = 0
     while at + 8 <= size:
@@ -75,7 +75,7 @@ def _hex(byte: Any) -> Any:
 def _four(data: Array, at: Any) -> Any:
     number = 0
     for step in range(4):
-        digit = _hex(np.int64(data[at + step]))
+        digit = _hex(whole(data[at + step]))
         if digit < 0:
             return -1
         number = number * 16 + digit
@@ -86,7 +86,7 @@ def _four(data: Array, at: Any) -> Any:
 def unescaped(data: Array, at: int, arena: Array, tail: int) -> tuple[int, int]:
     """Write the text that begins there to the arena; (place of its closing quote or -1, end in the arena)."""
     while True:
-        byte = np.int64(data[at])
+        byte = whole(data[at])
         if byte == _QUOTE:
             return at, tail
         if byte < 32:
@@ -96,7 +96,7 @@ def unescaped(data: Array, at: int, arena: Array, tail: int) -> tuple[int, int]:
             tail += 1
             at += 1
             continue
-        kind = np.int64(data[at + 1])
+        kind = whole(data[at + 1])
         at += 2
         if kind == 117:
             point: Any = _four(data, at)
@@ -165,13 +165,13 @@ def taken(
     held = arena.ctypes.data
     mask = slots.size - 1
     mixed = _mixed(source, size, np.uint64(seed) ^ (np.uint64(owner) * _MIX), np.uint64(secret) | _ONE)
-    place = np.int64(mixed & np.uint64(mask))
+    place = whole(mixed & np.uint64(mask))
     probes = 0
     while True:
         known = int(slots[place])
         if known < 0:
             break
-        first = np.int64(starts[known])
+        first = whole(starts[known])
         if owners[known] == owner and starts[known + 1] - first == size and same(held + first, source, size):
             return known
         place = (place + 1) & mask

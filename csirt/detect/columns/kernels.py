@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from csirt.detect.columns.loads import beyond_ascii as any_beyond_ascii
-from csirt.detect.columns.loads import copy, int32, int64, uint8, word
+from csirt.detect.columns.loads import copy, int32, int64, uint8, whole, word
 from csirt.detect.columns.loads import ones as ones_of
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
@@ -171,12 +169,12 @@ def set_bits(bitmap: int, offset: int, count: int) -> int:
 
 
 @kernel
-def described(array: int, places: Array, table: Array, filled: Array) -> None:
-    """Lines of `physical` for children of an Arrow array (its C data interface), which are dictionary text; `filled`:
-    how many rows of each have a value, or -1 where a dictionary holds a null."""
+def described(array: int, table: Array, filled: Array) -> None:
+    """Lines of `physical` for the children of an Arrow array (its C data interface), which are dictionary text;
+    `filled`: how many rows of each have a value, or -1 where a dictionary holds a null."""
     children = int64(array, 6)
-    for at in range(places.size):
-        child = int64(children, places[at])
+    for at in range(filled.size):
+        child = int64(children, at)
         rows, nulls, offset, buffers = int64(child, 0), int64(child, 1), int64(child, 2), int64(child, 5)
         bitmap, dictionary = int64(buffers, 0), int64(child, 7)
         texts, first, inner = int64(dictionary, 0), int64(dictionary, 2), int64(dictionary, 5)
@@ -214,7 +212,7 @@ def gathered_texts(table: Array, data: Array, offsets: Array) -> None:
         bounds, source, count = table[at, 6], table[at, 7], table[at, 8]
         if not count:
             continue
-        first, last = np.int64(int32(bounds, 0)), np.int64(int32(bounds, count))
+        first, last = whole(int32(bounds, 0)), whole(int32(bounds, count))
         moved = end - first
         copy(data.ctypes.data + end, source + first, last - first)
         for place in range(1, count + 1):
@@ -239,8 +237,8 @@ def beyond_ascii(data: Array, offsets: Array, found: Array) -> int:
     """The texts with a byte that is not ASCII; how many there are."""
     count, address = 0, data.ctypes.data
     for text in range(offsets.size - 1):
-        start = np.int64(offsets[text])
-        if any_beyond_ascii(address + start, np.int64(offsets[text + 1]) - start):
+        start = whole(offsets[text])
+        if any_beyond_ascii(address + start, whole(offsets[text + 1]) - start):
             found[count] = text
             count += 1
     return count

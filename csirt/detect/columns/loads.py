@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 
 from csirt.model.jit import inlined
 
+_memcpy: Any = cgutils.raw_memcpy
 _HIGH = np.uint64(0x8080808080808080)
 
 
@@ -32,8 +33,7 @@ int64 = _load(types.int64, 64)
 uint8 = _load(types.uint8, 8)
 
 
-@intrinsic
-def word(context: Any, address: Any) -> Any:
+def _word(context: Any, address: Any) -> Any:
     """Eight bytes from any address on as one number, the first its lowest."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -42,8 +42,7 @@ def word(context: Any, address: Any) -> Any:
     return types.uint64(types.int64), code
 
 
-@intrinsic
-def ones(context: Any, number: Any) -> Any:
+def _ones(context: Any, number: Any) -> Any:
     """How many bits of a number are set."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -52,8 +51,7 @@ def ones(context: Any, number: Any) -> Any:
     return types.int64(types.uint64), code
 
 
-@intrinsic
-def lowest(context: Any, number: Any) -> Any:
+def _lowest(context: Any, number: Any) -> Any:
     """The place of the lowest bit that is set, of a number that is not 0."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -62,8 +60,7 @@ def lowest(context: Any, number: Any) -> Any:
     return types.int64(types.uint64), code
 
 
-@intrinsic
-def product(context: Any, first: Any, second: Any) -> Any:
+def _product(context: Any, first: Any, second: Any) -> Any:
     """The two halves of a product of 128 bits, xor-ed."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -75,20 +72,29 @@ def product(context: Any, first: Any, second: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), code
 
 
-@intrinsic
-def copy(context: Any, target: Any, source: Any, size: Any) -> Any:
+def _copy(context: Any, target: Any, source: Any, size: Any) -> Any:
     """Copy bytes from one address to another; they do not overlap."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         to, from_ = (builder.inttoptr(item, ir.IntType(8).as_pointer()) for item in arguments[:2])
-        cgutils.raw_memcpy(builder, to, from_, arguments[2], 1)
+        _memcpy(builder, to, from_, arguments[2], 1)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), code
 
 
+# Compiled loops call these without the context.
+word: Any = intrinsic(_word)
+ones: Any = intrinsic(_ones)
+lowest: Any = intrinsic(_lowest)
+product: Any = intrinsic(_product)
+copy: Any = intrinsic(_copy)
+# A number as loops count.
+whole: Any = np.int64
+
+
 @inlined
-def beyond_ascii(address: int, size: int) -> bool:
+def beyond_ascii(address: Any, size: Any) -> bool:
     """Whether a byte there is not ASCII."""
     at = 0
     while at + 8 <= size:

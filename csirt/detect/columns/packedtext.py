@@ -17,8 +17,8 @@ from csirt.model.batch import Array
 
 @dataclass(frozen=True)
 class Text:
-    """Text columns by name. Of each: `words` and `ranks` of `coded.Packed`, the `codes` from `firsts` on, so many `texts`
-    whose `bounds` begin at `heads`, their bytes in `data`."""
+    """Text columns by name. Of each: `words` and `ranks` of `coded.Packed`, the `codes` from `firsts` on, so many
+    `texts` whose `bounds` begin at `heads`, their bytes in `data`."""
 
     names: tuple[str, ...]
     rows: int
@@ -67,7 +67,7 @@ def readable(data: Array, bounds: Array) -> bool:
     some = np.empty(len(bounds), np.int64)
     some = some[: kernels.beyond_ascii(data, bounds, some)]
     firsts, lasts = bounds[some].tolist(), bounds[some + 1].tolist()
-    raw = memoryview(data)
+    raw = data.data
     try:
         for first, last in zip(firsts, lasts, strict=True):
             str(raw[first:last], "utf-8")

@@ -55,7 +55,7 @@ def read(stream: BinaryIO, metadata: Any, group: int, places: Sequence[int]) -> 
     ends = np.cumsum(sizes)
     for chunk, start, end in zip(chunks, (ends - sizes).tolist(), ends.tolist(), strict=True):
         stream.seek(chunk.dictionary_page_offset)
-        if stream.readinto(memoryview(raw[start:end])) != end - start:  # type: ignore[attr-defined]
+        if stream.readinto(raw[start:end].data) != end - start:  # type: ignore[attr-defined]
             return None
     required = np.array([metadata.schema.column(place).max_definition_level == 0 for place in places], bool)
     names = tuple(chunk.path_in_schema for chunk in chunks)

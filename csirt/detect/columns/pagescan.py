@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from csirt.detect.columns.loads import copy, ones, uint8, word
+from csirt.detect.columns.loads import copy, ones, uint8, whole, word
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
 # Why it stopped: an odd file, or a table without room.
 ODD, NO_ROOM = -1, -2
-# Of a page: its chunk, its kind, where its bytes are, how many, how many when unpacked, how many values, their encoding.
+# Of a page: its chunk, its kind, where its bytes are, how many, how many unpacked, how many values, their encoding.
 CHUNK, KIND, START, PACKED, SIZE, VALUES, ENCODING = range(7)
 DATA, DICTIONARY = 0, 2
 PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY = 0, 2, 3, 8
@@ -31,7 +31,7 @@ def _varint(address: int, at: int, end: int) -> Any:
     """(a number of up to 35 bits, the place behind it or -1)."""
     number, shift = 0, 0
     while at < end and shift <= 28:
-        byte = np.int64(uint8(address, at))
+        byte = whole(uint8(address, at))
         number |= (byte & 127) << shift
         at += 1
         if byte < 128:
@@ -49,7 +49,7 @@ def _header(data: int, at: int, end: int, page: Array) -> int:
     while True:
         if at >= end:
             return -1
-        byte = np.int64(uint8(data, at))
+        byte = whole(uint8(data, at))
         at += 1
         kind, delta = byte & 15, byte >> 4
         if kind == 0:
@@ -75,7 +75,7 @@ def _header(data: int, at: int, end: int, page: Array) -> int:
             while True:
                 if at >= end or shift > 63:
                     return -1
-                byte = np.int64(uint8(data, at))
+                byte = whole(uint8(data, at))
                 at += 1
                 value |= (byte & 127) << shift
                 shift += 7
@@ -150,9 +150,9 @@ def _levels(address: int, size: int) -> Any:
     """(where the levels of a page begin, where they end), the end -1 when there is no room for them."""
     if size < 4:
         return 0, -1
-    length = np.int64(0)
+    length = whole(0)
     for at in range(4):
-        length |= np.int64(uint8(address, at)) << (8 * at)
+        length |= whole(uint8(address, at)) << (8 * at)
     return 4, 4 + length if length <= size - 4 else -1
 
 
@@ -234,9 +234,9 @@ def _texts(address: int, size: int, count: int, bounds: Array, data: Array, end:
     for text in range(count):
         if size - at < 4:
             return ODD
-        length = np.int64(0)
+        length = whole(0)
         for step in range(4):
-            length |= np.int64(uint8(address, at + step)) << (8 * step)
+            length |= whole(uint8(address, at + step)) << (8 * step)
         at += 4
         if length > size - at:
             return ODD
@@ -248,7 +248,7 @@ def _texts(address: int, size: int, count: int, bounds: Array, data: Array, end:
 
 
 @inlined
-def _packed(address: int, bit: int, size: int, width: int) -> Any:
+def _packed(address: int, bit: Any, size: int, width: Any) -> Any:
     """A number of some bits, of which the bytes up to `size` may be read."""
     at = bit >> 3
     if at + 8 <= size:
@@ -257,7 +257,7 @@ def _packed(address: int, bit: int, size: int, width: int) -> Any:
         found = np.uint64(0)
         for step in range(size - at):
             found |= np.uint64(uint8(address, at + step)) << np.uint64(8 * step)
-    return np.int64((found >> np.uint64(bit & 7)) & ((np.uint64(1) << np.uint64(width)) - np.uint64(1)))
+    return whole((found >> np.uint64(bit & 7)) & ((np.uint64(1) << np.uint64(width)) - np.uint64(1)))
 
 
 @kernel
@@ -267,7 +267,7 @@ def _codes(address: int, at: int, size: int, texts: int, codes: Array) -> bool:
         return True
     if at >= size:
         return False
-    width, number = np.int64(uint8(address, at)), 0
+    width, number = whole(uint8(address, at)), 0
     at += 1
     if width > 31:
         return False
@@ -290,9 +290,9 @@ def _codes(address: int, at: int, size: int, texts: int, codes: Array) -> bool:
         run, bytes_ = min(head >> 1, codes.size - number), (width + 7) >> 3
         if run == 0 or bytes_ > size - at:
             return False
-        code = np.int64(0)
+        code = whole(0)
         for step in range(bytes_):
-            code |= np.int64(uint8(address, at + step)) << (8 * step)
+            code |= whole(uint8(address, at + step)) << (8 * step)
         at += bytes_
         if code >= texts:
             return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +19,10 @@ from csirt.model.batch import Array
 CODES, BITMAP, OFFSET, PARENTS, MEMBERS, RANKS, BOUNDS, BYTES, TEXTS = range(9)
 WIDTH = 9
 
-_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-_pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-
 
 @dataclass(frozen=True, slots=True)
 class Physical:
-    """Columns of text, one to a row, by name: their lines of the table; those without any value are left out. `kept`:
+    """Columns of text, one to a row, by name: their lines of the table, and how many rows of each have a value. `kept`:
     who owns the memory."""
 
     names: tuple[str, ...]
@@ -35,19 +31,42 @@ class Physical:
     kept: Any
 
 
-def of_table(table: pa.Table, names: Sequence[str], places: Array) -> Physical | None:
+class _Exported:
+    """An Arrow array in its C data interface, until it is let go."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._array = (ctypes.c_int64 * 10)()
+        self.address = ctypes.addressof(self._array)
+        batch._export_to_c(self.address)
+
+    def __del__(self) -> None:
+        if self._array[_RELEASE]:
+            _release(self._array[_RELEASE])(self.address)
+
+
+_RELEASE = 8
+_release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def of_table(table: pa.Table, names: tuple[str, ...], places: Array) -> Physical | None:
     """The columns at some places of a table, dictionaries of 32 bits; None for a table in several pieces."""
-    batches = table.to_batches()
-    if len(batches) != 1 or not len(places):
+    rows = table.num_rows
+    some = [at for at, place in enumerate(places.tolist()) if table.column(place).null_count < rows]
+    found, filled = np.zeros((len(places), WIDTH), np.int64), np.zeros(len(places), np.int64)
+    if not some:
+        return Physical(names, found, filled, None)
+    batches = table.select(places[some].tolist()).to_batches()
+    if len(batches) != 1:
         return None
     from csirt.detect.columns import kernels
 
-    capsules = batches[0].__arrow_c_array__()
-    found, filled = np.zeros((len(places), WIDTH), np.int64), np.zeros(len(places), np.int64)
-    kernels.described(_pointer(capsules[1], b"arrow_array"), places, found, filled)
-    if (filled < 0).any():
+    exported = _Exported(batches[0])
+    lines, values_ = np.zeros((len(some), WIDTH), np.int64), np.zeros(len(some), np.int64)
+    kernels.described(exported.address, lines, values_)
+    if (values_ < 0).any():
         return None
-    return Physical(tuple(names), found, filled, (batches, capsules))
+    found[some], filled[some] = lines, values_
+    return Physical(names, found, filled, exported)
 
 
 def coded(kind: pa.DataType) -> bool:

@@ -21,8 +21,8 @@ MOST = 16
 @dataclass(frozen=True, slots=True)
 class Layout:
     """`chosen`: the places of columns in the frame's table of text that are a rule's or `read`; `places`: the field of
-    each by number, or behind the last. `others`: (name, number of the field, whether its text is read) of what is no such
-    column. `searched`: where keywords are looked for."""
+    each by number, or behind the last. `others`: (name, number of the field, whether its text is read) of what is not
+    in that table. `searched`: where keywords are looked for."""
 
     chosen: Array
     places: Array

@@ -202,4 +202,3 @@ class Sweep:
         where: dict[Atom, Array] = {}
         rows.of_distinct(column.distinct(), tests.strings(), where)
         return where
-

@@ -27,7 +27,7 @@ from csirt.model.batch import Array
 
 # What is shorter stands in most texts: no scan looks for it.
 SHORTEST = 2
-# Arrow compiles an expression at every call: over so few values, and more the longer it is, one that is kept is cheaper.
+# Arrow compiles an expression at every call: over so few values, and more the longer it is, a kept one is cheaper.
 FEW_VALUES = 24
 FEW_PER_BYTE = 1.5
 

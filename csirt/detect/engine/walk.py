@@ -60,8 +60,9 @@ def _code(columns: Array, column: int, member: int) -> Any:
         if not (uint8(columns[column, 1], place >> 3) >> (place & 7)) & 1:
             return -1
         if columns[column, 5]:
-            before = word(columns[column, 1] + (place >> 6 << 3)) & ((np.uint64(1) << np.uint64(place & 63)) - np.uint64(1))
-            return int32(columns[column, 0], int32(columns[column, 5], place >> 6) + ones(before))
+            below = (np.uint64(1) << np.uint64(place & 63)) - np.uint64(1)
+            before = ones(word(columns[column, 1] + (place >> 6 << 3)) & below)
+            return int32(columns[column, 0], int32(columns[column, 5], place >> 6) + before)
     return int32(columns[column, 0], member)
 
 

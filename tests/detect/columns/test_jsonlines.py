@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from csirt.detect.columns import jsonlines
 from csirt.detect.columns.coded import OTHER, TEXT
-from csirt.detect.columns.raw import RawFrame, from_events, from_table
+from csirt.detect.columns.raw import RawFrame, from_events
+from csirt.detect.columns.tables import from_table
 
 VALUES = st.recursive(
     st.one_of(

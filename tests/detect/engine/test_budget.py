@@ -7,7 +7,7 @@ import pytest
 
 from csirt.clock import SYSTEM
 from csirt.detect.atoms import And, Atom, Leaf, Not
-from csirt.detect.columns.raw import from_table
+from csirt.detect.columns.tables import from_table
 from csirt.detect.engine.engine import Program
 
 SLOW = Atom("f", "re", "(?:[ab][a-z]{0,900}){1}x$")

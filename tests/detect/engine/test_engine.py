@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not, Or, leaves, plans, simplify
-from csirt.detect.columns.raw import RawFrame, from_events, from_table
+from csirt.detect.columns.raw import RawFrame, from_events
+from csirt.detect.columns.tables import from_table
 from csirt.detect.engine import engine, verdicts
 from csirt.detect.engine.engine import Program
 from tests.detect.loops import compiled

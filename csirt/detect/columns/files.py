@@ -1,0 +1,105 @@
+"""Events as a file has them: NDJSON or Parquet to frames, keys as given, no mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from csirt.detect.columns import jsonframe, jsonlines, pages
+from csirt.detect.columns.raw import RawFrame, from_events
+from csirt.detect.columns.tables import from_table
+from csirt.errors import NotFound, Usage
+
+PARQUET_ROWS = 100_000
+
+
+def read(path: Path) -> Iterator[RawFrame]:
+    """The events of a `.parquet` file, or of NDJSON (`-` is stdin), in frames one after the other. Raises NotFound, or
+    Usage with file and line."""
+    if str(path) != "-" and not path.is_file():
+        raise NotFound(f"{path}: no such file")
+    if path.suffix == ".parquet":
+        yield from _parquet(path)
+    elif str(path) == "-":
+        import sys
+
+        yield from _ndjson(sys.stdin.buffer, "-")
+    else:
+        with path.open("rb") as stream:
+            yield from _ndjson(stream, str(path))
+
+
+def _parquet(path: Path) -> Iterator[RawFrame]:
+    try:
+        with pq.ParquetFile(path) as file:
+            texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+        with pq.ParquetFile(path, read_dictionary=texts) as file, path.open("rb") as stream:
+            places = pages.taken(file)
+            for group in range(file.num_row_groups):
+                frame = _group(file, stream, group, places)
+                if frame is not None:
+                    yield frame
+                    continue
+                for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group], use_threads=False):
+                    yield from_table(pa.Table.from_batches([batch]))
+    except pa.ArrowException as error:
+        raise Usage(f"{path}: not a Parquet file: {error}") from error
+
+
+def _group(file: pq.ParquetFile, stream: BinaryIO, group: int, places: Sequence[int]) -> RawFrame | None:
+    """A row group whose text is read without Arrow; None where it cannot be."""
+    text = pages.read(stream, file.metadata, group, places)
+    if text is None:
+        return None
+    mine = set(text.names) - {"csirt.segment"}  # half of an event's id
+    names = [name for name in file.schema_arrow.names if name not in mine]
+    others = from_table(file.read_row_group(group, names, use_threads=False)).makers if names else {}
+    makers = text.makers()
+    if others.keys() & makers.keys() - {"csirt.segment"}:
+        return None
+    return RawFrame(text.rows, {**others, **makers}, text.physical)
+
+
+def _ndjson(stream: BinaryIO, name: str) -> Iterator[RawFrame]:
+    line = 1
+    for piece in jsonlines.pieces(stream):
+        much = jsonframe.columns(piece)
+        if much is not None:
+            line += much.lines
+            yield RawFrame(much.rows, much.makers, much.text)
+            continue
+        found = jsonlines.columns(piece)
+        yield from_events(_lines(piece, name, line)) if found is None else from_table(*found)
+        line += piece.count(b"\n") + 1
+
+
+def objects(path: Path) -> list[dict[str, Any]]:
+    """The events of an NDJSON file or of stdin (`-`), or the one event of a JSON file. Raises Usage."""
+    import sys
+
+    raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    try:
+        whole = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _lines(raw, str(path), 1)
+    return [whole] if isinstance(whole, dict) else _lines(raw, str(path), 1)
+
+
+def _lines(raw: bytes, name: str, first: int) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    for number, line in enumerate(raw.split(b"\n"), first):
+        if not line.strip():
+            continue
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise Usage(f"{name}:{number}: not JSON: {error}; write one JSON object per line") from error
+        if not isinstance(event, dict):
+            raise Usage(f"{name}:{number}: not a JSON object; write one object per line")
+        events.append(event)
+    return events
