@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from csirt.detect.columns import jsonframe, jsonlines, pages
+from csirt.detect.columns.columns import Column
 from csirt.detect.columns.raw import RawFrame, from_events
 from csirt.detect.columns.tables import from_table
 from csirt.errors import NotFound, Usage
@@ -46,8 +47,9 @@ def _parquet(path: Path) -> Iterator[RawFrame]:
                     yield frame
                     continue
                 for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group], use_threads=False):
+                    batch.validate(full=True)  # Arrow takes some broken files for good
                     yield from_table(pa.Table.from_batches([batch]))
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise Usage(f"{path}: not a Parquet file: {error}") from error
 
 
@@ -58,7 +60,13 @@ def _group(file: pq.ParquetFile, stream: BinaryIO, group: int, places: Sequence[
         return None
     mine = set(text.names) - {"csirt.segment"}  # half of an event's id
     names = [name for name in file.schema_arrow.names if name not in mine]
-    others = from_table(file.read_row_group(group, names, use_threads=False)).makers if names else {}
+    others: Mapping[str, Callable[[], Column | None]] = {}
+    if names:
+        table = file.read_row_group(group, names, use_threads=False)
+        table.validate(full=True)
+        if table.num_rows != text.rows:
+            return None
+        others = from_table(table).makers
     makers = text.makers()
     if others.keys() & makers.keys() - {"csirt.segment"}:
         return None

@@ -135,9 +135,9 @@ def read(
                     close = -1
                     if guess >= 0 and owners[guess] == -2 - stack[depth]:
                         behind = begin + starts[guess + 1] - starts[guess]
-                        if behind < size and data[behind] == _QUOTE:
-                            if same(held + starts[guess], base + begin, behind - begin):
-                                close = behind
+                        there = behind < size and data[behind] == _QUOTE
+                        if there and same(held + starts[guess], base + begin, behind - begin):
+                            close = behind
                     field = guess
                     if close < 0:
                         close = marker(base, begin)

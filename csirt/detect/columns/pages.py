@@ -61,7 +61,7 @@ def read(stream: BinaryIO, metadata: Any, group: int, places: Sequence[int]) -> 
     names = tuple(chunk.path_in_schema for chunk in chunks)
     try:
         return _decoded(raw, ends - sizes, ends, packings.pop(), required, names, part.num_rows)
-    except pa.ArrowException:  # what is packed is broken
+    except (pa.ArrowException, OSError):  # what is packed is broken
         return None
 
 
