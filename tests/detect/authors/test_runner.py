@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from csirt.detect.authors import runner
-from csirt.detect.columns import raw
+from csirt.detect.columns import files, raw
 from csirt.detect.rules.load import Ruleset
 from csirt.errors import NotFound, Usage
 
@@ -91,7 +91,7 @@ def test_a_file_without_dataset_is_taken_for_what_its_columns_say(tmp_path: Path
     )
     pq.write_table(table, tmp_path / "t.parquet")
     rules = RULES.partition("---")[0].replace("x: 1", "source.ip|cidr: 10.0.0.0/8, csirt.mail.status: SENT")
-    found = runner.run(Ruleset.parse(rules), raw.read(tmp_path / "t.parquet"), mapped=True)
+    found = runner.run(Ruleset.parse(rules), files.read(tmp_path / "t.parquet"), mapped=True)
     assert [line["event"] for line in found.lines] == [{"index": 0, "id": "0123456789abcdef0000000000000001"}]
 
 
@@ -103,23 +103,23 @@ def test_ndjson_and_parquet_of_the_same_events_match_the_same(tmp_path: Path) ->
         tmp_path / "e.parquet",
     )
     rules = Ruleset.parse(RULES)
-    one, two = (runner.run(rules, raw.read(tmp_path / name), mapped=True) for name in ("e.ndjson", "e.parquet"))
+    one, two = (runner.run(rules, files.read(tmp_path / name), mapped=True) for name in ("e.ndjson", "e.parquet"))
     assert one == two
 
 
 def test_files_that_cannot_be_read_are_errors_with_their_place(tmp_path: Path) -> None:
     """Missing, not JSON, not an object, not Parquet."""
     with pytest.raises(NotFound):
-        list(raw.read(tmp_path / "none.ndjson"))
+        list(files.read(tmp_path / "none.ndjson"))
     (tmp_path / "bad.ndjson").write_text('{"a":1}\n{"a":\n')
     with pytest.raises(Usage, match=r"bad.ndjson:2: not JSON"):
-        list(raw.read(tmp_path / "bad.ndjson"))
+        list(files.read(tmp_path / "bad.ndjson"))
     (tmp_path / "list.ndjson").write_text("[1]\n")
     with pytest.raises(Usage, match="not a JSON object"):
-        list(raw.read(tmp_path / "list.ndjson"))
+        list(files.read(tmp_path / "list.ndjson"))
     (tmp_path / "bad.parquet").write_text("x")
     with pytest.raises(Usage, match="not a Parquet file"):
-        list(raw.read(tmp_path / "bad.parquet"))
+        list(files.read(tmp_path / "bad.parquet"))
 
 
 def test_no_events_no_lines() -> None:
