@@ -32,7 +32,6 @@ class Plan:
 
     parts: list[parts.Part] = field(default_factory=list)
     documents: dict[str, list[str]] = field(default_factory=dict)
-    events: list[str] = field(default_factory=list)  # ids of cases whose events go
     open_cases: int = 0
     audit_until: chain.Head | None = None
     audit_entries: int = 0
@@ -51,6 +50,9 @@ def apply(
     with store.keeper.care:
         with store.database.reading() as connection:
             plan = find(connection, retention, now)
+        if not dry_run:
+            gone = store.forget(lambda connection: find(connection, retention, now).documents)
+            plan.documents = plan.documents if gone is None else gone
         report = _report(plan, retention, now, dry_run)
         if dry_run or plan.empty:
             return report
@@ -116,7 +118,6 @@ def _find_documents(connection: apsw.Connection, plan: Plan, cutoff: int) -> Non
     incidents = _with_merged(connection, incidents)
     incidents_text = documents.json_list(incidents)
     runs = _ids(connection, f'SELECT id FROM runs WHERE "case" IN ({of_cases}) ORDER BY id', cases_text)  # noqa: S608
-    plan.events = cases
     plan.documents = {
         "alert": _ids(
             connection,
@@ -172,10 +173,10 @@ def _delete(connection: apsw.Connection, plan: Plan) -> None:
     for name, found in plan.documents.items():
         table = documents.KINDS[name].table
         connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(id,) for id in found])  # noqa: S608
-    gone = [(id,) for id in plan.documents["incident"]]
+    gone = [(id,) for id in plan.documents.get("incident", ())]
     connection.executemany("DELETE FROM incident_entity WHERE incident = ?", gone)
     connection.executemany("DELETE FROM incident_alias WHERE incident = ?", gone)
-    connection.executemany('DELETE FROM case_event WHERE "case" = ?', [(id,) for id in plan.events])
+    connection.executemany('DELETE FROM case_event WHERE "case" = ?', [(id,) for id in plan.documents.get("case", ())])
     if plan.audit_until is not None:
         connection.execute("DELETE FROM audit WHERE seq <= ?", (plan.audit_until.seq,))
         connection.execute("DELETE FROM audit_seal WHERE seq <= ?", (plan.audit_until.seq,))

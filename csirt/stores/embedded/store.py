@@ -5,7 +5,7 @@ reads or writes event tables is imported on first use, so that a command which l
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -400,6 +400,11 @@ class EmbeddedStore:
         """Whether this process may act on what all see (analyse, tell people, expire): of several that share a store
         one may at a time. What is committed in the block is refused with Conflict when another has taken over."""
         yield True
+
+    def forget(self, find: Callable[[apsw.Connection], dict[str, list[str]]]) -> dict[str, list[str]] | None:
+        """Let go of documents that were kept long enough, where that is not for this folder alone to say: those that
+        went. None: it is, so retention deletes them itself."""
+        return None
 
     def maintain(self) -> None:
         """Gather small parts, merge small files, unlink what no reader needs any more."""

@@ -6,7 +6,8 @@ what is this node's own never is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,13 @@ import apsw
 
 from csirt import config as settings
 from csirt.clock import SYSTEM, Clock
-from csirt.errors import CsirtError, Unreachable
+from csirt.errors import Conflict, CsirtError, Unreachable
 from csirt.stores.base import Commit
 from csirt.stores.elastic import layout
 from csirt.stores.elastic.shared import entry as entries
 from csirt.stores.elastic.shared import folder, segments
 from csirt.stores.elastic.shared.cut import Cutter
+from csirt.stores.elastic.shared.entry import Entry
 from csirt.stores.elastic.shared.follow import Present, Tail, loops
 from csirt.stores.elastic.shared.journal import Journal
 from csirt.stores.elastic.shared.lease import Lease
@@ -181,6 +183,25 @@ class NodeStore(ElasticStore):
                 )
             SYSTEM.sleep(0.2)
 
+    def forget(self, find: Callable[[apsw.Connection], dict[str, list[str]]]) -> dict[str, list[str]]:
+        """What was kept long enough by the clock of the node that leads; an entry says so to all. Nothing on the
+        others, or while the cluster is away."""
+        gone: dict[str, list[str]] = {}
+
+        def make(connection: apsw.Connection) -> Entry | None:
+            gone.clear()
+            gone.update(find(connection))
+            return Entry(node=self.node, gone=gone) if any(gone.values()) else None
+
+        try:
+            with self.journal.leading() as leads:
+                if leads:
+                    self.journal.write(make)
+        except (Unreachable, Conflict) as error:
+            logging.getLogger("csirt.stores.elastic").info("no case is deleted now: %s", error.message)
+            gone.clear()
+        return gone
+
     # leading
 
     @contextmanager
@@ -296,6 +317,4 @@ class NodeStore(ElasticStore):
 
     @staticmethod
     def _say(error: CsirtError) -> None:
-        import logging
-
         logging.getLogger("csirt.stores.elastic").warning("%s; it waits in the store folder", error.message)
