@@ -20,6 +20,7 @@ from csirt.clock import SYSTEM
 from csirt.config import ElasticCluster, Stores
 
 COMMIT = 10_000  # alerts of one commit
+VERSION = {"version": 1, "version_type": "external"}  # a sum that is sent again takes the place of the one before
 
 
 def main() -> None:
@@ -45,14 +46,16 @@ class _Clock:
 
 
 def fresh(config: ElasticCluster) -> str:
-    """An empty index for aggregates; its name."""
+    """An empty index for aggregates, as that of the product's; its name."""
     from csirt.stores.elastic import connect
+    from csirt.stores.elastic.events import mapping
 
     name = f"{config.prefix}-aggregates"
     with connect.client(config) as client:
         client.options(ignore_status=404).indices.delete(index=f"{name}-1")
         settings = {"number_of_shards": 1, "number_of_replicas": 0}
-        client.indices.create(index=f"{name}-1", aliases={name: {}}, mappings=made.MAPPING, settings=settings)
+        fields = mapping.mappings(mapping.minute_fields())
+        client.indices.create(index=f"{name}-1", aliases={name: {}}, mappings=fields, settings=settings)
     return name
 
 
@@ -78,7 +81,7 @@ def bulk(config: ElasticCluster, seed: int, count: int, more: list[str]) -> dict
         clock = _Clock()
         for start in range(0, count, made.STEP):
             actions = [
-                (one, orjson.dumps({"create": {"_index": name, "_id": id}}) + b"\n" + orjson.dumps(document))
+                (one, orjson.dumps({"index": {"_index": name, "_id": id, **VERSION}}) + b"\n" + orjson.dumps(document))
                 for id, document in documents[start : start + made.STEP]
             ]
             if writer.deliver(actions):
@@ -99,7 +102,8 @@ def peer(config: ElasticCluster, seed: int, count: int, more: list[str]) -> dict
         config.urls, request_timeout=60, connections_per_node=threads + 2, serializer=OrjsonSerializer()
     ) as client:
         clock = _Clock()
-        actions = ({"_op_type": "create", "_index": name, "_id": id, "_source": document} for id, document in documents)
+        how = {"_op_type": "index", "_index": name, **VERSION}
+        actions = ({**how, "_id": id, "_source": document} for id, document in documents)
         for good, _ in parallel_bulk(client, actions, thread_count=threads, chunk_size=chunk):
             if not good:
                 raise SystemExit("documents were refused")

@@ -1,4 +1,4 @@
-"""What `csirt bench elastic` writes: minute aggregates of flows, alerts as rules bring them, and cases. All depend on
+"""What `csirt bench elastic` writes: minute sums of flows, alerts as rules bring them, and cases. All depend on
 the seed alone."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from csirt import ids
 from csirt.cases.fold import fold, summary
-from csirt.clock import MINUTE, SECOND, iso
+from csirt.clock import MINUTE, SECOND
 from csirt.model.hits import AlertChange
 from csirt.model.records import Alert, Case, CaseEvent, Entity, Incident
 from csirt.model.severity import SEVERITIES
@@ -23,51 +23,30 @@ TICK, WINDOW = 10 * SECOND, 60 * MINUTE  # of event time; how long an incident s
 BURST, WITHIN = 10, 8 * SECOND  # alerts of one actor, and how soon they follow each other
 
 
-def aggregate(chance: random.Random, number: int) -> tuple[str, dict[str, Any]]:
-    """Id and document of one minute of one pair of members and one service."""
-    source, destination = chance.randrange(MEMBERS), chance.randrange(MEMBERS)
-    service = chance.choice(SERVICES)
-    when = iso(START + number // 1_000 * MINUTE)
-    flows = 1 + int(chance.expovariate(0.05))
-    document = {
-        "@timestamp": when,
-        "ecs": {"version": "8.17"},
-        "event": {"kind": "metric", "dataset": "flow"},
-        "network": {"bytes": flows * chance.randrange(100, 50_000), "packets": flows * chance.randrange(1, 60)},
-        "csirt": {
-            "source": {"member": {"id": f"m{source:04}"}},
-            "destination": {"member": {"id": f"m{destination:04}"}},
-            "service": service,
-            "flows": flows,
-        },
-    }
-    return ids.digest(when, f"{source}", f"{destination}", service, f"{number}"), document
-
-
 def aggregates(seed: int, count: int) -> list[tuple[str, dict[str, Any]]]:
-    """So many of them."""
+    """Ids and documents of so many sums of a minute, a pair of members and a service, as the follower sends them."""
+    import orjson
+
+    from csirt.stores.elastic.events.minutes import documents
+
     chance = random.Random(seed)  # noqa: S311
-    return [aggregate(chance, number) for number in range(count)]
+    rows = [_row(chance, number) for number in range(count)]
+    return [(id, orjson.loads(body)) for id, _, body in documents(rows, START, ids.digest("store"))]
 
 
-MAPPING = {
-    "dynamic": False,
-    "properties": {
-        "@timestamp": {"type": "date_nanos"},
-        "event": {"properties": {"kind": {"type": "keyword"}, "dataset": {"type": "keyword"}}},
-        "network": {"properties": {"bytes": {"type": "long"}, "packets": {"type": "long"}}},
-        "csirt": {
-            "properties": {
-                **{
-                    end: {"properties": {"member": {"properties": {"id": {"type": "keyword"}}}}}
-                    for end in ("source", "destination")
-                },
-                "service": {"type": "keyword"},
-                "flows": {"type": "long"},
-            }
-        },
-    },
-}
+def _row(chance: random.Random, number: int) -> dict[str, Any]:
+    transport, _, port = chance.choice(SERVICES).partition("/")
+    flows = 1 + int(chance.expovariate(0.05))
+    row: dict[str, Any] = {"minute": START + number // 1_000 * MINUTE, "records": flows, "port": int(port)}
+    row["number"] = {"tcp": 6, "udp": 17}[transport]
+    # No member twice as the source in a minute: every sum has a key of its own.
+    members = {"source": number * 7 % MEMBERS, "destination": chance.randrange(MEMBERS)}
+    for end, zone in (("source", "clinical"), ("destination", "server")):
+        member = members[end]
+        row |= {f"{end}.member.id": f"m{member:04}", f"{end}.member.name": f"Member {member}", f"{end}.zone": zone}
+        row[f"{end}.bytes"] = flows * chance.randrange(100, 50_000)
+        row[f"{end}.packets"] = flows * chance.randrange(1, 60)
+    return row
 
 
 def alerts(seed: int, count: int) -> Iterator[AlertChange]:

@@ -195,7 +195,9 @@ class _Fold:
         oldest.alerts[alert.id] = None
         if ties:
             oldest.incident.links += [
-                Link(alert=alert.id, reason=one.reason, value=one.value, to=one.to) for _, why in ties for one in why
+                Link.trusted(alert=alert.id, reason=one.reason, value=one.value, to=one.to)
+                for _, why in ties
+                for one in why
             ]
         for younger in joined[1:]:
             self._merge(younger, oldest, alert)
@@ -314,7 +316,7 @@ def _open_within(incident: Incident, since: int, until: int) -> bool:
 
 
 def _of(one: Entity, alert: str) -> Entity:
-    return Entity(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert)
+    return Entity.trusted(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert)
 
 
 def _counted(entity: Entity) -> bool:

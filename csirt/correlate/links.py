@@ -97,7 +97,7 @@ def made(alert: Alert) -> list[Entity]:
 @lru_cache(16_384)
 def _made(kind: str, value: str) -> Entity:
     """An entity made here; asked for several times of each alert, and never changed."""
-    return Entity(kind=kind, value=value, role="actor")
+    return Entity.trusted(kind=kind, value=value, role="actor", member=None, alert="")
 
 
 def follow(changes: Iterable[tuple[Alert, Sequence[Entity]]]) -> tuple[list[Key], dict[str, tuple[Tied, list[Key]]]]:

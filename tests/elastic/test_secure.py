@@ -120,7 +120,11 @@ def test_each_key_does_its_part(secure: Secure, tmp_path: Path) -> None:
         searcher = Searcher(store.shipper.client, store.config.elasticsearch)
         searcher.refresh()
         mail = Search("rule", (Part("rule", 'event.action == "delivered"', frozenset({"mail"})),))
-        assert sum(batch.rows for batch in searcher.batches(mail, build.START - 1, build.START, None)) == 1
+        if cluster.MAJOR == 8:
+            assert sum(batch.rows for batch in searcher.batches(mail, build.START - 1, build.START, None)) == 1
+        else:  # what the tests have of 9 knows no ES|QL, as clusters before 8.11 do not
+            with pytest.raises(connect.Refusal, match=r"needs 8\.19 or newer"):
+                list(searcher.batches(mail, build.START - 1, build.START, None))
         assert len(list(store.dump(["alert", "audit"]))) == 2
         log = Log(lambda: store.shipper.client, store.config.elasticsearch, SYSTEM)
         name = log.begin("a" * 32, 0)  # what nodes share, likewise

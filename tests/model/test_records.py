@@ -45,3 +45,22 @@ def test_records_in_records_have_no_others() -> None:
     kinds = [kind for kind in vars(known).values() if isinstance(kind, type) and issubclass(kind, Record)]
     assert len(kinds) > 8
     assert [deep for kind in kinds for part in inner(kind) for deep in inner(part)] == []
+
+
+def test_a_trusted_record_is_the_checked_one() -> None:
+    """What is made without checks equals what is made with them, is written, copied and dumped alike."""
+    values: dict[str, typing.Any] = {"kind": "host", "value": "10.0.0.1", "role": "actor", "member": None, "alert": "a"}
+    trusted, checked = Entity.trusted(**values), Entity(**values)
+    assert trusted == checked and trusted.plain() == checked.plain()
+    assert trusted.model_dump_json() == checked.model_dump_json()
+    assert trusted.model_copy(update={"alert": "b"}) == checked.model_copy(update={"alert": "b"})
+
+
+def test_every_list_of_records_is_known() -> None:
+    """`holds` names exactly the fields whose items are records."""
+    assert (Alert.holds, Incident.holds, Run.holds, Case.holds) == (
+        ("entities",),
+        ("links", "entities"),
+        ("actions",),
+        (),
+    )

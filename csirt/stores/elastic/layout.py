@@ -26,6 +26,7 @@ META, LOG = "meta", "log"
 TEXT = "document"
 _ECS = {"version": ECS_VERSION}
 _LONG = (1 << 63) - 1
+_RULE = tuple((name, f"rule_{name}") for name in ("id", "name", "version", "author", "license", "reference"))
 _NANOS = (0, 9_223_372_036_854_775)  # what `date_nanos` can hold, in microseconds
 
 
@@ -76,11 +77,17 @@ def _severity(document: dict[str, Any]) -> int:
 
 
 def _related(entities: list[dict[str, Any]]) -> dict[str, list[str]]:
-    found: dict[str, set[str]] = {"ip": set(), "hosts": set()}
-    for value in {entity["value"] for entity in entities if entity["kind"] == "host"}:
-        address = _address(value)
-        found["ip" if address else "hosts"].add(address or value)
-    return {name: sorted(values) for name, values in found.items() if values}
+    addresses: set[str] = set()
+    names: set[str] = set()
+    for entity in entities:
+        if entity["kind"] == "host":
+            address = _address(entity["value"])
+            if address:
+                addresses.add(address)
+            else:
+                names.add(entity["value"])
+    found = {"ip": sorted(addresses)} if addresses else {}
+    return {**found, "hosts": sorted(names)} if names else found
 
 
 @lru_cache(65_536)
@@ -103,15 +110,15 @@ def _threat(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _alert(document: dict[str, Any]) -> dict[str, Any]:
-    parts = ("id", "name", "version", "author", "license", "reference")
+    severity = _severity(document)
     return {
         **_time(document["last"]),
-        "event": {"kind": "alert", "id": document["id"], "severity": _severity(document)},
+        "event": {"kind": "alert", "id": document["id"], "severity": severity},
         "message": document["rule_name"],
-        "rule": {name: document[f"rule_{name}"] for name in parts if document[f"rule_{name}"]},
+        "rule": {name: document[field] for name, field in _RULE if document[field]},
         "threat": _threat(document),
         "related": _related(document["entities"]),
-        "csirt": {"urgency": _severity(document), "members": document["members"], "rsit": document["rsit"]},
+        "csirt": {"urgency": severity, "members": document["members"], "rsit": document["rsit"]},
     }
 
 

@@ -116,11 +116,11 @@ class Searcher:
             answer = client.esql.query(
                 query=text, filter={"bool": {"filter": where}}, allow_partial_results=False, format="json"
             ).body
-        except es.BadRequestError as error:
-            raise connect.Refusal(
-                f"the cluster does not take a search (it needs 8.19 or newer): {_said(error)}"
-            ) from error
         except (es.ApiError, es.TransportError) as error:
+            if isinstance(error, es.ApiError) and error.meta.status in (400, 405):  # 405: it has no ES|QL at all
+                raise connect.Refusal(
+                    f"the cluster does not take a search (it needs 8.19 or newer): {_said(error)}"
+                ) from error
             raise connect.explain(error, self._config) from error
         if answer.get("is_partial"):
             raise Unreachable("the cluster answered a query in part: a shard did not answer; it is asked again")

@@ -157,11 +157,14 @@ def _case_events(connection: apsw.Connection, change: Commit) -> None:
                 yours=case.version,
             )
     event = None
-    try:
+
+    def rows() -> Iterator[tuple[str, int, str]]:
+        nonlocal event
         for event in change.case_events:
-            connection.execute(
-                "INSERT INTO case_event VALUES (?, ?, ?)", (event.case, event.seq, documents.text(event.plain()))
-            )
+            yield event.case, event.seq, documents.text(event.plain())
+
+    try:
+        connection.executemany("INSERT INTO case_event VALUES (?, ?, ?)", rows())
     except apsw.ConstraintError as error:
         assert event is not None
         raise Conflict(f"case {event.case} already has an event {event.seq}; read it again") from error

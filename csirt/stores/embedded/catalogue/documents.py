@@ -84,8 +84,7 @@ def put(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any
     new = _absent(connection, of, documents) if of.name == "incident" else set()
     connection.executemany(_upsert(of), ((*column_values(of, document), text(document)) for document in documents))
     if of.name == "incident":
-        for document in documents:
-            _put_entities(connection, document, known=document["id"] not in new)
+        _put_entities(connection, documents, new)
 
 
 def count_numbers(connection: apsw.Connection, kind: str, found: list[dict[str, Any]]) -> None:
@@ -113,13 +112,19 @@ def stored(connection: apsw.Connection, of: Kind, column: str, names: Iterable[s
 
 def column_values(of: Kind, document: dict[str, Any]) -> list[Any]:
     """What the searched columns of a document hold; a number not yet given is null, because numbers are unique."""
-    columns = of.columns
-    values = [document.get(name) for name in columns]
+    names, number = _columns(of)
+    values = [*map(document.get, names)]
     if of.ranked:
         values[-1] = _RANK[document["severity"]]
-    if "number" in of.fields and not document.get("number"):
-        values[columns.index("number")] = None
+    if number is not None and not values[number]:
+        values[number] = None
     return values
+
+
+@cache
+def _columns(of: Kind) -> tuple[tuple[str, ...], int | None]:
+    """The columns of a kind, and where among them its number is."""
+    return of.columns, of.columns.index("number") if "number" in of.fields else None
 
 
 @cache
@@ -131,19 +136,23 @@ def _upsert(of: Kind) -> str:
     return f"INSERT INTO {of.table} ({quoted}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {changes}"  # noqa: S608
 
 
-def _put_entities(connection: apsw.Connection, incident: dict[str, Any], *, known: bool) -> None:
-    name = incident["id"]
-    found = "SELECT kind, value FROM incident_entity WHERE incident = ?"
-    have: set[Any] = set(connection.execute(found, (name,))) if known else set()
-    want = {(entity["kind"], entity["value"]) for entity in incident["entities"]}
-    connection.executemany(
-        "DELETE FROM incident_entity WHERE kind = ? AND value = ? AND incident = ?",
-        [(*pair, name) for pair in have - want],
-    )
-    connection.executemany("INSERT INTO incident_entity VALUES (?, ?, ?)", [(*pair, name) for pair in want - have])
+def _put_entities(connection: apsw.Connection, incidents: Sequence[dict[str, Any]], new: set[str]) -> None:
+    """What incidents are found by. `new`: those of which nothing is stored."""
+    query = "SELECT kind, value FROM incident_entity WHERE incident = ?"
+    gone: list[tuple[str, str, str]] = []
+    fresh: list[tuple[str, str, str]] = []
+    for incident in incidents:
+        name = incident["id"]
+        want = {(entity["kind"], entity["value"], name) for entity in incident["entities"]}
+        have = {(*pair, name) for pair in connection.execute(query, (name,))} if name not in new else set()
+        gone += have - want
+        fresh += want - have
+    connection.executemany("DELETE FROM incident_entity WHERE kind = ? AND value = ? AND incident = ?", gone)
+    # In the table's order: rows that lie together are written together.
+    connection.executemany("INSERT INTO incident_entity VALUES (?, ?, ?)", sorted(fresh))
     connection.executemany(
         "INSERT INTO incident_alias VALUES (?, ?) ON CONFLICT (alias) DO UPDATE SET incident = excluded.incident",
-        [(alias, name) for alias in incident["aliases"] if alias != name],
+        [(alias, one["id"]) for one in incidents for alias in one["aliases"] if alias != one["id"]],
     )
 
 
