@@ -24,5 +24,7 @@ def hunted(store: Any, origin: str, question: Question | None = None) -> Hunted:
         raise Usage("the cluster has no records of flows that others count already: leave out --from cluster")
     from csirt.stores.elastic.hunt import ClusterEvents
 
-    where, routed = (question.where, question.routed) if question is not None else (None, None)
-    return ClusterEvents(store.shipper.client, store.config.elasticsearch, where, routed)
+    client, config = store.shipper.client, store.config.elasticsearch
+    if question is None:
+        return ClusterEvents(client, config)
+    return ClusterEvents(client, config, question.where, question.routed, since=question.since, until=question.until)

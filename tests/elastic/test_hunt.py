@@ -5,10 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from csirt.clock import DAY, MINUTE, Frozen
 from csirt.control.hunted import hunted
@@ -16,12 +20,13 @@ from csirt.detect.authors.backtest import Backtest
 from csirt.detect.rules.load import Ruleset
 from csirt.errors import Usage
 from csirt.model import ecs
-from csirt.model.batch import Batch
+from csirt.model.batch import Batch, address_columns, assemble, constant
 from csirt.model.filter import Filter
 from csirt.model.ndjson import render
 from csirt.stores.base import Commit
+from csirt.stores.elastic.decided import Decided
 from csirt.stores.elastic.events import rebuild
-from csirt.stores.elastic.hunt import ClusterEvents, condition
+from csirt.stores.elastic.hunt import ClusterEvents
 from csirt.stores.elastic.store import ElasticStore
 from csirt.stores.embedded import open_embedded
 from csirt.stores.hunt.select import Outcome, Question, lines
@@ -40,7 +45,18 @@ FILTERS = (
     "-destination.port:443 csirt.source.member.id:DENTAL",
     'event.action:delivered "post@m3"',
     "observer.name:edge*",
+    "member:hospital port:445",
+    "-source.ip:10.0.0.0/22 network.transport:tcp",
+    "zone:k or csirt.source.member.name:x*",
+    "source.ip:::/0 or network.bytes>9000000000000000000",
+    "is:csirt.source.nat or dataset:mail",
+    "network.iana_number>6 -destination.port<100",
 )
+# What --top is asked for; the last two are not the cluster's to add up.
+FIELDS = (
+    "destination.port", "source.ip", "event.dataset", "network.transport", "network.iana_number", "csirt.source.nat",
+    "csirt.source.member.id", "csirt.source.member.name", "event.action", "email.to.address", "event.start",
+)  # fmt: skip
 RULE = """
 title: SMB from a hospital
 id: 3f6bb0d2-7f0c-4b8e-9a55-0a2f0b7c1d11
@@ -50,6 +66,30 @@ detection:
   condition: smb
 level: high
 """
+
+
+def strange(rows: int) -> Batch:
+    """Flows that the index says something else of than they say: IPv4 within IPv6, numbers and texts that are too
+    large for it; and texts that differ in case."""
+    number = np.arange(rows, dtype=np.uint64)
+    large = [1 << 63, (1 << 64) - 1, 7, 1_000]
+    texts = ["x" * 9_000, "X" * 9_000, "hospital", "HOSPITAL", "K", "\u212a", "k"]
+    family = np.where(number % 3 == 0, 6, 4).astype(np.uint64)
+    low = (number % 5) + np.where(family == 6, 0xFFFF << 32, 10 << 24).astype(np.uint64)
+    return assemble(
+        "flow",
+        {
+            "@timestamp": pa.array(build.START + number.astype(np.int64) * MINUTE, pa.int64()).cast(ecs.TIME),
+            "csirt.segment": constant(build.segment("strange"), rows),
+            "csirt.ordinal": number,
+            "network.bytes": pa.array([large[n % 4] if n % 2 else 3 for n in range(rows)], pa.uint64()),
+            "network.iana_number": pa.array([(6, 17, 250, None)[n % 4] for n in range(rows)], pa.uint8()),
+            "csirt.source.member.name": pa.array([texts[n % 7] for n in range(rows)]).dictionary_encode(),
+            "csirt.source.zone": pa.array([texts[-n % 7][:5] for n in range(rows)]).dictionary_encode(),
+            "csirt.source.nat": pa.array([(True, False, None)[n % 3] for n in range(rows)]),
+            **address_columns("source.ip", family, np.zeros(rows, np.uint64), low),
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +104,7 @@ def store(elasticsearch: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     odd = batch.table.set_column(place, "@timestamp", pa.array(times, pa.int64()).cast(ecs.TIME))
     folder = tmp_path_factory.mktemp("hunt")
     with desk.opened(folder, elasticsearch, prefix, content="all") as found:
-        found.commit(Commit(batches=[Batch("flow", odd), build.mails(50)]))
+        found.commit(Commit(batches=[Batch("flow", odd), build.mails(50), strange(42)]))
         found.shipper.settle(desk.SECONDS, patient=True)
         found.shipper.client.indices.refresh(index=f"{prefix}-event")
         yield found
@@ -73,8 +113,7 @@ def store(elasticsearch: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def both(store: ElasticStore, **asked: object) -> tuple[list[bytes], list[bytes]]:
     """The lines of a question from the lake and from the cluster."""
     here, there = Question(**asked), Question(**asked)  # type: ignore[arg-type]
-    cluster = ClusterEvents(store.shipper.client, store.config.elasticsearch, there.where)
-    return list(lines(store, here, Outcome())), list(lines(cluster, there, Outcome()))
+    return list(lines(store, here, Outcome())), list(lines(hunted(store, "cluster", there), there, Outcome()))
 
 
 @pytest.mark.parametrize("text", FILTERS)
@@ -102,6 +141,56 @@ def test_the_same_sums(store: ElasticStore, fields: list[str]) -> None:
     assert here == there and here["items"]
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    fields=st.lists(st.sampled_from(FIELDS), min_size=1, max_size=3, unique=True),
+    text=st.sampled_from(FILTERS),
+    dataset=st.sampled_from([None, "flow", "mail"]),
+    minutes=st.tuples(st.integers(-2, 30), st.integers(-2, 30)),
+    order=st.sampled_from(["bytes", "packets", "events"]),
+)
+def test_sums_of_any_question_are_the_lakes(
+    store: ElasticStore, fields: list[str], text: str, dataset: str | None, minutes: tuple[int, int], order: str
+) -> None:
+    """Whatever is summed, of whatever events, also of those that the index holds otherwise than they are: item by item
+    the embedded store's."""
+    where = Filter.parse(text, build.START) if text else None
+    since, until = (build.START + minute * MINUTE for minute in minutes)
+    for asked in ({"dataset": dataset}, {"dataset": dataset, "since": since, "until": until}):
+        here, there = (Question(where=where, limit=40, **asked) for _ in range(2))  # type: ignore[arg-type]
+        found, cluster = top(store, here, fields, order), top(hunted(store, "cluster", there), there, fields, order)
+        del found["duplicates"], cluster["duplicates"]
+        assert found == cluster
+
+
+def test_sums_are_made_where_the_events_are(store: ElasticStore) -> None:
+    """Of all events only those are fetched that the index holds otherwise than they are; and none where a filter says
+    what only a whole event can."""
+    where = Filter.parse("member:hospital port:445", build.START)
+    question = Question(dataset="flow", where=where)
+    events = hunted(store, "cluster", question)
+    assert isinstance(events, ClusterEvents)
+    told = events.sums(question, ["destination.port", "csirt.source.member.id"])
+    assert told is not None
+    table, rest = told
+    counted = sum(table.column("+events").to_pylist())
+    fetched = sum(batch.rows for batch in rest.events("flow"))
+    assert counted > 50 and 0 < fetched < 50
+    assert events.sums(question, ["event.start"]) is events.sums(question, ["email.to.address"]) is None
+    free = Question(where=Filter.parse('"post@m3"', build.START))
+    assert events.sums(free, ["destination.port"]) is None
+
+
+def test_a_filter_fetches_what_passes(store: ElasticStore) -> None:
+    """Text, too, is decided in the cluster: what does not pass stays there."""
+    question = Question(dataset="flow", where=Filter.parse("member:dental", build.START))
+    passed = len(list(lines(hunted(store, "cluster", question), question, Outcome())))
+    events = hunted(store, "cluster", question)
+    fetched = sum(batch.rows for batch in events.events("flow"))
+    everything = sum(batch.rows for batch in hunted(store, "cluster", Question()).events("flow"))
+    assert passed <= fetched < passed + 50 < everything
+
+
 def test_the_same_backtest(store: ElasticStore) -> None:
     """A rule finds in the cluster what it finds in the lake."""
     reports = []
@@ -123,11 +212,24 @@ def test_events_become_the_tables_they_were() -> None:
 
 
 def test_only_what_an_index_decides_is_asked_of_it() -> None:
-    """Numbers and addresses; of what it cannot decide nothing is asked, so that no event is missed."""
-    ask = {text: condition(Filter.parse(text, 0).node) for text in FILTERS if text}
-    assert ask["destination.port:445"] == {"bool": {"should": [{"term": {"destination.port": 445}}]}}
-    assert ask["source.ip:10.0.0.0/22"] == {"bool": {"should": [{"term": {"source.ip": "10.0.0.0/22"}}]}}
-    assert ask["-destination.port:443 csirt.source.member.id:DENTAL"] is None
+    """Numbers, addresses, and texts that the cluster was asked for; of what it cannot decide nothing is asked, so that
+    no event is missed."""
+    members = ["Hospital", "DENTAL", "dental", "GP"]
+
+    def asked(text: str, known: list[str] | None = members) -> tuple[Any, Any]:
+        where = Filter.parse(text, 0)
+        return Decided(where, lambda name: known).wide(), Decided(where, lambda name: known).exact()
+
+    port, address = {"term": {"destination.port": 445}}, {"term": {"source.ip": "10.0.0.0/22"}}
+    assert asked("destination.port:445")[1] == {"bool": {"should": [port]}}
+    assert asked("source.ip:10.0.0.0/22") == ({"bool": {"should": [address]}},) * 2
+    words = {"terms": {"csirt.source.member.id": ["DENTAL", "dental"]}}
+    assert asked("csirt.source.member.id:dental")[1] == {"bool": {"should": [words]}}
+    assert asked("csirt.source.member.id:dental", None) == (None, None)
+    for text in ('"post@m3"', "source.ip:::ffff:10.0.0.1", "source.ip:10.0.*", "age<2h", "observer.ip:10.0.0.1"):
+        assert asked(text) == asked(f"-({text})") == (None, None)
+    assert asked('destination.port:445 "post@m3"')[1] is None
+    assert "term" in str(asked('destination.port:445 "post@m3"')[0])
 
 
 def test_who_asks_where(store: ElasticStore, tmp_path: Path) -> None:

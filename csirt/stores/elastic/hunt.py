@@ -1,5 +1,6 @@
 """Hunting in the cluster: the events it holds, asked for by time, dataset and what of a filter it can decide,
-and looked at here by the lake's own code. So the answer is the same as far as both hold the same events.
+and looked at here by the lake's own code. Sums are the cluster's where it decides all of a question. So the answer is
+the same as far as both hold the same events.
 """
 
 from __future__ import annotations
@@ -8,28 +9,33 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from csirt.clock import SECOND, iso
+from csirt.model import ecs
 from csirt.model.batch import Batch
-from csirt.model.filter_nodes import AllOf, AnyOf, Compare, Node
-from csirt.stores.elastic import connect, layout
-from csirt.stores.elastic.events import mapping, names, rebuild
+from csirt.stores.elastic import connect, layout, sums
+from csirt.stores.elastic.decided import EVERYTHING, Decided, odd
+from csirt.stores.elastic.events import names, rebuild
 from csirt.stores.elastic.pages import pages
 from csirt.stores.embedded.lake import read
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from elasticsearch import Elasticsearch
 
     from csirt.config import ElasticCluster
     from csirt.model.filter import Filter
     from csirt.stores.embedded.lake.ordered import Keep, Keys
+    from csirt.stores.hunt.select import Question
 
 PAGE = 2_000
 _NANOS = 9_223_372_036 * SECOND  # what the cluster can hold of times
-_SAFE = 1 << 62  # numbers above are cut there
+_TEXTS = 10_000  # of a field that are looked at here
+_TIMELESS = {"bool": {"must_not": {"exists": {"field": "@timestamp"}}}}
 
 
 class ClusterEvents:
-    """What of a store's reading the hunt needs. `where`, `datasets`: what the caller will look for; documents that
-    cannot pass are left where they are. Raises Unreachable with a sentence."""
+    """What of a store's reading the hunt needs. `where`, `datasets`, `since`, `until`: what the caller will look for;
+    documents that cannot pass are left where they are. `only`: a query that all must fulfil. Raises Unreachable with a
+    sentence."""
 
     def __init__(
         self,
@@ -37,10 +43,16 @@ class ClusterEvents:
         config: ElasticCluster,
         where: Filter | None = None,
         datasets: frozenset[str] | None = None,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        only: dict[str, Any] | None = None,
     ) -> None:
         self._client, self._config = client, config
-        self._where = condition(where.node) if where is not None else None
-        self._datasets = datasets
+        self._alias = layout.alias(config.prefix, names.EVENT)
+        self._where, self._datasets, self._only = where, datasets, only
+        self._since, self._until = since, until
+        self._wide: dict[str, Any] | None = None
 
     def events(
         self,
@@ -71,9 +83,9 @@ class ClusterEvents:
 
     def _stretches(self, dataset: str | None, since: int | None, until: int | None) -> Iterator[list[dict[str, Any]]]:
         """Events in groups that share no event time, rising; first and last those that the cluster has no time of."""
-        none = [{"bool": {"must_not": {"exists": {"field": "@timestamp"}}}}]
-        odd = [rebuild.event(hit["_source"]) for page in self._pages(dataset, None, None, none) for hit in page]
-        early = [one for one in odd if not one.get("@timestamp", "-") > "1970"]
+        pages = self._pages(dataset, None, None, [_TIMELESS])
+        timeless = [rebuild.event(hit["_source"]) for page in pages for hit in page]
+        early = [one for one in timeless if not one.get("@timestamp", "-") > "1970"]
         if early:
             yield early
         waiting: list[dict[str, Any]] = []
@@ -88,7 +100,7 @@ class ClusterEvents:
                 waiting.append(rebuild.event(hit["_source"]))
         if waiting:
             yield waiting
-        late = [one for one in odd if one.get("@timestamp", "-") > "1970"]
+        late = [one for one in timeless if one.get("@timestamp", "-") > "1970"]
         if late:
             yield late
 
@@ -103,16 +115,55 @@ class ClusterEvents:
         """Documents at one point in time, without those that cannot pass."""
         import elasticsearch as es
 
-        query = self._query(dataset, since, until, more)
         try:
-            yield from pages(self._client, layout.alias(self._config.prefix, names.EVENT), PAGE, [order], query=query)
+            if self._where is not None and self._wide is None:
+                self._wide = self._decided(self._where, dataset).wide() or EVERYTHING
+            query = self._query(dataset, since, until, [*more, *([self._wide] if self._wide else [])])
+            yield from pages(self._client, self._alias, PAGE, [order], query=query)
         except (es.ApiError, es.TransportError) as error:
             raise connect.explain(error, self._config) from error
+
+    def sums(self, question: Question, fields: list[str]) -> tuple[pa.Table, ClusterEvents] | None:
+        """Sums per value of the fields, of the events of which the cluster decides all of the question, and where to
+        look for the others; None when that is better done here."""
+        import elasticsearch as es
+
+        if question.match is not None or not all(sums.exact(name) for name in fields) or self._outside(question):
+            return None
+        try:
+            decided = None if question.where is None else self._decided(question.where, question.dataset)
+            passed = EVERYTHING if decided is None else decided.exact()
+            if passed is None:
+                return None
+            looked = {*fields, *sums.SUMMED, *(decided.looked if decided is not None else ())}
+            apart = {"bool": {"should": [odd(looked), _TIMELESS, {"exists": {"field": ecs.DUPLICATE}}]}}
+            plain = {"bool": {"must_not": [apart]}}
+            query = self._query(question.dataset, question.since, question.until, [passed, plain])
+            table = sums.table(self._client, self._alias, query, fields)
+        except (es.ApiError, es.TransportError) as error:
+            raise connect.explain(error, self._config) from error
+        if table is None:
+            return None
+        times = {"since": question.since, "until": question.until}
+        rest = ClusterEvents(self._client, self._config, self._where, self._datasets, **times, only=apart)
+        return table, rest
+
+    def _outside(self, question: Question) -> bool:
+        """Whether it is about times that the cluster cannot hold."""
+        since, until = question.since, question.until
+        return (since is not None and since >= _NANOS) or (until is not None and until <= 0)
+
+    def _decided(self, where: Filter, dataset: str | None) -> Decided:
+        def texts(name: str) -> list[str] | None:
+            query = self._query(dataset, self._since, self._until, [])
+            return sums.texts(self._client, self._alias, query, name, _TEXTS)
+
+        return Decided(where, texts)
 
     def _query(
         self, dataset: str | None, since: int | None, until: int | None, more: list[dict[str, Any]]
     ) -> dict[str, Any]:
-        needed = [*more]
+        needed = [*more, *([self._only] if self._only is not None else [])]
         if dataset is not None:
             needed.append({"term": {"event.dataset": dataset}})
         if self._datasets is not None:
@@ -123,46 +174,5 @@ class ClusterEvents:
         if until is not None and 0 <= until < _NANOS:
             between["lt"] = iso(until)
         if between:  # rows whose time the cluster could not hold are looked at here
-            timeless = {"bool": {"must_not": {"exists": {"field": "@timestamp"}}}}
-            needed.append({"bool": {"should": [{"range": {"@timestamp": between}}, timeless]}})
-        if self._where is not None:
-            needed.append(self._where)
+            needed.append({"bool": {"should": [{"range": {"@timestamp": between}}, _TIMELESS]}})
         return {"bool": {"filter": needed}}
-
-
-def condition(node: Node) -> dict[str, Any] | None:
-    """A query that every event fulfils that passes the filter, and few others; None when nothing can be said."""
-    if isinstance(node, AllOf):
-        found = [query for part in node.parts if (query := condition(part)) is not None]
-        return {"bool": {"filter": found}} if found else None
-    if isinstance(node, AnyOf):
-        parts = [condition(part) for part in node.parts]
-        return {"bool": {"should": parts}} if parts and all(part is not None for part in parts) else None
-    return _compared(node) if isinstance(node, Compare) else None
-
-
-def _compared(node: Compare) -> dict[str, Any] | None:
-    """Equal numbers and addresses; the rest of the grammar folds and cuts text as no index does."""
-    known = mapping.fields()
-    if node.op != "=":
-        return None
-    found: list[dict[str, Any]] = []
-    for name in node.fields:
-        kind = known.get(name, {}).get("type")
-        values = [_value(str(kind), literal) for literal in node.values]
-        if kind not in ("long", "ip") or any(value is None for value in values):
-            return None
-        found += [{"term": {name: value}} for value in values]
-    return {"bool": {"should": found}}
-
-
-def _value(kind: str, literal: Any) -> Any:
-    import ipaddress
-
-    text = str(literal.text)
-    if kind == "long":
-        return int(text) if text.isdigit() and len(text) < 19 and int(text) < _SAFE else None
-    try:
-        return str(ipaddress.ip_network(text, strict=False)) if "/" in text else str(ipaddress.ip_address(text))
-    except ValueError:
-        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,15 @@ class Hunted(Protocol):
         self, dataset: str | None, *, since: int | None, until: int | None, keep: Keep, keys: Keys
     ) -> Iterator[list[Batch]]:
         """Rows that `keep` lets through, in groups of batches that follow each other in event time."""
+
+
+@runtime_checkable
+class Adds(Protocol):
+    """Where events are looked for, and added up there."""
+
+    def sums(self, question: Question, fields: list[str]) -> tuple[pa.Table, Hunted] | None:
+        """Sums per value of the fields of some of the events (`+events` and other columns that begin with +), and where
+        to look for the others; None when all are to be added up here."""
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from csirt.model.address import from_text
 from csirt.model.batch import Batch, address_columns, assemble
 
 # What is made where an event becomes text, unless a dataset has such a column.
-_COMPUTED = frozenset(
+COMPUTED = frozenset(
     {
         "event.id", "event.dataset", "event.module", "event.kind", "event.category", "event.type", "event.end",
         "event.duration", "ecs.version", "related.ip", "network.type", "network.transport", "source.bytes",
@@ -72,7 +72,7 @@ def _table(dataset: str, rows: list[dict[str, Any]]) -> Batch:
             columns |= _addresses(name, values)
         elif name in schema:
             columns[name] = _column(schema[name], values)
-        elif name not in _COMPUTED:
+        elif name not in COMPUTED:
             columns[name] = _raw(values)
     return assemble(dataset, columns)
 
