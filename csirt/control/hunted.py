@@ -22,9 +22,19 @@ def hunted(store: Any, origin: str, question: Question | None = None) -> Hunted:
         raise Usage('no cluster follows this store: [stores] kind = "elasticsearch", and ask the daemon')
     if question is not None and question.duplicates:
         raise Usage("the cluster has no records of flows that others count already: leave out --from cluster")
+    from csirt.stores.elastic.events.mapping import kinds
     from csirt.stores.elastic.hunt import ClusterEvents
 
     client, config = store.shipper.client, store.config.elasticsearch
     if question is None:
         return ClusterEvents(client, config)
-    return ClusterEvents(client, config, question.where, question.routed, since=question.since, until=question.until)
+    search = question.search(kinds()) if question.search is not None else None
+    return ClusterEvents(
+        client,
+        config,
+        question.where,
+        question.routed,
+        since=question.since,
+        until=question.until,
+        search=search,
+    )

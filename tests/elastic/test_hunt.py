@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from csirt.clock import DAY, MINUTE, Frozen
 from csirt.control.hunted import hunted
 from csirt.detect.authors.backtest import Backtest
+from csirt.detect.match import Detector
 from csirt.detect.rules.load import Ruleset
+from csirt.detect.sector.candidates import hunt
 from csirt.errors import Usage
 from csirt.model import ecs
 from csirt.model.batch import Batch, address_columns, assemble, constant
@@ -31,7 +33,7 @@ from csirt.stores.elastic.store import ElasticStore
 from csirt.stores.embedded import open_embedded
 from csirt.stores.hunt.select import Outcome, Question, lines
 from csirt.stores.hunt.top import top
-from tests.elastic import desk
+from tests.elastic import cluster, desk
 from tests.elastic.test_content import flows
 from tests.stores import build
 
@@ -63,6 +65,8 @@ id: 3f6bb0d2-7f0c-4b8e-9a55-0a2f0b7c1d11
 logsource: {product: csirt, service: flow}
 detection:
   smb: {destination.port: 445, csirt.source.member.id: HOSPITAL}
+  tiny: {network.bytes|lt: 2000}
+  large: {network.bytes|gte: 900000}
   condition: smb
 level: high
 """
@@ -120,23 +124,23 @@ def both(store: ElasticStore, **asked: object) -> tuple[list[bytes], list[bytes]
 def test_the_same_events_in_the_same_order(store: ElasticStore, text: str) -> None:
     """Whatever the filter, the dataset, the time and the limit; the same bytes."""
     where = Filter.parse(text, build.START) if text else None
-    found, cluster = both(store, where=where)
-    assert found == cluster and found
+    found, there = both(store, where=where)
+    assert found == there and found
     for asked in (
         {"since": build.START + MINUTE, "until": build.START + 9 * MINUTE},
         {"dataset": "mail"},
         {"limit": 7},
     ):
-        found, cluster = both(store, where=where, **asked)
-        assert found == cluster
+        found, there = both(store, where=where, **asked)
+        assert found == there
 
 
 @pytest.mark.parametrize("fields", [["destination.port"], ["source.ip", "csirt.source.member.id"], ["event.dataset"]])
 def test_the_same_sums(store: ElasticStore, fields: list[str]) -> None:
     """`--top` over either."""
     where = Filter.parse("network.bytes>100000", build.START)
-    cluster = ClusterEvents(store.shipper.client, store.config.elasticsearch, where)
-    here, there = (top(one, Question(where=where, limit=20), fields) for one in (store, cluster))
+    events = ClusterEvents(store.shipper.client, store.config.elasticsearch, where)
+    here, there = (top(one, Question(where=where, limit=20), fields) for one in (store, events))
     assert here.pop("duplicates") > there.pop("duplicates") == 0  # those are not in the cluster
     assert here == there and here["items"]
 
@@ -158,9 +162,9 @@ def test_sums_of_any_question_are_the_lakes(
     since, until = (build.START + minute * MINUTE for minute in minutes)
     for asked in ({"dataset": dataset}, {"dataset": dataset, "since": since, "until": until}):
         here, there = (Question(where=where, limit=40, **asked) for _ in range(2))  # type: ignore[arg-type]
-        found, cluster = top(store, here, fields, order), top(hunted(store, "cluster", there), there, fields, order)
-        del found["duplicates"], cluster["duplicates"]
-        assert found == cluster
+        found, told = top(store, here, fields, order), top(hunted(store, "cluster", there), there, fields, order)
+        del found["duplicates"], told["duplicates"]
+        assert found == told
 
 
 def test_sums_are_made_where_the_events_are(store: ElasticStore) -> None:
@@ -189,6 +193,34 @@ def test_a_filter_fetches_what_passes(store: ElasticStore) -> None:
     fetched = sum(batch.rows for batch in events.events("flow"))
     everything = sum(batch.rows for batch in hunted(store, "cluster", Question()).events("flow"))
     assert passed <= fetched < passed + 50 < everything
+
+
+@pytest.mark.parametrize("condition", ["smb", "smb or tiny", "not smb", "large"])
+def test_a_rule_is_looked_for_in_the_cluster(store: ElasticStore, condition: str) -> None:
+    """What a rule matches is the same, in the same order, and little else is fetched where the cluster has ES|QL; but for
+    a `not` of text, of which the cluster cannot say that it is not."""
+    rules = Ruleset.parse(RULE.replace("condition: smb", f"condition: {condition}"), "rule")
+    assert not rules.problems
+    detector = Detector(rules)
+
+    def match(batch: Batch) -> Any:
+        passes = np.zeros(batch.rows, bool)
+        for rows in detector.rows(batch).values():
+            passes[rows] = True
+        return passes
+
+    def question() -> Question:
+        routed = frozenset({"flow"})
+        return Question(match=match, routed=routed, search=lambda kinds: hunt(rules, kinds))
+
+    here, there = question(), question()
+    found = list(lines(store, here, Outcome()))
+    events = hunted(store, "cluster", there)
+    assert found == list(lines(events, there, Outcome())) and found
+    fetched = sum(batch.rows for batch in events.events())
+    narrow = cluster.MAJOR == 8 and not condition.startswith("not")
+    assert len(found) <= fetched and (not narrow or fetched < len(found) + 50)
+    assert top(events, there, ["source.ip"]) == {**top(store, here, ["source.ip"]), "duplicates": 0}
 
 
 def test_the_same_backtest(store: ElasticStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from csirt.errors import NotAllowed, NotFound, Usage
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch
 from csirt.model.filter import Filter
+from csirt.model.search import Search
 from csirt.stores.embedded.store import EmbeddedStore, as_embedded
 from csirt.stores.hunt.select import Hunted, Outcome, Question, lines, tables
 from csirt.stores.hunt.when import moment
@@ -184,14 +185,13 @@ def question(
     )
     asked.duplicates |= asked.where is not None and ecs.DUPLICATE in asked.where.names()
     if rule:
-        asked.match, named, asked.routed = _matcher(context, rule)
-        asked.duplicates |= named
+        asked.duplicates |= _match(context, asked, rule)
     return asked
 
 
-def _matcher(context: Context, text: str) -> tuple[Callable[[Batch], Array], bool, frozenset[str]]:
-    """Rows that any of the rules matches, by their log sources; whether a rule says what it wants of duplicates; the
-    datasets they are about."""
+def _match(context: Context, asked: Question, text: str) -> bool:
+    """Ask for rows that any of the rules matches, by their log sources; whether a rule says what it wants of
+    duplicates."""
     import numpy as np
 
     from csirt.control.verbs.rules import placeholders
@@ -212,5 +212,11 @@ def _matcher(context: Context, text: str) -> tuple[Callable[[Batch], Array], boo
             passes[rows] = True
         return passes
 
-    routed = frozenset(name for rule in rules.rules for name in rule.datasets)
-    return match, any(names_duplicates(rule) for rule in rules.rules), routed
+    def search(kinds: Mapping[str, str]) -> Search | None:
+        from csirt.detect.sector.candidates import hunt
+
+        return hunt(rules, kinds)
+
+    asked.match, asked.search = match, search
+    asked.routed = frozenset(name for rule in rules.rules for name in rule.datasets)
+    return any(names_duplicates(rule) for rule in rules.rules)

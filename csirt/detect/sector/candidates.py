@@ -41,6 +41,15 @@ def search(loaded: Ruleset, item: Rule | Correlation, kinds: Mapping[str, str]) 
     return Search(item.id, parts, group, item.timespan, measure, least, fields)
 
 
+def hunt(loaded: Ruleset, kinds: Mapping[str, str]) -> Search | None:
+    """The search for the events that any of the plain rules matches; None where a rule cannot be said."""
+    try:
+        parts = tuple(_part(loaded, rule, kinds) for rule in loaded.rules if rule.datasets)
+    except Refused:
+        return None
+    return Search("hunt", parts) if parts and any(part.condition for part in parts) else None
+
+
 def subset(loaded: Ruleset, item: Rule | Correlation) -> Ruleset:
     """The ruleset of this one alone, as it is deployed: what it is built on does not alert."""
     if isinstance(item, Rule):

@@ -23,19 +23,21 @@ if TYPE_CHECKING:
 
     from csirt.config import ElasticCluster
     from csirt.model.filter import Filter
+    from csirt.model.search import Search
     from csirt.stores.embedded.lake.ordered import Keep, Keys
     from csirt.stores.hunt.select import Question
 
 PAGE = 2_000
 _NANOS = 9_223_372_036 * SECOND  # what the cluster can hold of times
 _TEXTS = 10_000  # of a field that are looked at here
-_TIMELESS = {"bool": {"must_not": {"exists": {"field": "@timestamp"}}}}
+_TIMED = {"exists": {"field": "@timestamp"}}
+_TIMELESS = {"bool": {"must_not": _TIMED}}
 
 
 class ClusterEvents:
     """What of a store's reading the hunt needs. `where`, `datasets`, `since`, `until`: what the caller will look for;
-    documents that cannot pass are left where they are. `only`: a query that all must fulfil. Raises Unreachable with a
-    sentence."""
+    documents that cannot pass are left where they are. `only`: a query that all must fulfil. `search`: ES|QL that finds
+    them, where the cluster has that. Raises Unreachable with a sentence."""
 
     def __init__(
         self,
@@ -47,11 +49,12 @@ class ClusterEvents:
         since: int | None = None,
         until: int | None = None,
         only: dict[str, Any] | None = None,
+        search: Search | None = None,
     ) -> None:
         self._client, self._config = client, config
         self._alias = layout.alias(config.prefix, names.EVENT)
         self._where, self._datasets, self._only = where, datasets, only
-        self._since, self._until = since, until
+        self._since, self._until, self._search = since, until, search
         self._wide: dict[str, Any] | None = None
 
     def events(
@@ -65,7 +68,8 @@ class ClusterEvents:
     ) -> Iterator[Batch]:
         """Event tables, rows with event time in [since, until) or of these ids."""
         wanted: list[dict[str, Any]] = [{"terms": {"event.id": ids}}] if ids is not None else []
-        for page in self._pages(dataset, since, until, wanted):
+        both = [[*wanted, one] for one in (_TIMED, _TIMELESS)] if self._search is not None else [wanted]
+        for page in (page for more in both for page in self._pages(dataset, since, until, more)):
             for batch in rebuild.batches([rebuild.event(hit["_source"]) for hit in page]):
                 rows = Batch(batch.dataset, read.between(batch.table, since, until))
                 if rows.rows:
@@ -90,8 +94,7 @@ class ClusterEvents:
             yield early
         waiting: list[dict[str, Any]] = []
         last = None
-        timed = [{"exists": {"field": "@timestamp"}}]
-        for page in self._pages(dataset, since, until, timed, "@timestamp"):
+        for page in self._pages(dataset, since, until, [_TIMED], "@timestamp"):
             for hit in page:
                 if hit["sort"][0] != last and len(waiting) >= PAGE:
                     yield waiting
@@ -119,9 +122,28 @@ class ClusterEvents:
             if self._where is not None and self._wide is None:
                 self._wide = self._decided(self._where, dataset).wide() or EVERYTHING
             query = self._query(dataset, since, until, [*more, *([self._wide] if self._wide else [])])
-            yield from pages(self._client, self._alias, PAGE, [order], query=query)
+            for some in self._found(query) if _TIMED in more else [query]:
+                yield from pages(self._client, self._alias, PAGE, [order], query=some)
         except (es.ApiError, es.TransportError) as error:
             raise connect.explain(error, self._config) from error
+
+    def _found(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Queries for the events of that query which the search finds, a part of the time after the other."""
+        from csirt.stores.elastic.sector import esql
+        from csirt.stores.elastic.sector.query import events
+
+        if self._search is None:
+            yield query
+            return
+        begun = False
+        try:
+            for ids in esql.events(self._client, self._config, events(self._alias, self._search), [query]):
+                begun = True
+                yield {"terms": {"event.id": ids}}
+        except connect.Refusal:  # no ES|QL: all are looked at here
+            if begun:
+                raise
+            yield query
 
     def sums(self, question: Question, fields: list[str]) -> tuple[pa.Table, ClusterEvents] | None:
         """Sums per value of the fields, of the events of which the cluster decides all of the question, and where to
@@ -144,8 +166,15 @@ class ClusterEvents:
             raise connect.explain(error, self._config) from error
         if table is None:
             return None
-        times = {"since": question.since, "until": question.until}
-        rest = ClusterEvents(self._client, self._config, self._where, self._datasets, **times, only=apart)
+        rest = ClusterEvents(
+            self._client,
+            self._config,
+            self._where,
+            self._datasets,
+            since=question.since,
+            until=question.until,
+            only=apart,
+        )
         return table, rest
 
     def _outside(self, question: Question) -> bool:

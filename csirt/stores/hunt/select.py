@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch, constant, duplicates, event_ids
 from csirt.model.filter import Filter
+from csirt.model.search import Search
 from csirt.stores.embedded.lake.ordered import NEVER, Keep, Keys, rendered
 
 
@@ -44,7 +45,7 @@ class Question:
     """What to look for. `since`, `until`: event time, microseconds, [since, until). `where`: the filter grammar.
     `match`: rows a rule matches, as a bool array. `limit`: at most so many events. `duplicates`: also records of flows
     that other routers' records count already; without it `left_out` counts them. `routed`: the only datasets that
-    `match` says anything of."""
+    `match` says anything of. `search`: given the types of a cluster's fields, what finds at least those rows there."""
 
     dataset: str | None = None
     since: int | None = None
@@ -55,6 +56,7 @@ class Question:
     duplicates: bool = False
     left_out: int = 0
     routed: frozenset[str] | None = None
+    search: Callable[[Mapping[str, str]], Search | None] | None = None
 
     def keep(self, batch: Batch) -> Batch:
         """The rows of a batch that pass."""
