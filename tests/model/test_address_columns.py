@@ -7,13 +7,14 @@ import ipaddress
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.model import address_columns, jit
 from csirt.model.batch import codes, event_ids
 
 
+@settings(deadline=None)  # the first call loads the compiler
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=30), st.sampled_from([("", ""), ("host:", ""), ('{"é":"', '"}')]))
 def test_addresses_are_written_between_two_texts(values: list[int], around: tuple[str, str]) -> None:
     """By Arrow, as a few are, and compiled, as many are."""
