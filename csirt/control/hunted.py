@@ -29,12 +29,4 @@ def hunted(store: Any, origin: str, question: Question | None = None) -> Hunted:
     if question is None:
         return ClusterEvents(client, config)
     search = question.search(kinds()) if question.search is not None else None
-    return ClusterEvents(
-        client,
-        config,
-        question.where,
-        question.routed,
-        since=question.since,
-        until=question.until,
-        search=search,
-    )
+    return ClusterEvents(client, config, question.where, question.routed, search=search)

@@ -193,12 +193,15 @@ def test_a_filter_fetches_what_passes(store: ElasticStore) -> None:
     fetched = sum(batch.rows for batch in events.events("flow"))
     everything = sum(batch.rows for batch in hunted(store, "cluster", Question()).events("flow"))
     assert passed <= fetched < passed + 50 < everything
+    mails = Question(where=Filter.parse("event.action:delivered", build.START))
+    both = hunted(store, "cluster", mails)  # what texts there are is asked for each dataset and time anew
+    assert [sum(batch.rows for batch in both.events(name)) for name in ("flow", "mail")][1] == 50
 
 
 @pytest.mark.parametrize("condition", ["smb", "smb or tiny", "not smb", "large"])
 def test_a_rule_is_looked_for_in_the_cluster(store: ElasticStore, condition: str) -> None:
-    """What a rule matches is the same, in the same order, and little else is fetched where the cluster has ES|QL; but for
-    a `not` of text, of which the cluster cannot say that it is not."""
+    """What a rule matches is the same, in the same order, and little else is fetched where the cluster has ES|QL; but
+    for a `not` of text, of which the cluster cannot say that it is not."""
     rules = Ruleset.parse(RULE.replace("condition: smb", f"condition: {condition}"), "rule")
     assert not rules.problems
     detector = Detector(rules)

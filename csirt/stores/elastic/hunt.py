@@ -35,9 +35,9 @@ _TIMELESS = {"bool": {"must_not": _TIMED}}
 
 
 class ClusterEvents:
-    """What of a store's reading the hunt needs. `where`, `datasets`, `since`, `until`: what the caller will look for;
-    documents that cannot pass are left where they are. `only`: a query that all must fulfil. `search`: ES|QL that finds
-    them, where the cluster has that. Raises Unreachable with a sentence."""
+    """What of a store's reading the hunt needs. `where`, `datasets`: what the caller will look for; documents that
+    cannot pass are left where they are. `only`: a query that all must fulfil. `search`: ES|QL that finds them, where
+    the cluster has that. Raises Unreachable with a sentence."""
 
     def __init__(
         self,
@@ -46,16 +46,13 @@ class ClusterEvents:
         where: Filter | None = None,
         datasets: frozenset[str] | None = None,
         *,
-        since: int | None = None,
-        until: int | None = None,
         only: dict[str, Any] | None = None,
         search: Search | None = None,
     ) -> None:
         self._client, self._config = client, config
         self._alias = layout.alias(config.prefix, names.EVENT)
         self._where, self._datasets, self._only = where, datasets, only
-        self._since, self._until, self._search = since, until, search
-        self._wide: dict[str, Any] | None = None
+        self._search = search
 
     def events(
         self,
@@ -119,9 +116,10 @@ class ClusterEvents:
         import elasticsearch as es
 
         try:
-            if self._where is not None and self._wide is None:
-                self._wide = self._decided(self._where, dataset).wide() or EVERYTHING
-            query = self._query(dataset, since, until, [*more, *([self._wide] if self._wide else [])])
+            if self._where is not None and _TIMELESS not in more:
+                wide = self._decided(self._where, dataset, since, until).wide()
+                more = [*more, *([wide] if wide is not None else [])]
+            query = self._query(dataset, since, until, more)
             for some in self._found(query) if _TIMED in more else [query]:
                 yield from pages(self._client, self._alias, PAGE, [order], query=some)
         except (es.ApiError, es.TransportError) as error:
@@ -153,41 +151,30 @@ class ClusterEvents:
         if question.match is not None or not all(sums.exact(name) for name in fields) or self._outside(question):
             return None
         try:
-            decided = None if question.where is None else self._decided(question.where, question.dataset)
+            about = question.dataset, question.since, question.until
+            decided = None if question.where is None else self._decided(question.where, *about)
             passed = EVERYTHING if decided is None else decided.exact()
             if passed is None:
                 return None
             looked = {*fields, *sums.SUMMED, *(decided.looked if decided is not None else ())}
             apart = {"bool": {"should": [odd(looked), _TIMELESS, {"exists": {"field": ecs.DUPLICATE}}]}}
             plain = {"bool": {"must_not": [apart]}}
-            query = self._query(question.dataset, question.since, question.until, [passed, plain])
+            query = self._query(*about, [passed, plain])
             table = sums.table(self._client, self._alias, query, fields)
         except (es.ApiError, es.TransportError) as error:
             raise connect.explain(error, self._config) from error
         if table is None:
             return None
-        rest = ClusterEvents(
-            self._client,
-            self._config,
-            self._where,
-            self._datasets,
-            since=question.since,
-            until=question.until,
-            only=apart,
-        )
-        return table, rest
+        return table, ClusterEvents(self._client, self._config, self._where, self._datasets, only=apart)
 
     def _outside(self, question: Question) -> bool:
         """Whether it is about times that the cluster cannot hold."""
         since, until = question.since, question.until
         return (since is not None and since >= _NANOS) or (until is not None and until <= 0)
 
-    def _decided(self, where: Filter, dataset: str | None) -> Decided:
-        def texts(name: str) -> list[str] | None:
-            query = self._query(dataset, self._since, self._until, [])
-            return sums.texts(self._client, self._alias, query, name, _TEXTS)
-
-        return Decided(where, texts)
+    def _decided(self, where: Filter, dataset: str | None, since: int | None, until: int | None) -> Decided:
+        query = self._query(dataset, since, until, [])
+        return Decided(where, lambda name: sums.texts(self._client, self._alias, query, name, _TEXTS))
 
     def _query(
         self, dataset: str | None, since: int | None, until: int | None, more: list[dict[str, Any]]
