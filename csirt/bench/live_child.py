@@ -28,8 +28,8 @@ from csirt.sources.base import Input
 from csirt.sources.spool import SpoolSource, datagram_input
 
 ROWS = 5_000_000  # of one file
-DATAGRAMS = 4_000  # at a time
-WAIT = 0.05  # for more: larger pieces decode quicker and write slower, for the pages of large writes are fresh ones
+DATAGRAMS = 8_000  # at a time
+WAIT = 0.25  # for more: what a piece costs whatever is in it is shared by more datagrams
 
 
 class Files:
@@ -75,8 +75,9 @@ class Reading:
         self.datagrams = 0
 
     def step(self) -> int:
-        """Decode what is there, a piece of each segment; how many datagrams that were, 0 only if nothing was there."""
-        return sum(self._read(item) for item in self._source.inputs())
+        """Decode the next piece, of the oldest segment that has one; how many datagrams that were, 0 only if nothing
+        was there."""
+        return next(filter(None, map(self._read, self._source.inputs())), 0)
 
     def _read(self, item: Input) -> int:
         position = self._positions.get(item.fingerprint)

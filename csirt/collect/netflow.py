@@ -9,6 +9,7 @@ import threading
 from csirt.clock import Clock
 from csirt.collect import mmsg, sockets
 from csirt.collect.framing import MAX_PAYLOAD, Slots
+from csirt.collect.gathered import Vectors
 from csirt.collect.segments import SegmentWriter
 from csirt.collect.stats import Stats
 
@@ -105,8 +106,8 @@ class DatagramLoop:
         own, port = opened.getsockname()[:2]
         family = socket.AF_INET6 if opened.family == socket.AF_INET6 else socket.AF_INET
         own = socket.inet_pton(family, own.partition("%")[0])
-        buffers, size = self._slots.frame(lengths, receive.names[:got], self._clock.now(), own, port)
+        rows, size = self._slots.vectors(lengths, receive.names[:got], self._clock.now(), own, port)
         self._stats.received += got
         self._stats.bytes += int(lengths.sum())
-        self._writer.append(buffers, size, got)
+        self._writer.append(Vectors(rows), size, got)
         return got

@@ -12,13 +12,14 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csirt.clock import Clock, iso
-from csirt.collect import room
+from csirt.collect import gathered, room
+from csirt.collect.gathered import Pieces, Vectors
 from csirt.collect.stats import Stats
 from csirt.errors import CsirtError
 from csirt.metrics import RateLimited
@@ -117,7 +118,7 @@ class SegmentWriter:
         self._keeper = threading.Thread(target=self._keep, name=f"spool-{self.folder.name}", daemon=True)
         self._keeper.start()
 
-    def append(self, buffers: Sequence[bytes | memoryview], size: int, units: int) -> bool:
+    def append(self, buffers: Pieces | Vectors, size: int, units: int) -> bool:
         """Write `size` bytes of whole records (at most 1,024 buffers); False when they were dropped and counted.
 
         Raises SpoolFailed when the spool can no longer be trusted.
@@ -202,11 +203,11 @@ class SegmentWriter:
         self._appended += len(header)
         return _Segment(handle, mark, path, now, len(header))
 
-    def _write(self, segment: _Segment, buffers: Sequence[bytes | memoryview], size: int) -> None:
+    def _write(self, segment: _Segment, buffers: Pieces | Vectors, size: int) -> None:
         """At an explicit offset, so that a short write is simply made again; cut back to whole records on failure."""
         try:
             for _ in range(ATTEMPTS):
-                if os.pwritev(segment.handle, buffers, segment.length) == size:
+                if gathered.write(segment.handle, buffers, segment.length) == size:
                     return
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import ipaddress
 import socket
 import struct
@@ -91,6 +92,32 @@ def test_a_dual_socket_frames_both_families(senders: list[tuple[str, int, bytes]
             assert packet[28:] == payload
         at += total
     assert at == len(raw)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.tuples(_FOUR, _PORT, _PAYLOAD), min_size=1, max_size=5), st.booleans(), _FOUR, _PORT),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_slots_are_used_again(batches: list[tuple[list[tuple[str, int, bytes]], bool, str, int]]) -> None:
+    """Whatever the slots held before, a batch is framed as in fresh ones, as pieces and as vectors."""
+    used = Slots(5)
+    for senders, dual, own, port in batches:
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        host = bytes(16) if dual else socket.inet_aton(own)
+        names = np.frombuffer(b"".join(_name(a, p, family) for a, p, _ in senders), np.uint8).reshape(-1, NAME)
+        lengths = np.array([len(payload) for _, _, payload in senders], np.int64)
+        framed = []
+        for slots in (Slots(5), used):
+            for row, (_, _, payload) in enumerate(senders):
+                slots.payload(row)[: len(payload)] = payload
+            framed.append(b"".join(slots.frame(lengths, names, 1, host, port)[0]))
+        rows, size = used.vectors(lengths, names, 1, host, port)
+        framed.append(b"".join(ctypes.string_at(address, length) for address, length in rows.tolist()))
+        assert framed[0] == framed[1] == framed[2] and len(framed[0]) == size
 
 
 def test_the_largest_datagram_fits(read_blocks: Callable[[bytes], list[bytes]]) -> None:

@@ -1,0 +1,53 @@
+"""Many pieces of memory to a file in one system call, described by numbers: pwritev(2) through ctypes.
+
+`os.pwritev` takes a Python object for each piece; to make, read and drop one costs as much as to write it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from csirt.collect.framing import Array
+
+Pieces = Sequence[bytes | memoryview]
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """`rows`: uint64, struct iovec: address and size. The memory must stay as it is until it is written."""
+
+    rows: Array
+
+
+def _found() -> Any:
+    """The C library's function; None where a pointer or an offset is not of 64 bits, or there is none."""
+    if ctypes.sizeof(ctypes.c_void_p) != 8 or ctypes.sizeof(ctypes.c_long) != 8:
+        return None
+    call = getattr(ctypes.CDLL(None, use_errno=True), "pwritev", None)
+    if call is not None:
+        call.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_long]
+        call.restype = ctypes.c_ssize_t
+    return call
+
+
+CALL = _found()
+
+
+def write(handle: int, pieces: Pieces | Vectors, at: int) -> int:
+    """Write at an offset; how many octets. Raises OSError."""
+    if not isinstance(pieces, Vectors):
+        return os.pwritev(handle, pieces, at)
+    rows = np.ascontiguousarray(pieces.rows, np.uint64)
+    if CALL is None:
+        return os.pwritev(handle, [ctypes.string_at(address, size) for address, size in rows.tolist()], at)
+    done = int(CALL(handle, rows.ctypes.data, len(rows), at))
+    if done < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return done

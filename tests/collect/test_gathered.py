@@ -1,0 +1,33 @@
+"""Pieces of memory that are written together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csirt.collect import gathered
+from csirt.collect.gathered import Vectors
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_vectors_write_what_pieces_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    """The octets at the addresses, one piece after the other, at the offset, with and without the C library; what the
+    system refuses is an OSError with its number."""
+    if not fast:
+        monkeypatch.setattr(gathered, "CALL", None)
+    memory = np.arange(200, dtype=np.uint8)
+    begin, size = np.array([3, 50, 0]), np.array([10, 1, 100])
+    rows = np.stack([begin + memory.ctypes.data, size], axis=1).astype(np.uint64)
+    wanted = b"".join(memory[a : a + n].tobytes() for a, n in zip(begin, size, strict=True))
+    handle = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
+    try:
+        assert gathered.write(handle, [b"ab", memoryview(b"c")], 0) == 3
+        assert gathered.write(handle, Vectors(rows), 3) == 111
+        assert (tmp_path / "x").read_bytes() == b"abc" + wanted
+    finally:
+        os.close(handle)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        gathered.write(handle, Vectors(rows), 0)
