@@ -200,7 +200,7 @@ def _recoded(
         table: Array = np.asarray(pc.index_in(own, texts)).astype(small)
         codes = table.take(codes, mode="clip")
     if valid is not None:
-        codes = np.clip(codes, 0, max(len(texts) - 1, 0))  # under a null there may be any index
+        codes = codes.clip(0, max(len(texts) - 1, 0))  # under a null there may be any index
     if valid is not None and indices.offset:
         valid = pa.array(np.zeros(len(indices), np.int8), mask=~indices.is_valid().to_numpy(False)).buffers()[0]
     same = pa.Array.from_buffers(kind, len(codes), [valid, pa.py_buffer(codes)])

@@ -122,6 +122,8 @@ class Slots:
         if isinstance(rows, slice):  # a slot keeps what nobody writes over
             known = self._same4 if self._told4 == (destination, port) else 0
             self._same4, self._told4 = max(known, rows.stop), (destination, port)
+            if known >= rows.stop:
+                return
             rows = slice(known, rows.stop)
         self._constant(rows, fields, destination, port)
         fields["version"][rows], fields["id"][rows], fields["fragment"][rows] = 0x4500, 0, 0x4000

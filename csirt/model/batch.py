@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from csirt.model import ecs
 
 Array = np.ndarray[Any, np.dtype[Any]]
-FEW = 16  # names of a dictionary column whose Arrow form is remembered
+FEW = 64  # names of a dictionary column whose Arrow form is remembered
 
 
 @dataclass(slots=True)
