@@ -40,6 +40,7 @@ class ArrowFile:
         first = _blocks(raw)[0]
         start, size = int(first["offset"]), int(first["metadata"])
         self._pattern = _Pattern(raw[start : start + size]) if sample.num_columns else None
+        self._kinds = [_kind(kind) for kind in sample.schema.types]
         self._blocks: list[tuple[int, int, int, int]] = []
         self._end = 0
         self._write([raw[:start]])
@@ -49,9 +50,9 @@ class ArrowFile:
         pattern, nodes, buffers = self._pattern, [], []
         if pattern is None:
             return
-        for column in batch.columns:
-            array = column.indices if isinstance(column, pa.DictionaryArray) else column
-            found = None if array.offset else _buffers(array)
+        for column, (coded, bits) in zip(batch.columns, self._kinds, strict=True):
+            array = column.indices if coded else column
+            found = None if bits is None or array.offset else _buffers(array, bits)
             if found is None:
                 self._write_copied(batch)
                 return
@@ -142,24 +143,34 @@ class _Pattern:
         return (_MARK + (size - _PREFIX).to_bytes(4, "little") + self._raw[_PREFIX:].tobytes()).ljust(size, b"\0")
 
 
-def _buffers(array: pa.Array) -> list[pa.Buffer | None] | None:
-    """What a column's rows lie in and nothing else; None for columns that have columns in them."""
-    kind, rows = array.type, len(array)
-    parts = array.buffers()
-    valid = parts[0] if array.null_count else None
-    head = [valid.slice(0, -(-rows // 8)) if valid is not None else None]
-    if pa.types.is_null(kind):
-        return []
+def _kind(kind: pa.DataType) -> tuple[bool, int | None]:
+    """Whether a column is a dictionary, and the bits of one of its values: 0 for text, None where it has columns in it
+    or is of a kind that events do not have."""
+    if pa.types.is_dictionary(kind):
+        return True, int(kind.index_type.bit_width)
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
-        if not rows:
-            return None
-        ends = parts[1].slice(0, 4 * rows + 4)
-        return [*head, ends, parts[2].slice(0, int.from_bytes(ends[-4:].to_pybytes(), "little")) if parts[2] else None]
+        return False, 0
     try:
-        width = kind.bit_width
+        return False, None if pa.types.is_null(kind) else int(kind.bit_width)
     except ValueError:
+        return False, None
+
+
+def _buffers(array: pa.Array, bits: int) -> list[pa.Buffer | None] | None:
+    """What a column's rows lie in and nothing else; None for texts without rows, of which Arrow knows two forms."""
+    rows = len(array)
+    valid, *rest = array.buffers()
+    known = _cut(valid, -(-rows // 8)) if array.null_count else None
+    if bits:
+        return [known, _cut(rest[0], -(-rows * bits // 8))]
+    ends = _cut(rest[0], 4 * rows + 4)
+    if not rows or ends is None:
         return None
-    return [*head, parts[1].slice(0, -(-rows * width // 8)) if parts[1] else None]
+    return [known, ends, _cut(rest[1], int.from_bytes(ends[-4:].to_pybytes(), "little"))]
+
+
+def _cut(buffer: pa.Buffer | None, size: int) -> pa.Buffer | None:
+    return buffer if buffer is None or buffer.size == size else buffer.slice(0, size)
 
 
 def _written(sample: pa.RecordBatch, batches: int) -> bytes:

@@ -40,6 +40,8 @@ class Streamed:
         self._schema = pa.schema([])
         self._seen = pa.schema([])  # of the last batch
         self._coded: list[str] = []  # its columns that are dictionaries
+        self._places: dict[str, Array | None] = {}  # where their texts are among ours, None: in the same order
+        self._columns: list[tuple[str, pa.DataType]] = []  # of the file
         self._parts: list[IO[bytes]] = []
         self._writer: ArrowFile | None = None
 
@@ -76,6 +78,7 @@ class Streamed:
     def _joined(self) -> IO[bytes]:
         """All parts in one file, with the last schema and dictionaries."""
         whole = tempfile.TemporaryFile()  # noqa: SIM115 closed by the caller
+        self._places = {}  # texts were only added
         writer = self._begun(whole)
         for part in self._parts:
             part.seek(0)
@@ -97,7 +100,7 @@ class Streamed:
         self._writer.close()
 
     def _begun(self, file: IO[bytes]) -> ArrowFile:
-        columns = [self._absent(item, 1) for item in self._schema]
+        columns = [self._absent(name, kind, 1) for name, kind in self._columns]
         return ArrowFile(file.fileno(), pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
     def _grow(self, batch: pa.RecordBatch) -> bool:
@@ -115,6 +118,8 @@ class Streamed:
             self._coded = [name for name in self._texts if name in schema.names]
         for name in self._coded:
             grown |= name in self._texts and self._take(name, batch.column(name))
+        if grown:
+            self._columns = [(item.name, item.type) for item in self._schema]
         return grown
 
     def _merged(self, fresh: list[pa.Field], known: list[pa.Field]) -> pa.Schema:
@@ -134,17 +139,21 @@ class Streamed:
     def _take(self, name: str, column: pa.DictionaryArray) -> bool:
         """Take in the texts of a dictionary column; whether there were new ones."""
         texts, known = column.dictionary, self._texts[name]
+        self._places[name] = None
         if texts.equals(known[: len(texts)]):
             return False
-        fresh = texts.filter(pc.invert(pc.is_in(texts, known)))
-        if not len(fresh):
+        places = pc.index_in(texts, known)
+        if not places.null_count:
+            self._places[name] = np.asarray(places)
             return False
+        fresh = texts.filter(places.is_null())
         growths = self._growths[name] = self._growths.get(name, 0) + 1
         kind = pa.string()
         if growths > GROWTHS or len(known) + len(fresh) > MOST:
             del self._texts[name]
         else:
             self._texts[name] = pa.concat_arrays([known, fresh])
+            self._places[name] = np.asarray(pc.index_in(texts, self._texts[name]))
             kind = _codes(self._texts[name])
         self._schema = self._schema.set(self._schema.get_field_index(name), pa.field(name, kind))
         return True
@@ -154,24 +163,26 @@ class Streamed:
         mine = dict(zip(batch.schema.names, batch.columns, strict=True))
         known: dict[tuple[int, int, int], Array] = {}  # columns of the same codes stay so
         columns = [
-            self._column(column, item, known) if (column := mine.get(item.name)) is not None
-            else self._absent(item, batch.num_rows)
-            for item in self._schema
+            self._column(column, name, kind, known) if (column := mine.get(name)) is not None
+            else self._absent(name, kind, batch.num_rows)
+            for name, kind in self._columns
         ]  # fmt: skip
         return pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
-    def _column(self, column: pa.Array, item: pa.Field, known: dict[tuple[int, int, int], Array]) -> pa.Array:
-        texts = self._texts.get(item.name)
+    def _column(
+        self, column: pa.Array, name: str, kind: pa.DataType, known: dict[tuple[int, int, int], Array]
+    ) -> pa.Array:
+        texts = self._texts.get(name)
         if texts is None:
-            return column if column.type == item.type else column.cast(item.type)
-        return _recoded(column, texts, item.type.index_type, known)
+            return column if column.type.equals(kind) else column.cast(kind)
+        return _recoded(column, texts, kind.index_type, self._places.get(name), known)
 
-    def _absent(self, item: pa.Field, rows: int) -> pa.Array:
+    def _absent(self, name: str, kind: pa.DataType, rows: int) -> pa.Array:
         """A column that a table does not have."""
-        texts = self._texts.get(item.name)
+        texts = self._texts.get(name)
         if texts is None:
-            return pa.nulls(rows, item.type)
-        return pa.DictionaryArray.from_arrays(pa.nulls(rows, item.type.index_type), texts)
+            return pa.nulls(rows, kind)
+        return pa.DictionaryArray.from_arrays(pa.nulls(rows, kind.index_type), texts)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -184,21 +195,24 @@ def _codes(texts: pa.Array) -> pa.DataType:
 
 
 def _recoded(
-    column: pa.DictionaryArray, texts: pa.Array, kind: pa.DataType, known: dict[tuple[int, int, int], Array]
+    column: pa.DictionaryArray,
+    texts: pa.Array,
+    kind: pa.DataType,
+    places: Array | None,
+    known: dict[tuple[int, int, int], Array],
 ) -> pa.DictionaryArray:
-    """The column with the codes of `texts`, which has all of its values, as numbers of that kind."""
-    own, indices = column.dictionary, column.indices
+    """The column with the codes of `texts`, which has all of its values at these places, as numbers of that kind."""
+    indices = column.indices
     valid, data = indices.buffers()
     codes: Array = np.frombuffer(data, f"i{indices.type.bit_width // 8}")[indices.offset :][: len(indices)]
     small = np.dtype(kind.to_pandas_dtype())
-    if own.equals(texts[: len(own)]):
+    if places is None:
         key = data.address + indices.offset, len(codes), small.itemsize
         if key not in known:
             known[key] = codes.astype(small)
         codes = known[key]
     else:
-        table: Array = np.asarray(pc.index_in(own, texts)).astype(small)
-        codes = table.take(codes, mode="clip")
+        codes = places.astype(small).take(codes, mode="clip")
     if valid is not None:
         codes = codes.clip(0, max(len(texts) - 1, 0))  # under a null there may be any index
     if valid is not None and indices.offset:

@@ -218,7 +218,7 @@ def assemble(dataset: str, columns: dict[str, Any]) -> Batch:
         array = columns[name]
         if not isinstance(array, (pa.Array, pa.ChunkedArray)):
             array = pa.array(array)
-        if wanted is not None and array.type != wanted:
+        if wanted is not None and not array.type.equals(wanted):
             array = (
                 array.dictionary_encode()
                 if pa.types.is_dictionary(wanted) and not pa.types.is_dictionary(array.type)
