@@ -139,8 +139,11 @@ class Run:
                         if isinstance(chunk.data, Dissection):
                             self._lines += result.entered
                         self._count(source.id, result, decoder)
-                        out.add(self._last, settled=not self._held.get(source.id))
-                    if chunk.end_of_input:
+                        out.add(result.batches, settled=not self._held.get(source.id))
+                        del result  # the next piece takes the same memory
+                    whole = chunk.end_of_input
+                    del chunk
+                    if whole:
                         break
                 waiting |= not item.finished(position)
             if source.exhausted() or not waiting:
@@ -165,7 +168,6 @@ class Run:
             self.dropped[reason] = self.dropped.get(reason, 0) + number
 
     def _count(self, source: str, result: Decoded, decoder: Decoder) -> None:
-        self._last = result.batches
         self.entered += result.entered
         self.left += result.left
         self._held[source] = result.held
@@ -185,8 +187,9 @@ class Run:
         """End of input. Datagrams whose template never came stay held and are counted so; the rest is flushed."""
         for name, (kind, decoder) in self._decoders.items():
             if kind != "netflow":
-                self._count(name, decoder.finish(), decoder)
-                out.add(self._last, settled=True)
+                result = decoder.finish()
+                self._count(name, result, decoder)
+                out.add(result.batches, settled=True)
         out.close()
         self._records = dict(out.records)
         self._octets, self._packets = out.octets, out.packets
