@@ -142,10 +142,11 @@ class Intake:
         used = self._used.get(number, 0)
         if used + len(definitions) > limits.CHANGES or not self._keeping.learn(number, definitions, clock):
             return False
+        slots = self._all_slots()
         changes = [
             (s, slot, self._plans.number(item.signature))
             for item in definitions
-            if item.signature is not None and (slot := self._slot(number, item.template)) is not None
+            if item.signature is not None and (slot := slots.get((number, item.template))) is not None
         ]
         self._changes += changes
         self._used[number] = used + len(changes)

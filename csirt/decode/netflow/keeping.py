@@ -97,19 +97,20 @@ class Keeping:
         templates, refreshed, said = exporter.templates, exporter.refreshed, self.state.definitions
         if not templates or not self._roomy(number, exporter):
             return 0
-        done = 0
+        done, order, others = 0, self._order, None if exporter.listed else self._others
         for item in definitions:
-            ident = item.template
-            if item.signature is None or templates.get(ident) is not item.signature:
+            ident, signature = item.template, item.signature
+            if signature is None or templates.get(ident) is not signature:
                 break
             done += 1
-            templates[ident] = templates.pop(ident)
+            del templates[ident]
+            templates[ident] = signature
             refreshed[ident] = (clock, said + done)
             key = (number, ident)
-            del self._order[key]
-            self._order[key] = clock
-            if not exporter.listed:
-                self._others[key] = self._others.pop(key)
+            del order[key]
+            order[key] = clock
+            if others is not None:
+                others[key] = others.pop(key)
         if done:
             self.state.definitions += done
             exporter.mark_templates()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from itertools import repeat
+from operator import itemgetter
 
 from csirt.decode.netflow.elements import VARIABLE
 
 MAX_FIELDS = 512  # real templates have fewer than 100; a datagram could claim 16,000
 MAX_RECORD = 65_507  # no record longer than a UDP payload ever arrives
 _ENTERPRISE = 0x8000
+_LENGTH = itemgetter(2)  # of a field
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,10 @@ class Signature:
     @property
     def least(self) -> int:
         """The octets of the shortest record."""
-        lengths = [length for _, _, length in self.fields]
-        return sum(lengths) - lengths.count(VARIABLE) * (VARIABLE - 1)
+        lengths = sum(map(_LENGTH, self.fields))
+        if lengths < VARIABLE:
+            return lengths
+        return lengths - list(map(_LENGTH, self.fields)).count(VARIABLE) * (VARIABLE - 1)
 
 
 @dataclass(frozen=True, slots=True)
