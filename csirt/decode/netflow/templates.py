@@ -46,10 +46,8 @@ class Signature:
     @property
     def least(self) -> int:
         """The octets of the shortest record."""
-        lengths = sum(map(_LENGTH, self.fields))
-        if lengths < VARIABLE:
-            return lengths
-        return lengths - list(map(_LENGTH, self.fields)).count(VARIABLE) * (VARIABLE - 1)
+        lengths: list[int] = list(map(_LENGTH, self.fields))
+        return sum(lengths) - lengths.count(VARIABLE) * (VARIABLE - 1)
 
 
 @dataclass(frozen=True, slots=True)
