@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from csirt.sources.base import Source
 
 CHUNK = 20_000  # packets or lines at a time; changes no result
-DATAGRAMS = 8_000  # at a time: what is done once for each time weighs little, and memory stays below 400 MiB
+DATAGRAMS = 8_000  # at a time: what is done once for each time weighs little, and memory stays below 300 MiB
 FORMATS = ("ndjson", "csv", "parquet", "arrow")
 # Lines a parser declares to make no row are no failure: the ends of connections, other programs' lines, empty lines.
 DECLARED = {"ignored", "foreign", "empty"}
