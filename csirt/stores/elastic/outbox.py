@@ -111,9 +111,11 @@ def adopt(connection: apsw.Connection, store: str, writer: str, steps: int) -> N
     )
 
 
-def add_all(connection: apsw.Connection) -> None:
-    """Let every document be sent again, in the caller's transaction, positions last."""
+def add_all(connection: apsw.Connection, kinds: Iterable[str] = layout.KINDS) -> None:
+    """Let every document of these kinds be sent again, in the caller's transaction, positions last."""
     for kind, (table, key, _) in _PLACES.items():
+        if kind not in kinds:
+            continue
         connection.execute(
             f"""INSERT INTO outbox
                 SELECT '{kind}', {key.format(row="")}, steps + row_number() OVER (), steps + row_number() OVER ()

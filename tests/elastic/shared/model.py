@@ -181,6 +181,10 @@ class Client:
             return {"status": 409, "error": {"type": "version_conflict_engine_exception"}}
         return {"status": 201}
 
+    def count(self, *, index: list[str]) -> Answer:
+        """How many documents they hold."""
+        return Answer(count=sum(len(self.cluster.indices[one]) for one in index))
+
     def open_point_in_time(self, *, index: str, keep_alive: str) -> dict[str, str]:
         """Of the index as it is."""
         return {"id": index}
@@ -228,7 +232,7 @@ class Indices:
         """Those with that beginning."""
         return Answer({one: {} for one in self.client.cluster.indices if one.startswith(index.removesuffix("*"))})
 
-    def refresh(self, *, index: str) -> None:
+    def refresh(self, *, index: str | list[str]) -> None:
         """Everything is seen at once."""
 
 

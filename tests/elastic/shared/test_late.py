@@ -8,7 +8,7 @@ import pytest
 
 from csirt.config import Config
 from csirt.control import trouble
-from csirt.errors import CsirtError
+from csirt.errors import Conflict, CsirtError
 from csirt.stores.base import Commit
 from csirt.stores.elastic.shared import recover
 from csirt.stores.elastic.shared.log import Cut
@@ -120,3 +120,48 @@ def test_a_writer_that_sleeps_while_the_log_is_cut(memory: Path, monkeypatch: py
             found.turn()
             same(found)
             assert not any("late" in case["title"] for case in found.nodes["a"].find("case"))
+
+
+def test_new_indices_get_everything(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The indices were lost, or the prefix is another: the first node to come begins a log with all that its folder
+    holds, cases with their numbers and hits that wait, and the cluster has it; the other is told, made to follow, and
+    one that is new joins. Where only part was lost nobody begins anything."""
+    with model(memory, monkeypatch, "ab") as found:
+        loaded(found)
+        found.nodes["b"].commit(Commit(hits=build.hits([build.START + 900])))
+        found.turn()
+        found.turn()
+        before = {case["id"]: (case["number"], case["version"]) for case in found.nodes["a"].find("case")}
+        pending = [row for blob in found.nodes["a"].pending(1 << 62) for row in blob.hits.to_pylist()]
+        meta = found.cluster.indices["model-meta"]
+        found.cluster.indices["model-meta"] = {}
+        for name in "ab":
+            found.kill(name)
+            with pytest.raises(Conflict, match="prefix"):
+                found.join(name)
+            found.kill(name)
+        assert meta and found.cluster.indices["model-meta"] == {}
+        for index in found.cluster.segments():
+            del found.cluster.indices[index]
+        found.cluster.indices |= {index: {} for index in found.cluster.aliased}
+        found.cluster.accepted = {}
+        a = found.join("a")
+        b = found.start("b")
+        with pytest.raises(Conflict, match="store recover"):
+            b.tail.turn()
+        found.wait(6, "a")
+        assert {case["id"]: (case["number"], case["version"]) for case in a.find("case")} == before
+        assert [row for blob in a.pending(1 << 62) for row in blob.hits.to_pylist()] == pending
+        assert found.cluster.indices["model-case"].keys() == before.keys()
+        assert len(found.cluster.indices["model-audit"]) == len(list(a.audit()))
+        config = Config(stores=clusters.settings(URL, PREFIX, node="b", **found.more))
+        found.kill("b")
+        assert recover.rebuild(memory / "b", config, dry_run=False, clock=found.clock)["state"] == "other_log"
+        found.join("b")
+        found.join("c")
+        for round_ in range(4):
+            work(found, "b", 11, 500 + 11 * round_)
+            found.turn()
+            found.turn()
+        same(found)
+        assert found.nodes["a"].cluster()["log"]["first"] > 1

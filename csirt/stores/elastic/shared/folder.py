@@ -34,6 +34,7 @@ OWN_KINDS = ("audit", "position")  # kinds that each node sends by itself
 SHARED_KINDS = tuple(kind for kind in layout.KINDS if kind not in OWN_KINDS)
 _SHARED_TABLES = ("incident_entity", "incident_alias", "case_event", "number", "hits", "node_mark", *segments.TABLES)
 _TOLD = "audit_log"  # in `meta`: up to which entry the chain tells of the log already
+_ANEW = "log_anew"  # in `meta`: the cluster is another, or lost everything
 _LOADING = "log_loading"  # in `meta`: what the folder holds is part of what a snapshot goes with
 _FORGET_OUTBOX = "DELETE FROM outbox WHERE kind IN (SELECT value FROM json_each(?))"
 STEP = 32  # bits of a document's version below the number of its entry
@@ -112,6 +113,27 @@ def begin_again(connection: apsw.Connection, log: str, told: int) -> None:
         "UPDATE shared_log SET log = ?, opened = 0, applied = 0, token = '', term = 0, holder = ''", (log,)
     )
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_TOLD, str(told)))
+
+
+def bring_again(connection: apsw.Connection) -> None:
+    """Keep what nodes share, and let it be what a log begins with; the cluster lacks everything. In the caller's
+    transaction."""
+    for table in ("node_mark", *segments.TABLES, "outbox", "dead_letter"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608
+    connection.execute("UPDATE cluster SET steps = ?", (outbox.FIRST_STEP,))
+    outbox.add_all(connection, OWN_KINDS)
+    connection.execute("UPDATE shared_log SET log = '', opened = 0, applied = 0, token = '', term = 0, holder = ''")
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '0'), (?, '')", (_TOLD, _ANEW))
+
+
+def begun_anew(connection: apsw.Connection) -> bool:
+    """Whether the cluster lacks also what of the lake it had been sent."""
+    return bool(connection.execute("SELECT count(*) FROM meta WHERE key = ?", (_ANEW,)).get)
+
+
+def noted_anew(connection: apsw.Connection) -> None:
+    """What of the lake it lacks is noted, in the caller's transaction."""
+    connection.execute("DELETE FROM meta WHERE key = ?", (_ANEW,))
 
 
 def has_documents(connection: apsw.Connection) -> bool:

@@ -1,7 +1,11 @@
-"""How a folder comes to follow the cluster's log: the first node brings what it has, the others begin with nothing."""
+"""How a folder comes to follow the cluster's log: the first node brings what it has, the others begin with nothing.
+
+Where the indices are new (another prefix, or lost and made again), the first node to come begins a log with what its
+folder holds; the others' folders belong to another log then (`csirt store recover`)."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +13,7 @@ from typing import Any
 import apsw
 
 from csirt.errors import Conflict, Unreachable
-from csirt.stores.elastic import head
+from csirt.stores.elastic import connect, head, layout
 from csirt.stores.elastic.shared import folder, segments, start
 from csirt.stores.elastic.shared.entry import Blob, Entry
 from csirt.stores.elastic.shared.journal import Journal
@@ -17,6 +21,7 @@ from csirt.stores.elastic.shared.log import Cut, Documents
 from csirt.stores.embedded.catalogue import chain, documents
 from csirt.stores.embedded.catalogue.database import Database
 
+LOG = logging.getLogger("csirt.stores.elastic")
 NAME = "shared"
 MANY = 500  # documents of one entry
 
@@ -24,10 +29,15 @@ MANY = 500  # documents of one entry
 def join(database: Database, meta: Documents, journal: Journal, node: str) -> None:
     """Follow the log of these indices; begin it where there is none. Raises Conflict for a folder that cannot,
     Unreachable while the first node is not done."""
-    if journal.place.opened:
-        _same(meta, journal)
-        return
     found = meta.get(NAME)
+    if journal.place.opened:
+        if found is not None or not _empty(meta):
+            _same(found[0] if found is not None else {}, journal)
+            return
+        with database.transaction("beginning the cluster's log") as connection:
+            folder.bring_again(connection)
+        journal.begin_again()
+        LOG.warning("the cluster's indices hold nothing: this node begins a log with what its folder holds")
     shared = found[0] if found is not None else _begin(database, meta, journal, node)
     if "segment" not in shared:
         raise Conflict(
@@ -68,9 +78,20 @@ _OTHER = (
 )
 
 
-def _same(meta: Documents, journal: Journal) -> None:
-    found = meta.get(NAME)
-    if found is None or found[0]["log"] != journal.place.log:
+def _empty(meta: Documents) -> bool:
+    """Whether the indices hold nothing that nodes share: they are new."""
+    client, aliases = meta.client(), [layout.alias(meta.config.prefix, kind) for kind in folder.SHARED_KINDS]
+    try:
+        client.indices.refresh(index=aliases)
+        return not int(client.count(index=aliases)["count"])
+    except Exception as error:
+        if not connect.of_cluster(error):
+            raise
+        raise connect.explain(error, meta.config) from error
+
+
+def _same(shared: dict[str, Any], journal: Journal) -> None:
+    if shared.get("log") != journal.place.log:
         raise Conflict(_OTHER)
     journal.compare()
 

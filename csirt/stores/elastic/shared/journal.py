@@ -70,6 +70,12 @@ class Journal:
         with self._database.reading() as connection:
             self.place = folder.place(connection)
 
+    def begin_again(self) -> None:
+        """The folder follows no log any more."""
+        with self.lock:
+            self.changes = Changes()
+            self.refresh()
+
     @property
     def leads(self) -> bool:
         """Whether this node holds the lease and the log says so."""

@@ -10,6 +10,7 @@ from csirt.errors import Unreachable
 from csirt.stores.elastic import connect, layout, outbox
 from csirt.stores.elastic.events.follow import Follower
 from csirt.stores.elastic.head import Head
+from csirt.stores.elastic.shared import folder
 from csirt.stores.elastic.shared.folder import OWN_KINDS
 from csirt.stores.elastic.shared.journal import Journal
 from csirt.stores.elastic.ship import OCTETS, ROWS, Shipper
@@ -38,6 +39,12 @@ class NodeShipper(Shipper):
         connect.probe(self.client, self._config)
         if not self._journal.place.opened:
             raise Unreachable("this node has not joined the cluster's log yet")
+        with self._database.reading() as connection:
+            anew = folder.begun_anew(connection)
+        if anew:
+            self._follower.everything()
+            with self._database.transaction("sending everything") as connection:
+                folder.noted_anew(connection)
         return _Nobody()
 
     def waiting(self, until: int | None = None) -> int:
