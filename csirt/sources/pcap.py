@@ -13,6 +13,7 @@ from csirt.sources import walk
 
 WINDOW = 16 << 20
 SMALLEST = 256 << 10
+FULL_PACKET = 1_600
 LARGEST_BLOCK = walk.MAX_PACKET_BLOCK + 4096
 
 _PCAP = {0xA1B2C3D4: (0, 16), 0xA1B23C4D: (1, 16), 0xA1B2CD34: (0, 24)}  # magic: (nanoseconds, record header)
@@ -100,10 +101,11 @@ class Walker:
         twin.state, twin.table = self.state.copy(), self.table.copy()
         return twin
 
-    def read(self, handle: int, offset: int, end: int, limit: int, *, final: bool) -> Found:
+    def read(self, handle: int, offset: int, end: int, limit: int, *, final: bool, octets: int = FULL_PACKET) -> Found:
         """At most `limit` packets from `offset`, not beyond `end`.
 
         `final`: `end` is the end of the file, and an incomplete record there is torn; otherwise more may be written.
+        `octets`: what a packet is expected to take, with its header; where they take more, fewer are found.
         """
         at, torn = offset, False
         if not self.started and not self.damaged:
@@ -111,7 +113,7 @@ class Walker:
         rows: Array = np.empty((0, 5), np.int64)
         buffer: Array = np.empty(0, np.uint8)
         bad = int(self.state[walk.BAD_INTERFACE])
-        window = min(max(limit * 1600, SMALLEST), WINDOW)
+        window = min(max(limit * octets, SMALLEST), WINDOW)
         while self.started and not self.damaged and at < end and not len(rows):
             buffer = read_window(handle, at, min(window, end - at))
             out: Array = np.empty((min(limit, len(buffer) // 12 + 1), 5), np.int64)

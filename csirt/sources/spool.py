@@ -23,14 +23,22 @@ MAX_DATAGRAM = 65_535
 class DatagramInput(FileInput):
     """UDP payloads of a segment or capture file."""
 
+    _octets = (
+        pcap.FULL_PACKET
+    )  # of a packet, as the last chunk had them and somewhat more: what is read for nothing costs
+
     def take(
         self, handle: int, offset: int, end: int, limit: int, extra: dict[str, Any], *, final: bool
     ) -> Chunk | None:
         """The UDP payloads of the next packets."""
         walker = pcap.Walker.resume(extra)
-        found = walker.read(handle, offset, end, limit, final=final)
+        found = walker.read(handle, offset, end, limit, final=final, octets=self._octets)
         if found.end == offset:
             return None
+        if len(found.offset) == limit:
+            self._octets = min((found.end - offset) // limit * 33 // 32 + 1, pcap.FULL_PACKET)
+        else:
+            self._octets = pcap.FULL_PACKET
         data, lost = udp.datagrams(found) if len(found.offset) else (None, {})
         if found.torn:
             lost["torn"] = 1
