@@ -1,60 +1,25 @@
-"""Matches of a batch as hits: one row per (stream, event), made column by column."""
+"""Rules over batches: which rows match, what exemptions leave of them, and the hits of the rest."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect.atoms import Node, leaves
-from csirt.detect.columns.columns import AddressColumn
-from csirt.detect.columns.frame import BatchFrame
-from csirt.detect.columns.values import number_of
-from csirt.detect.engine.engine import Frame, Program
-from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Meta, Rule, stream
+from csirt.detect.columns.frame import BatchFrame, stored
+from csirt.detect.engine.engine import Program
+from csirt.detect.hits import condensed, hits, shared
+from csirt.detect.rule import Meta, Rule
 from csirt.detect.rules.load import Ruleset
-from csirt.detect.windows.condense import picked
-from csirt.model import ecs, tlp
+from csirt.detect.streams import Stream, streams
+from csirt.model import ecs
 from csirt.model.batch import Array, Batch, duplicates
-from csirt.model.hits import ELSEWHERE, HITS, none
-
-# dataset -> (kind, field) of the actor, of the target, and of a further entity two alerts can share.
-_ACTOR = {"edi": ("her", "csirt.edi.her_from")}
-_TARGET = {
-    "dns": ("domain", "dns.question.name"),
-    "tls": ("domain", "tls.client.server_name"),
-    "http": ("domain", "url.domain"),
-    "mail": ("domain", "csirt.mail.to.domain"),
-    "edi": ("her", "csirt.edi.her_to"),
-}
-_HOST_ACTOR, _HOST_TARGET = ("host", "source.ip"), ("host", "destination.ip")
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """A consumer of a rule's matches. `group`: (name in the group, field). `value`: fields whose joint text is counted
-    or paired, or, where `numeric`, whose number is added up; rows without one are not hits. `facts`: fields shown to
-    people. `baseline`: whose buckets the rows are condensed to. `mark`: stands in front of the name in the hits."""
-
-    name: str
-    rule: str
-    group: tuple[tuple[str, str], ...]
-    value: tuple[str, ...]
-    facts: tuple[str, ...]
-    numeric: bool = False
-    baseline: Correlation | None = None
-    mark: str = ""
-
-    @property
-    def owner(self) -> str:
-        """The id of the rule or correlation whose alerts come of it."""
-        return self.name.partition("/")[0]
+from csirt.model.hits import ELSEWHERE, none
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +31,6 @@ class Exempt:
     base: str
     until: int
     index: int
-
-
-def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> list[Stream]:
-    """Who consumes the matches of a rule in a dataset: its own alerts, and every correlation it feeds."""
-    result: list[Stream] = []
-    facts = rule.meta.custom.facts if rule.meta.custom.facts is not None else FACTS.get(dataset, ())
-    own = rule.meta.custom.group_by
-    plain = own if own is not None else GROUP_BY.get(dataset, DEFAULT_GROUP_BY)
-    if rule.alerts:
-        result.append(Stream(rule.id, rule.id, tuple((name, name) for name in plain), (), _labelled(facts)))
-    for item in correlations:
-        if rule.id not in item.rules:
-            continue
-        custom = item.meta.custom
-        group, value = item.fields(rule.id), item.value_fields
-        if item.type == "absence":
-            value = tuple(name for _, name in group)
-            names = custom.group_by if custom.group_by is not None else plain
-            if item.hours is not None and item.hours.field:  # an alert is of one calendar
-                names = tuple(dict.fromkeys((*names, item.hours.field)))
-            group = tuple((name, name) for name in names)
-        shown = custom.facts if custom.facts is not None else facts
-        name = stream(item.id, rule.id)
-        baseline = item if item.baseline else None
-        result.append(Stream(name, rule.id, group, value, _labelled(shown), item.numeric, baseline))
-    return result
-
-
-def _labelled(facts: tuple[str, ...]) -> tuple[str, ...]:
-    """Facts with the label of an indicator that the event meets: who may be told hangs on it, whatever the rule."""
-    return facts if tlp.FIELD in facts else (*facts, tlp.FIELD)
 
 
 class Detector:
@@ -130,14 +64,21 @@ class Detector:
 
     def match(self, batch: Batch) -> pa.Table:
         """The hits of a batch (`model.hits.HITS`), by rule, then in the batch's row order."""
-        if not batch.rows:
-            return none()
-        rules, program, exempts = self._program(batch.dataset)
+        return self.hits(batch, *self.found(batch)) if batch.rows else none()
+
+    def found(self, batch: Batch) -> tuple[BatchFrame, dict[int, Array]]:
+        """The batch as a frame, and what `hits` makes hits of."""
+        rules, program, _ = self._program(batch.dataset)
         frame = BatchFrame(batch)
-        twice = duplicates(batch.table)
-        tables: list[pa.Table] = []
         matched = program.run(frame)
         self._tell(rules, program)
+        return frame, matched
+
+    def hits(self, batch: Batch, frame: BatchFrame, matched: Mapping[int, Array]) -> pa.Table:
+        """The hits of what was found in a batch."""
+        rules, _, exempts = self._program(batch.dataset)
+        twice = duplicates(batch.table)
+        tables: list[pa.Table] = []
         for index, found in sorted(matched.items()):
             if index >= len(rules):
                 break
@@ -149,7 +90,7 @@ class Detector:
                 plain = [item for item in share if item.baseline is None]
                 if plain and len(left):
                     tables.append(hits(frame, batch.dataset, plain, left, frame.times(left), frame.event_ids(left)))
-                tables += [_condensed(frame, item, left) for item in share if item.baseline is not None and len(left)]
+                tables += [condensed(frame, item, left) for item in share if item.baseline is not None and len(left)]
         return pa.concat_tables(tables) if tables else none()
 
     def _left(
@@ -183,9 +124,24 @@ class Detector:
 
     def rows(self, batch: Batch) -> dict[str, Array]:
         """Rule id -> rows that match, duplicates among them, without hits; for tests and hunting."""
-        rules, program, _ = self._program(batch.dataset)
-        found = program.run(BatchFrame(batch)).items()
-        return {rules[index].id: rows for index, rows in found if index < len(rules)}
+        return self.by_id(batch, self.found(batch)[1])
+
+    def by_id(self, batch: Batch, matched: Mapping[int, Array]) -> dict[str, Array]:
+        """What was found, by rule id, duplicates among it."""
+        rules, _, _ = self._program(batch.dataset)
+        return {rules[index].id: rows for index, rows in matched.items() if index < len(rules)}
+
+    def fields(self, dataset: str) -> set[str] | None:
+        """The fields of a dataset's events that rules and their hits look at; None: all, for a keyword does."""
+        rules, program, _ = self._program(dataset)
+        atoms = {*program.numbered.atoms, *(atom for rule in rules for atom in leaves(rule.condition))}
+        if any(atom.field is None for atom in atoms):
+            return None
+        names = {atom.field for atom in atoms} | {atom.argument[0] for atom in atoms if atom.kind == "field"}
+        for rule in rules:
+            for consumer in self._consumers(rule, dataset):
+                names |= {field for _, field in consumer.group} | {*consumer.value, *consumer.facts}
+        return stored({*filter(None, names), *shared(dataset), ecs.DUPLICATE})
 
     def _program(self, dataset: str) -> tuple[list[Rule], Program, list[Exempt]]:
         """The rules of a dataset, then what is exempt from them, as conditions of one program."""
@@ -222,208 +178,6 @@ class Detector:
 def names_duplicates(rule: Rule) -> bool:
     """Whether a rule says itself what it wants of records that other routers' records count already."""
     return any(atom.field == ecs.DUPLICATE for atom in leaves(rule.condition))
-
-
-def hits(
-    frame: Frame, dataset: str, consumers: Sequence[Stream], rows: Array, times: Array, events: pa.Array
-) -> pa.Table:
-    """The hits of one rule: `rows` of the frame with their event times (microseconds) and ids, for each consumer."""
-    count = len(rows)
-    texts = _Texts(frame, rows)
-    shared = {
-        "time": pa.array(times.astype(np.int64, copy=False)),
-        "event": events,
-        "source": _entity(texts, *_ACTOR.get(dataset, _HOST_ACTOR)),
-        "target": _entity(texts, *_TARGET.get(dataset, _HOST_TARGET)),
-        "source_member": texts.plain("csirt.source.member.id"),
-        "target_member": texts.plain("csirt.destination.member.id"),
-        "link": _link(texts, dataset),
-    }
-    made: dict[Any, pa.Array] = {}
-    tables: list[pa.Table] = []
-    for consumer in consumers:
-        for fields in (consumer.group, tuple((name, name) for name in consumer.facts)):
-            if fields not in made:
-                made[fields] = _objects(texts, fields, count)
-        columns = {
-            **shared,
-            "stream": pa.repeat(pa.scalar(consumer.mark + consumer.name), count),
-            "rule": pa.repeat(pa.scalar(consumer.rule), count),
-            "group": made[consumer.group],
-            "facts": made[tuple((name, name) for name in consumer.facts)],
-            "value": pa.nulls(count, pa.string()),
-            "number": pa.nulls(count, pa.float64()),
-            "count": pa.nulls(count, pa.int64()),
-            "total": pa.nulls(count, pa.float64()),
-            "values": pa.nulls(count, HITS.field("values").type),
-        }
-        table = pa.table([columns[name] for name in HITS.names], schema=HITS)
-        if consumer.value:
-            table = _with_value(table, texts, consumer.value)
-        if consumer.numeric:
-            table = _with_number(table)
-        tables.append(table)
-    return pa.concat_tables(tables)
-
-
-def _condensed(frame: BatchFrame, consumer: Stream, rows: Array) -> pa.Table:
-    """The hits of a baseline, one for many events."""
-    assert consumer.baseline is not None
-    times = frame.times(rows)
-    group, value = (
-        [frame.column(name) for name in names] for names in ([n for _, n in consumer.group], consumer.value)
-    )
-    found = picked(consumer.baseline, group, value, rows, times, lambda some: frame.event_ids(rows[some]))
-    if found is None:
-        return hits(frame, frame.dataset, [consumer], rows, times, frame.event_ids(rows))
-    chosen, times = rows[found.places], times[found.places]
-    counted = {"count": pa.array(found.counts), "total": pa.array(found.totals)}
-    speaker = consumer
-    if value and not consumer.numeric:
-        speaker = replace(consumer, value=())
-        texts = _values(_Texts(frame, rows[found.members]), consumer.value)
-        counted["values"] = pa.ListArray.from_arrays(pa.array(found.offsets), texts)
-    table = hits(frame, frame.dataset, [speaker], chosen, times, frame.event_ids(chosen))
-    for name, column in counted.items():
-        table = table.set_column(HITS.names.index(name), HITS.field(name), column)
-    return table
-
-
-class _Texts:
-    """Text of a frame's columns at some rows, each made once."""
-
-    def __init__(self, frame: Frame, rows: Array) -> None:
-        self.frame = frame
-        self.rows = rows
-        self._made: dict[str, pa.DictionaryArray] = {}
-
-    def get(self, name: str) -> pa.DictionaryArray:
-        if name not in self._made:
-            column = self.frame.column(name)
-            if column is None:
-                self._made[name] = pa.nulls(len(self.rows), pa.dictionary(pa.int32(), pa.string()))
-            else:
-                self._made[name] = column.texts(self.rows)
-        return self._made[name]
-
-    def plain(self, name: str) -> pa.StringArray:
-        found = self.written(name)
-        return self.get(name).cast(pa.string()) if found is None else found
-
-    def written(self, name: str, before: str = "", after: str = "") -> pa.StringArray | None:
-        """The text between two others where it need not be made once per distinct value: of addresses of IPv4."""
-        column = self.frame.column(name)
-        return column.written(self.rows, before, after) if isinstance(column, AddressColumn) else None
-
-    def first(self, name: str) -> pa.StringArray:
-        """As `plain`, but of a list only its first member."""
-        column = self.frame.column(name)
-        if column is None or not column.many:
-            return self.plain(name)
-        return pa.array([item[0] if item else None for item in column.lists(self.rows)], pa.string())
-
-
-def _entity(texts: _Texts, kind: str, name: str) -> pa.StringArray:
-    """ "kind:value" of a field, null where there is none; of a list the first member."""
-    made = texts.written(name, f"{kind}:")
-    if made is not None:
-        return made
-    found = texts.plain(name) if name.endswith(".ip") else texts.first(name)
-    return pc.binary_join_element_wise(pa.scalar(f"{kind}:"), found, "")
-
-
-def _link(texts: _Texts, dataset: str) -> pa.StringArray:
-    if dataset == "mail":
-        return _entity(texts, "message", "email.message_id")
-    if dataset != "edi":
-        return pa.nulls(len(texts.rows), pa.string())
-    # A receipt belongs to the message it refers to.
-    refers = texts.plain("csirt.edi.ref_to_id")
-    return pc.binary_join_element_wise(
-        pa.scalar("message:"), pc.coalesce(refers, texts.plain("csirt.edi.message_id")), ""
-    )
-
-
-def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa.StringArray:
-    """The canonical JSON object of the fields per row, built once per distinct combination; null fields left out."""
-    if len(fields) == 1:
-        made = texts.written(fields[0][1], f'{{{orjson.dumps(fields[0][0]).decode()}:"', '"}')
-        if made is not None:
-            return made
-    found = {name: texts.get(field) for name, field in fields}
-    columns = {name: column for name, column in found.items() if column.null_count < count}
-    codes = np.zeros(count, np.int64)
-    for column in columns.values():
-        indices = pc.fill_null(column.indices, -1) if column.indices.null_count else column.indices
-        own = np.asarray(indices.to_numpy()).astype(np.int64) + 1
-        joined = pa.array(codes * (len(column.dictionary) + 1) + own).dictionary_encode()
-        codes = np.asarray(joined.indices).astype(np.int64)
-    first = np.empty(int(codes.max(initial=-1)) + 1, np.int64)
-    first[codes[::-1]] = np.arange(count - 1, -1, -1)
-    rows = pa.array(first)
-    known = [(_members(name, column), column.indices.take(rows)) for name, column in sorted(columns.items())]
-    if known and not any(texts.null_count or indices.null_count for texts, indices in known):
-        for place, braces in ((0, ("{", "")), (-1, ("", "}"))):  # put to each text, of which there are fewer
-            known[place] = pc.binary_join_element_wise(braces[0], known[place][0], braces[1], ""), known[place][1]
-        made = pc.binary_join_element_wise(*(texts.take(indices) for texts, indices in known), ",")
-        return made if len(first) == count else made.take(pa.array(codes))
-    members = [texts.take(indices) for texts, indices in known]
-    # Arrow leaves out rows of which nothing is joined: the brace is always there.
-    brace = pa.repeat(pa.scalar("{"), len(first))
-    open_ = pc.binary_join_element_wise(brace, *members, ",", null_handling="skip")
-    open_ = pc.replace_substring(open_, "{,", "{", max_replacements=1)
-    return pc.binary_join_element_wise(open_, "}", "").take(pa.array(codes))
-
-
-def _members(name: str, column: pa.DictionaryArray) -> pa.StringArray:
-    """The member of a JSON object that each text of the column's dictionary is."""
-    known = column.dictionary
-    if len(known) and _as_is(known):
-        return pc.binary_join_element_wise(orjson.dumps(name).decode() + ':"', known, '"', "")
-    return pa.array(
-        [None if text is None else orjson.dumps({name: text})[1:-1].decode() for text in known.to_pylist()], pa.string()
-    )
-
-
-def _as_is(texts: pa.StringArray) -> bool:
-    """Whether JSON writes all of the texts as they are."""
-    _, offsets, data = texts.buffers()
-    edges = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    if data is None or texts.null_count:
-        return False
-    bytes_ = np.frombuffer(data, np.uint8)[edges[0] : edges[-1]]
-    return not ((bytes_ < 32) | (bytes_ == 34) | (bytes_ == 92)).any()
-
-
-def _with_value(table: pa.Table, texts: _Texts, fields: tuple[str, ...]) -> pa.Table:
-    """The table with its values; rows without one left out; a list's members are one row each."""
-    place = HITS.names.index("value")
-    column = texts.frame.column(fields[0]) if len(fields) == 1 else None
-    if column is not None and column.many:
-        lists = pa.array([sorted(set(item)) for item in column.lists(texts.rows)], pa.list_(pa.string()))
-        return table.take(pc.list_parent_indices(lists)).set_column(place, "value", pc.list_flatten(lists))
-    value = _values(texts, fields)
-    return table.set_column(place, "value", value).filter(pc.is_valid(value))
-
-
-def _values(texts: _Texts, fields: Sequence[str]) -> pa.StringArray:
-    """The fields' joint text per row, null where one of them has none."""
-    if len(fields) == 1:
-        return texts.plain(fields[0])
-    parts: Mapping[str, list[str | None]] = {name: texts.plain(name).to_pylist() for name in fields}
-    rows = zip(*(parts[name] for name in fields), strict=True)
-    return pa.array([None if None in row else orjson.dumps(row).decode() for row in rows], pa.string())
-
-
-def _with_number(table: pa.Table) -> pa.Table:
-    """The table with its values as numbers; rows whose value is none left out."""
-    values = pc.dictionary_encode(table.column("value").combine_chunks())
-    known = [number_of(text) for text in values.dictionary.to_pylist()]
-    numbers = pa.array(known, pa.float64()).take(values.indices)
-    nothing = pa.nulls(table.num_rows, pa.string())
-    for name, column in (("value", nothing), ("number", numbers)):
-        table = table.set_column(HITS.names.index(name), name, column)
-    return table.filter(pc.is_valid(numbers))
 
 
 def by_rule(table: pa.Table) -> dict[str, int]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from csirt import ids
-from csirt.detect import match
+from csirt.detect import hits
 from csirt.detect.match import Detector, by_rule
 from csirt.detect.rules.load import Ruleset
 from csirt.model.batch import Batch
@@ -283,7 +283,7 @@ def test_objects_are_canonical_json() -> None:
         "a": pa.array([*plain, "a", None, "f"]).dictionary_encode(),
         "m": pa.nulls(9, pa.dictionary(pa.int32(), pa.string())),
     }
-    made = match._objects(_Given(table), [(name, name) for name in table], 9)  # type: ignore[arg-type]
+    made = hits._objects(_Given(table), [(name, name) for name in table], 9)  # type: ignore[arg-type]
     rows = zip(*(column.to_pylist() for column in table.values()), strict=True)
     wanted = [{name: text for name, text in zip(table, row, strict=True) if text is not None} for row in rows]
     assert made.to_pylist() == [orjson.dumps(row, option=orjson.OPT_SORT_KEYS).decode() for row in wanted]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from csirt.clock import DAY, HOUR
 from csirt.detect.authors import check
-from csirt.detect.match import streams
 from csirt.detect.rules import pack
 from csirt.detect.rules.load import Ruleset
+from csirt.detect.streams import streams
 from csirt.detect.windows.windows import Windows
 from csirt.model import calendar, hours
 from csirt.model.hits import HITS

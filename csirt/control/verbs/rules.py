@@ -127,6 +127,6 @@ def _backtest(context: Context, store: Hunted, text: str, start: int, end: int |
         raise Usage("\n".join(wrong) or "the file has no rule")
     test = Backtest(loaded)
     for dataset in test.datasets:
-        for batch in store.events(dataset, since=start, until=end):
+        for batch in store.events(dataset, since=start, until=end, columns=test.columns(dataset)):
             test.add(batch)
     return test.report()

@@ -77,24 +77,40 @@ class Backtest:
         if not batch.rows:
             return
         self._events[batch.dataset] += batch.rows
-        frame = BatchFrame(batch)
-        for rule in self._rules.values():
-            if batch.dataset in rule.datasets:
-                _filled(self._tallies[rule.id].filled, rule, frame)
         start = SYSTEM.thread_cpu()
-        found = self._detector.rows(batch)
+        frame, matched = self._detector.found(batch)
         self._cpu += SYSTEM.thread_cpu() - start
+        found = self._detector.by_id(batch, matched)
+        self._fill(batch.dataset, frame)
         twice = duplicates(batch.table)
         for name, rows in found.items():
             kept = rows if twice is None or names_duplicates(self._rules[name]) else rows[~twice[rows]]
             if len(kept):
                 _count(self._tallies[name], frame, kept)
         if found and self._hits <= MAX_HITS:
-            table = self._detector.match(batch)
+            table = self._detector.hits(batch, frame, matched)
             self._hits += table.num_rows
             self._held.append(table)
             if table.num_rows:
                 self._end = max(self._end, pc.max(table.column("time")).as_py())
+
+    def columns(self, dataset: str) -> list[str] | None:
+        """The fields of a dataset's events that it looks at; None: all."""
+        names = self._detector.fields(dataset)
+        return None if names is None else sorted({*names, *EXEMPTIONS, *MEMBERS, KIND})
+
+    def _fill(self, dataset: str, frame: BatchFrame) -> None:
+        """Count for each rule how many events have its fields."""
+        known: dict[str, int] = {}
+        for rule in self._rules.values():
+            if dataset not in rule.datasets:
+                continue
+            filled = self._tallies[rule.id].filled
+            for name in {atom.field for atom in leaves(rule.condition) if atom.field}:
+                if name not in known:
+                    column = frame.column(name)
+                    known[name] = 0 if column is None else int((~column.null()).sum())
+                filled[name] += known[name]
 
     def report(self) -> list[dict[str, Any]]:
         """One item per rule and correlation, in the order of the file."""
@@ -128,13 +144,6 @@ class Backtest:
             ],
             "exemptions": _exemptions(tally),
         }
-
-
-def _filled(filled: Counter[str], rule: Rule, frame: BatchFrame) -> None:
-    for name in {atom.field for atom in leaves(rule.condition) if atom.field}:
-        column = frame.column(name)
-        if column is not None:
-            filled[name] += int((~column.null()).sum())
 
 
 def _count(tally: _Tally, frame: BatchFrame, rows: Array) -> None:

@@ -19,10 +19,11 @@ from csirt.config import duration
 from csirt.content import BadContent, Document, read_yaml
 from csirt.detect.columns.raw import from_events
 from csirt.detect.engine.engine import Program
-from csirt.detect.match import hits, streams
+from csirt.detect.hits import hits
 from csirt.detect.rule import Correlation, Rule
 from csirt.detect.rules import chain
 from csirt.detect.rules.load import TEST_SUFFIXES, Ruleset
+from csirt.detect.streams import streams
 from csirt.detect.windows.windows import Windows
 from csirt.errors import Problem
 from csirt.model.hits import none

@@ -12,9 +12,10 @@ import pyarrow as pa
 from csirt.clock import iso
 from csirt.detect.columns.raw import RawFrame
 from csirt.detect.engine.engine import Program
-from csirt.detect.match import hits, streams
+from csirt.detect.hits import hits
 from csirt.detect.rule import Meta
 from csirt.detect.rules.load import Ruleset
+from csirt.detect.streams import streams
 from csirt.detect.windows.windows import Windows
 from csirt.heap import keep_freed
 from csirt.model import ecs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -157,6 +157,20 @@ COMPUTED: dict[str, Callable[[BatchFrame], Column | None]] = {
     "network.type": _type,
     "related.ip": _related,
 }
+
+
+# What is computed of other columns than time, identity and dataset.
+_SOURCES = {
+    "event.duration": ("event.start",),
+    "network.transport": ("network.iana_number",),
+    "network.type": ("source.ip",),
+    "related.ip": ("source.ip", "destination.ip"),
+}
+
+
+def stored(names: Iterable[str]) -> set[str]:
+    """The fields that a table has to have for these fields to be known."""
+    return {source for name in names for source in (name, *_SOURCES.get(name, ()))}
 
 
 def fields(dataset: str) -> frozenset[str]:

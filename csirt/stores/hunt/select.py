@@ -21,9 +21,14 @@ class Hunted(Protocol):
     """Where events are looked for: a store's lake, or a cluster."""
 
     def events(
-        self, dataset: str | None = None, *, since: int | None = None, until: int | None = None
+        self,
+        dataset: str | None = None,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        columns: list[str] | None = None,
     ) -> Iterator[Batch]:
-        """Event tables, rows with event time in [since, until)."""
+        """Event tables, rows with event time in [since, until). `columns`: as `Store.events` has it."""
 
     def in_time_order(
         self, dataset: str | None, *, since: int | None, until: int | None, keep: Keep, keys: Keys

@@ -7,6 +7,7 @@ from typing import Any
 
 from csirt.detect.authors.backtest import Backtest
 from csirt.detect.rules.load import Ruleset
+from csirt.model import ecs
 from csirt.model.batch import Batch
 
 RULE = """title: Smb
@@ -57,6 +58,29 @@ def test_days_kinds_members_and_exemptions(batch: Callable[..., Batch]) -> None:
     assert found["fields"] == [{"field": "destination.port", "filled": 1.0}]
     assert found["exemptions"][0] == {"field": "source.ip", "value": "10.0.0.1", "removes": 4, "share": 1.0}
     assert {"field": "csirt.source.role", "value": "scanner", "removes": 3, "share": 0.75} in found["exemptions"]
+
+
+def test_it_names_the_fields_it_looks_at(batch: Callable[..., Batch]) -> None:
+    """Of events with those alone the report is the same; a keyword looks at all."""
+    test = Backtest(Ruleset.parse(RULE))
+    names = test.columns("flow")
+    assert names is not None and {"destination.port", "source.ip", SOURCE, "csirt.agreement"} <= set(names)
+    kept = {"@timestamp", "csirt.segment", "csirt.ordinal"}.union(*map(ecs.physical, names))
+    rows = [{**item, "network.packets": 7} for item in ROWS]
+    whole = batch("flow", rows)
+    assert "network.packets" in whole.table.column_names and "network.packets" not in kept
+    test.add(Batch("flow", whole.table.select([name for name in whole.table.column_names if name in kept])))
+    found = test.report()[0]
+    found.pop("cpu_s_per_million")
+    assert found == report(batch, rows)
+    assert Backtest(Ruleset.parse(RULE.replace("{destination.port: 445}", "[word]"))).columns("flow") is None
+
+
+def test_computed_fields_are_read_from_what_they_are_made_of() -> None:
+    """A transport is the protocol's number."""
+    rule = RULE.replace("destination.port: 445", "network.transport: tcp, related.ip: 10.0.0.1")
+    names = Backtest(Ruleset.parse(rule)).columns("flow")
+    assert names is not None and {"network.iana_number", "source.ip", "destination.ip"} <= set(names)
 
 
 def test_the_cut_into_batches_says_nothing(batch: Callable[..., Batch]) -> None:

@@ -1,0 +1,61 @@
+"""Who consumes the matches of a rule: its own alerts, and the correlations it feeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Rule, stream
+from csirt.model import tlp
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A consumer of a rule's matches. `group`: (name in the group, field). `value`: fields whose joint text is counted
+    or paired, or, where `numeric`, whose number is added up; rows without one are not hits. `facts`: fields shown to
+    people. `baseline`: whose buckets the rows are condensed to. `mark`: stands in front of the name in the hits."""
+
+    name: str
+    rule: str
+    group: tuple[tuple[str, str], ...]
+    value: tuple[str, ...]
+    facts: tuple[str, ...]
+    numeric: bool = False
+    baseline: Correlation | None = None
+    mark: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The id of the rule or correlation whose alerts come of it."""
+        return self.name.partition("/")[0]
+
+
+def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> list[Stream]:
+    """Who consumes the matches of a rule in a dataset: its own alerts, and every correlation it feeds."""
+    result: list[Stream] = []
+    facts = rule.meta.custom.facts if rule.meta.custom.facts is not None else FACTS.get(dataset, ())
+    own = rule.meta.custom.group_by
+    plain = own if own is not None else GROUP_BY.get(dataset, DEFAULT_GROUP_BY)
+    if rule.alerts:
+        result.append(Stream(rule.id, rule.id, tuple((name, name) for name in plain), (), _labelled(facts)))
+    for item in correlations:
+        if rule.id not in item.rules:
+            continue
+        custom = item.meta.custom
+        group, value = item.fields(rule.id), item.value_fields
+        if item.type == "absence":
+            value = tuple(name for _, name in group)
+            names = custom.group_by if custom.group_by is not None else plain
+            if item.hours is not None and item.hours.field:  # an alert is of one calendar
+                names = tuple(dict.fromkeys((*names, item.hours.field)))
+            group = tuple((name, name) for name in names)
+        shown = custom.facts if custom.facts is not None else facts
+        name = stream(item.id, rule.id)
+        baseline = item if item.baseline else None
+        result.append(Stream(name, rule.id, group, value, _labelled(shown), item.numeric, baseline))
+    return result
+
+
+def _labelled(facts: tuple[str, ...]) -> tuple[str, ...]:
+    """Facts with the label of an indicator that the event meets: who may be told hangs on it, whatever the rule."""
+    return facts if tlp.FIELD in facts else (*facts, tlp.FIELD)
