@@ -18,6 +18,11 @@ def testable(kind: pa.DataType) -> bool:
     return not (pa.types.is_nested(kind) and not (pa.types.is_list(kind) or pa.types.is_large_list(kind)))
 
 
+def written(kind: pa.DataType) -> bool:
+    """Whether `from_arrow` makes a column of that type that is no text."""
+    return bool(pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
 def from_arrow(column: Any) -> Column | None:
     """A column from Arrow data of any plain type; None for a type no test is defined on (structs, maps)."""
     array = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks == 1 else column

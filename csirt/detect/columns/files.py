@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,16 +61,18 @@ def _group(file: pq.ParquetFile, stream: BinaryIO, group: int, places: Sequence[
     mine = set(text.names) - {"csirt.segment"}  # half of an event's id
     names = [name for name in file.schema_arrow.names if name not in mine]
     others: Mapping[str, Callable[[], Column | None]] = {}
+    written: Collection[str] = ()
     if names:
         table = file.read_row_group(group, names, use_threads=False)
         table.validate(full=True)
         if table.num_rows != text.rows:
             return None
-        others = from_table(table).makers
+        rest = from_table(table)
+        others, written = rest.makers, rest.written()
     makers = text.makers()
     if others.keys() & makers.keys() - {"csirt.segment"}:
         return None
-    return RawFrame(text.rows, {**others, **makers}, text.physical)
+    return RawFrame(text.rows, {**others, **makers}, text.physical, written)
 
 
 def _ndjson(stream: BinaryIO, name: str) -> Iterator[RawFrame]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from csirt.detect.columns.arrow import from_arrow
+from csirt.detect.columns.arrow import from_arrow, written
 from csirt.detect.columns.coded import Distinct
 from csirt.detect.columns.columns import (
     AddressColumn,
@@ -55,6 +55,10 @@ class BatchFrame:
         plain = [name for name in self.table.column_names if name not in parts and name not in _UNSEARCHED]
         computed = [name for name in COMPUTED if name not in self._physical and name not in _UNSEARCHED]
         return [*plain, *addresses, *computed]
+
+    def written(self) -> Collection[str]:
+        """Columns that are known to be no text before they are made."""
+        return frozenset(field.name for field in self.table.schema if written(field.type))
 
     def physical(self) -> Physical | None:
         """The columns of text, one to a row, as a table of addresses; None for a table in several pieces."""

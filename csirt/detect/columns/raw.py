@@ -6,7 +6,7 @@ and absent are kept apart. Used by the rule author's tools only: live events are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,12 +37,15 @@ class RawFrame:
         rows: int,
         columns: Mapping[str, Callable[[], Column | None]],
         text: Callable[[], Physical | None] = lambda: None,
+        written: Collection[str] = (),
     ) -> None:
-        """`text`: what makes the table of text, of columns that are the same by name."""
+        """`text`: what makes the table of text, of columns that are the same by name; `written`: columns that are no
+        text."""
         self.rows = rows
         self.makers = columns
         self._columns: dict[str, Column | None] = {}
         self._text = text
+        self._written = written
         self._physical: Physical | None = None
 
     def column(self, name: str) -> Column | None:
@@ -56,6 +59,10 @@ class RawFrame:
     def names(self) -> Sequence[str]:
         """All columns."""
         return list(self.makers)
+
+    def written(self) -> Collection[str]:
+        """Columns that are known to be no text before they are made."""
+        return self._written
 
     def physical(self) -> Physical | None:
         """The columns of text, one to a row, as a table of addresses; None where there is none."""

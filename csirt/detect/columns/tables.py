@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from csirt.detect.columns import physical
-from csirt.detect.columns.arrow import from_arrow, testable
+from csirt.detect.columns.arrow import from_arrow, testable, written
 from csirt.detect.columns.coded import OTHER, Distinct
 from csirt.detect.columns.columns import AddressColumn, Column, TextColumn
 from csirt.detect.columns.physical import Physical
@@ -38,7 +38,7 @@ def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None
             place = plan.places.get(name) if rows else None
             maker = makers[name] if place is None else partial(_all, flat, place)
             given[name] = partial(_with_nulls, maker, rows)
-    return RawFrame(table.num_rows, makers, partial(_text, flat, plan, frozenset(nulls or ())))
+    return RawFrame(table.num_rows, makers, partial(_text, flat, plan, frozenset(nulls or ())), plan.written)
 
 
 class _Makers(Mapping[str, Callable[[], Column | None]]):
@@ -81,6 +81,7 @@ class _Plan:
     texts: tuple[str, ...]
     text_places: Array
     nested: bool
+    written: frozenset[str]
 
 
 _plans: list[_Plan] = []
@@ -113,7 +114,9 @@ def _plan(schema: pa.Schema) -> _Plan:
     texts = {name: place for name, place in places.items() if physical.coded(schema.field(place).type)}
     where = np.array(list(texts.values()), np.int64)
     nested = any(map(pa.types.is_struct, schema.types))
-    return _Plan(schema, makers, places, frozenset(plain), len(set(plain)) < len(plain), tuple(texts), where, nested)
+    twice = len(set(plain)) < len(plain)
+    others = frozenset(name for name, place in places.items() if written(schema.field(place).type))
+    return _Plan(schema, makers, places, frozenset(plain), twice, tuple(texts), where, nested, others)
 
 
 def _all(table: pa.Table, place: int) -> Column | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,23 @@ class Budget:
     def start(self) -> None:
         """A batch begins."""
         self._used.clear()
+
+    def each(self, atom: Atom, texts: Iterable[bytes], search: Callable[[bytes], object]) -> list[bool]:
+        """As `run`, of a few values one by one."""
+        found: list[bool] = []
+        begin, size = SYSTEM.thread_cpu(), 0
+        before = self._used.get(atom, 0.0)
+        for text in texts:
+            found.append(atom not in self.spent and search(text) is not None)
+            size += len(text)
+            if size > PIECE and self.limit is not None:
+                size = 0
+                if before + SYSTEM.thread_cpu() - begin > self.limit:
+                    self.spent[atom] = None
+        self._used[atom] = before + SYSTEM.thread_cpu() - begin
+        if self.limit is not None and self._used[atom] > self.limit:
+            self.spent[atom] = None
+        return [False] * len(found) if atom in self.spent else found
 
     def run(self, atom: Atom, texts: pa.StringArray, test: Callable[[Atom, pa.StringArray], Array]) -> Array:
         """The test over the values; nothing of it holds once the budget is spent."""

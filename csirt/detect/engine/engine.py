@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -38,6 +38,9 @@ class Frame(Protocol):
 
     def names(self) -> Sequence[str]:
         """All columns a keyword looks into."""
+
+    def written(self) -> Collection[str]:
+        """Columns that are known to be no text before they are made."""
 
     def physical(self) -> Physical | None:
         """Its columns of text, one to a row, as a table of addresses; None where it has none ready."""

@@ -130,7 +130,12 @@ class Scanner:
     def verified(self, atom: Atom, found: Array, views: Gathered) -> Array:
         """Where an atom of which only a literal was found does hold, of all texts."""
         whole = views.all(atom.cased or atom.kind == "re")
-        return found[self._mask(atom, whole.take(pa.array(found)))]
+        if not _few(len(found), pattern := _pattern(atom)):
+            return found[self._mask(atom, whole.take(pa.array(found)))]
+        data, offsets = values.text_buffers(whole)
+        raw, starts, ends = data.data, offsets[found].tolist(), offsets[found + 1].tolist()
+        texts = (bytes(raw[start:end]) for start, end in zip(starts, ends, strict=True))
+        return found[self._budget.each(atom, texts, _expression(pattern).search)]
 
     def _index(self, cased: bool) -> Literals:
         if cased not in self._indices:
@@ -173,6 +178,16 @@ def _wanted(atom: Atom) -> tuple[str, ...]:
     return () if atom.kind == "text" else (atom.argument,)
 
 
+def _pattern(atom: Atom) -> str:
+    """The expression of a regex or of a text with wildcards."""
+    return str(atom.argument if atom.kind == "re" else atom.argument[0])
+
+
+def _few(count: int, pattern: str) -> bool:
+    """Whether so many values are looked at one by one."""
+    return count <= FEW_VALUES + FEW_PER_BYTE * len(pattern)
+
+
 @lru_cache(maxsize=8192)
 def _expression(pattern: str) -> Any:
     return re2.compile(pattern)
@@ -184,8 +199,8 @@ def single(atom: Atom, texts: pa.StringArray) -> Array:
     if atom.kind == "text":
         return np.ones(len(texts), bool)
     if atom.kind in ("re", "wild"):
-        pattern = argument if atom.kind == "re" else argument[0]
-        if len(texts) <= FEW_VALUES + FEW_PER_BYTE * len(pattern):
+        pattern = _pattern(atom)
+        if _few(len(texts), pattern):
             search = _expression(pattern).search
             return np.array([search(text) is not None for text in texts.cast(pa.binary()).to_pylist()], bool)
         found = pc.match_substring_regex(texts, pattern)
