@@ -167,31 +167,43 @@ def address_parts(table: pa.Table, name: str) -> tuple[Array, Array, Array]:
     return part(":f", np.uint8), part(":hi", np.uint64), part(":lo", np.uint64)
 
 
-def event_ids(table: pa.Table, rows: Array | None = None) -> pa.Array:
-    """`event.id` of every row, or of these, as text: segment and ordinal, 32 hex digits."""
-    ordinals = np.asarray(table.column("csirt.ordinal").to_numpy())
-    if rows is not None:
-        ordinals = ordinals[rows]
-    digits = np.frombuffer(ordinals.astype(">u8").tobytes().hex().encode(), np.uint8).reshape(-1, 16)
-    segments = _segments(table.column("csirt.segment"))
-    if segments is not None:
-        names, codes = segments
-        texts = np.concatenate([names[codes if rows is None else codes[rows]], digits], axis=1)
-        return _texts(texts)
-    segment = pc.cast(table.column("csirt.segment"), pa.string()).combine_chunks()
-    segment = segment if rows is None else segment.take(pa.array(rows))
-    return pc.binary_join_element_wise(segment, _texts(digits), "")
+def event_ids(table: pa.Table) -> pa.Array:
+    """`event.id` of every row as text: segment and ordinal, 32 hex digits."""
+    return Identities(table).texts()
 
 
-def _segments(column: pa.ChunkedArray) -> tuple[Array, Array] | None:
+class Identities:
+    """The ids of a table's events, to be written for some rows after the other."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._ordinals = np.asarray(table.column("csirt.ordinal").to_numpy())
+        self._column = table.column("csirt.segment")
+        self._segments = _octets(self._column)
+
+    def texts(self, rows: Array | None = None) -> pa.Array:
+        """`event.id` of every row, or of these."""
+        ordinals = self._ordinals if rows is None else self._ordinals[rows]
+        digits = np.frombuffer(ordinals.astype(">u8").tobytes().hex().encode(), np.uint8).reshape(-1, 16)
+        if self._segments is not None:
+            names, codes = self._segments
+            texts = np.empty((len(ordinals), 32), np.uint8)
+            texts[:, :16] = names[codes if rows is None else codes[rows]]
+            texts[:, 16:] = digits
+            return _texts(texts)
+        column = self._column if rows is None else self._column.take(pa.array(rows))
+        return pc.binary_join_element_wise(pc.cast(column, pa.string()).combine_chunks(), _texts(digits), "")
+
+
+def _octets(column: pa.ChunkedArray) -> tuple[Array, Array] | None:
     """The segments' names as octets, and which each row is of; None where they are not of 16 octets, as ours are."""
-    if not pa.types.is_dictionary(column.type) or column.num_chunks != 1 or column.null_count:
+    if not pa.types.is_dictionary(column.type) or column.null_count or not len(column):
         return None
-    names = column.chunk(0).dictionary.to_pylist()
+    chunks = column.unify_dictionaries().chunks
+    names = chunks[0].dictionary.to_pylist()
     if any(name is None or len(name.encode()) != 16 for name in names):
         return None
     octets = np.frombuffer("".join(names).encode(), np.uint8).reshape(-1, 16)
-    return octets, np.asarray(column.chunk(0).indices.to_numpy())
+    return octets, np.concatenate([np.asarray(chunk.indices.to_numpy()) for chunk in chunks])
 
 
 def _texts(octets: Array) -> pa.StringArray:

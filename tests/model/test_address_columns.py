@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.model import address_columns, jit
-from csirt.model.batch import codes, event_ids
+from csirt.model.batch import Identities, codes, event_ids
 
 
 @settings(deadline=None)  # the first call loads the compiler
@@ -37,5 +37,6 @@ def test_event_ids_are_segment_and_ordinal(names: list[str | None]) -> None:
         None if segment is None else f"{segment}{ordinal:016x}"
         for segment, ordinal in zip(segments.to_pylist(), (1, 2, 2**64 - 1), strict=True)
     ]
-    assert event_ids(table).to_pylist() == wanted
-    assert event_ids(table, np.array([2, 0])).to_pylist() == [wanted[2], wanted[0]]
+    for pieces in (table, pa.concat_tables([table.slice(0, 1), table.slice(1)])):
+        assert event_ids(pieces).to_pylist() == wanted
+        assert Identities(pieces).texts(np.array([2, 0])).to_pylist() == [wanted[2], wanted[0]]

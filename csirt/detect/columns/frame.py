@@ -19,7 +19,7 @@ from csirt.detect.columns.columns import (
 )
 from csirt.detect.columns.physical import Physical, coded, of_table
 from csirt.model import ecs
-from csirt.model.batch import Array, Batch, address_parts, event_ids
+from csirt.model.batch import Array, Batch, Identities, address_parts, event_ids
 
 _MODULES = {
     **dict.fromkeys(("flow", "flow_options", "flow_counters"), "netflow"),
@@ -41,6 +41,7 @@ class BatchFrame:
         self._physical = set(batch.table.column_names)
         self._columns: dict[str, Column | None] = {}
         self._text: Physical | None = None
+        self._identities: Identities | None = None
 
     def column(self, name: str) -> Column | None:
         """The column, physical or computed; None when the table cannot have it."""
@@ -70,7 +71,9 @@ class BatchFrame:
 
     def event_ids(self, rows: Array) -> pa.Array:
         """`event.id` of these rows."""
-        return event_ids(self.table, rows)
+        if self._identities is None:
+            self._identities = Identities(self.table)
+        return self._identities.texts(rows)
 
     def times(self, rows: Array) -> Array:
         """Event time of these rows in microseconds; rows without one have 0."""
