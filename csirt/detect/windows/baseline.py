@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +19,7 @@ from csirt.detect.rule import Correlation, Limit
 from csirt.detect.rules import buckets
 from csirt.detect.windows.alerts import SAID, Summary
 from csirt.detect.windows.bucket import NOTHING, Bucket, Part, Tally
+from csirt.detect.windows.interned import Interned
 from csirt.detect.windows.past import Past, Record
 from csirt.model.batch import Array
 from csirt.model.hits import HITS
@@ -46,7 +46,7 @@ class Judged:
 class Baseline:
     """The state of one baseline.
 
-    `names`, `since` and `seen` per group: its text, the first bucket and the latest one in which it had something.
+    `groups`, `since` and `seen` per group: its text, the first bucket and the latest one in which it had something.
     `parents`: the same two of what groups belong to. `next`: the bucket that is closed next. `era`: how often the codes
     of groups were given anew. `row`: by code, how many buckets in a row were out of the ordinary, and where they began.
     `known`: the number under which `since`, `seen` and `parents` are written, `named`: the codes whose names each
@@ -55,8 +55,7 @@ class Baseline:
 
     item: Correlation
     max_groups: int
-    names: list[str] = field(default_factory=list)
-    codes: dict[str, int] = field(default_factory=dict)
+    groups: Interned = field(default_factory=Interned)
     since: Array = field(default_factory=lambda: np.empty(0, np.int64))
     seen: Array = field(default_factory=lambda: np.empty(0, np.int64))
     parents: dict[str, list[int]] = field(default_factory=dict)
@@ -104,18 +103,17 @@ class Baseline:
         assert self.item.baseline is not None
         return Bucket(self.item.baseline.measure, self.item.numeric, parts)
 
-    def _code(self, names: list[str]) -> Array:
+    def _code(self, names: pa.ChunkedArray) -> Array:
         """The codes of groups, new ones added."""
-        codes = np.fromiter(map(self.codes.get, names, repeat(-1)), np.int64, len(names))
-        fresh = np.flatnonzero(codes < 0)
-        if len(fresh):
-            before = len(self.names)
-            self.names += dict.fromkeys(names[place] for place in fresh.tolist())
-            self.codes |= zip(self.names[before:], range(before, len(self.names)), strict=True)
-            codes[fresh] = [self.codes[names[place]] for place in fresh.tolist()]
-            unknown = np.full(len(self.names) - before, NEVER)
+        codes = self.groups.codes(names)
+        unknown = np.full(len(self.groups) - len(self.since), NEVER)
+        if len(unknown):
             self.since, self.seen = np.concatenate([self.since, unknown]), np.concatenate([self.seen, unknown])
         return codes
+
+    def name(self, code: int) -> str:
+        """The text of a group."""
+        return self.groups.names(np.array([code]))[0]
 
     def learning(self) -> int:
         """Groups that are known too short a time to be judged."""
@@ -179,7 +177,7 @@ class Baseline:
         assert settings is not None
         bucket = self.open.pop(start, None)
         tally = NOTHING if bucket is None else bucket.tally()
-        values = np.zeros(len(self.names))
+        values = np.zeros(len(self.groups))
         values[tally.codes] = tally.values
         slot = int(buckets.slots(np.array([start]), self.item.timespan, settings.timezone, settings.season)[0])
         self.past.forget(start - settings.keep)
@@ -187,8 +185,8 @@ class Baseline:
         had = tally.codes
         self.known += bool(len(had))
         if settings.new:
-            for code in had.tolist():
-                self.parents.setdefault(_parent(self.names[code], settings.new), [start, start])[1] = start
+            for name in self.groups.names(had):
+                self.parents.setdefault(_parent(name, settings.new), [start, start])[1] = start
         self.since[had] = np.where(self.since[had] == NEVER, start, self.since[had])
         self.seen[had] = start
         if settings.learns:
@@ -203,8 +201,8 @@ class Baseline:
         assert settings is not None
         enough = tally.codes[tally.bases >= settings.enough]
         if settings.new:
-            for code in enough.tolist():
-                known = self.parents.get(_parent(self.names[code], settings.new))
+            for code, name in zip(enough.tolist(), self.groups.names(enough), strict=True):
+                known = self.parents.get(_parent(name, settings.new))
                 old = known is not None and known[0] + settings.history <= start
                 fresh = self.since[code] == NEVER or self.since[code] + settings.new_for > start
                 if old and fresh and values[code] >= settings.at_least:
@@ -250,10 +248,11 @@ class Baseline:
     ) -> Judged:
         place = int(np.searchsorted(tally.codes, code))
         has = place < len(tally.codes) and tally.codes[place] == code
-        row = bucket.row(place) if has and bucket is not None else None
+        name = self.name(code)
+        row = bucket.row(place, name) if has and bucket is not None else None
         count = int(tally.counts[place]) if has else 0
         value, expected, limit = map(float, numbers)
-        return Judged(self.names[code], since, self._end(start), value, expected, limit, count, row)
+        return Judged(name, since, self._end(start), value, expected, limit, count, row)
 
     def _limits(self, codes: Array, slot: int, limit: Limit) -> tuple[Array, Array]:
         """What is ordinary for each group, and how far it may go."""
@@ -275,7 +274,7 @@ class Baseline:
         if gone or stale.any():
             self.known += 1
         self.since[stale] = self.seen[stale] = NEVER
-        if np.count_nonzero(self.seen > NEVER) * 2 + 1000 < len(self.names):
+        if np.count_nonzero(self.seen > NEVER) * 2 + 1000 < len(self.groups):
             self._compact()
 
     def _compact(self) -> None:
@@ -287,8 +286,7 @@ class Baseline:
         self.era += 1
         self.named = []
         self.known += 1
-        self.names = [name for name, kept in zip(self.names, keep.tolist(), strict=True) if kept]
-        self.codes = {name: code for code, name in enumerate(self.names)}
+        self.groups.keep(np.flatnonzero(keep))
         self.since, self.seen = self.since[keep], self.seen[keep]
         self.past.renumber(keep, new)
         for bucket in self.open.values():

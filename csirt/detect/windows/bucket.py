@@ -18,6 +18,7 @@ from csirt.model.hits import HITS, conform
 # same of the second rule of a ratio.
 COUNTED = ("code", "events", "whole", "parts", "other", "other_whole", "other_parts")
 KEPT = [name for name in HITS.names if name != "values"]
+_KNOWN = ("stream", "rule", "group")
 ROWS = pa.schema([*(HITS.field(name) for name in KEPT), *((name, pa.int64()) for name in COUNTED)])
 PAIRS = pa.schema([("code", pa.int64()), ("value", pa.string())])
 
@@ -60,10 +61,9 @@ class Bucket:
         self.parts = list(parts)
         self._next = max((part.number for part in parts), default=-1) + 1
 
-    def add(self, hits: pa.Table, rule: int, code: Callable[[list[str]], Array]) -> None:
+    def add(self, hits: pa.Table, rule: int, code: Callable[[pa.ChunkedArray], Array]) -> None:
         """Count hits of the first rule (0) or the second (1)."""
-        groups = pc.dictionary_encode(hits.column("group").combine_chunks())
-        codes = code(groups.dictionary.to_pylist())[np.asarray(groups.indices.to_numpy())]
+        codes = code(hits.column("group"))
         counts = np.asarray(pc.fill_null(hits.column("count"), 1).to_numpy())
         totals = pc.coalesce(hits.column("total"), hits.column("number"), pa.scalar(0.0))
         numbers = np.asarray(totals.to_numpy())
@@ -73,9 +73,9 @@ class Bucket:
         names = ("events", "whole", "parts"), ("other", "other_whole", "other_parts")
         counted = dict(zip(names[rule], (counts, whole.astype(np.int64), parts), strict=True))
         counted |= dict.fromkeys(names[1 - rule], np.zeros_like(parts)) | {"code": codes}
-        fresh = hits.select(KEPT)
-        for name in COUNTED:
-            fresh = fresh.append_column(name, pa.array(counted[name]))
+        nothing = pa.nulls(hits.num_rows, pa.string())  # each of them is known by whose bucket it is, and the code
+        columns = [nothing if name in _KNOWN else hits.column(name) for name in KEPT]
+        fresh = pa.table([*columns, *(pa.array(counted[name]) for name in COUNTED)], schema=ROWS)
         pairs = _pairs(hits, codes) if self._measure == "distinct" else PAIRS.empty_table()
         self._put([_merged(fresh)], [_distinct(pairs)])
 
@@ -118,9 +118,10 @@ class Bucket:
             values = events.astype(float)
         return Tally(columns["code"], values, events + columns["other"], values)
 
-    def row(self, place: int) -> pa.Table:
+    def row(self, place: int, group: str) -> pa.Table:
         """The hit that speaks for a group of the tally."""
-        return conform(self.parts[0].rows.slice(place, 1).select(KEPT))
+        row = conform(self.parts[0].rows.slice(place, 1).select(KEPT))
+        return row.set_column(HITS.names.index("group"), HITS.field("group"), pa.array([group]))
 
     def renumber(self, new: Array) -> None:
         """Give the groups the codes that `new` has at their old ones; their order stays."""

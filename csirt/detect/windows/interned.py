@@ -97,14 +97,21 @@ class Interned:
         edges = zip(self._ends[codes].tolist(), self._ends[codes + 1].tolist(), strict=True)
         return [self._bytes[start:end].tobytes().decode() for start, end in edges]
 
+    def texts(self, start: int = 0, end: int | None = None) -> pa.LargeStringArray:
+        """The texts of the codes from `start` to before `end`; not to be used once more are added."""
+        size = (len(self) if end is None else end) - start
+        if self._plain is not None:
+            return pa.array(self._names[start : start + size], pa.large_string())
+        buffers = [None, pa.py_buffer(self._ends), pa.py_buffer(self._bytes)]
+        return pa.Array.from_buffers(pa.large_string(), self._count, buffers).slice(start, size)
+
     def keep(self, codes: Array) -> None:
         """Keep only these texts, which are codes 0 … from now on."""
         if self._plain is not None:
             self._names = self.names(codes)
             self._plain = {name: code for code, name in enumerate(self._names)}
             return
-        buffers = [None, pa.py_buffer(self._ends), pa.py_buffer(self._bytes)]
-        texts = pa.Array.from_buffers(pa.large_string(), self._count, buffers).take(pa.array(codes))
+        texts = self.texts().take(pa.array(codes))
         self._empty()
         for start in range(0, len(texts), CHUNK):
             self._by_table(texts.slice(start, CHUNK).cast(pa.string()))

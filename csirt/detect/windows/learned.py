@@ -44,7 +44,7 @@ def changes(state: Baseline) -> dict[str, bytes | None]:
 
 def _name(state: Baseline) -> None:
     """Names that are new are a part of their own, with those before it that are not more than twice as many."""
-    begin, end = (state.named[-1][1] if state.named else 0), len(state.names)
+    begin, end = (state.named[-1][1] if state.named else 0), len(state.groups)
     if begin == end:
         return
     while state.named and state.named[-1][1] - state.named[-1][0] <= 2 * (end - begin):
@@ -62,7 +62,7 @@ def _parts(state: Baseline) -> Iterator[tuple[str, Callable[[], bytes]]]:
         columns = {"code": record.codes, "value": record.values}
         yield f"past:{state.era}:{record.start}", partial(_columns, columns)
     for begin, end in state.named:
-        yield f"names:{state.era}:{begin}:{end}", partial(_columns, {"name": state.names[begin:end]})
+        yield f"names:{state.era}:{begin}:{end}", partial(_texts, state, begin, end)
     # Of names that came since it was written nothing is known.
     yield f"known:{state.known}", partial(_columns, {"since": state.since, "seen": state.seen})
     yield f"parents:{state.known}", lambda: orjson.dumps(sorted(state.parents.items()))
@@ -75,11 +75,11 @@ def restore(state: Baseline, read: Callable[[str], bytes]) -> None:
     state.next, state.era = known["next"], known["era"]
     state.row = {code: (length, begin) for code, length, begin in known.get("row", [])}
     if "names" in known:  # of an older program, which wrote all of them anew each time
-        state.names, state.since, state.seen = known["names"], _numbers(known["since"]), _numbers(known["seen"])
+        state.groups.codes(pa.chunked_array([pa.array(known["names"], pa.string())]))
+        state.since, state.seen = _numbers(known["since"]), _numbers(known["seen"])
         state.parents = dict(known["parents"])
     else:
         _read_names(state, known, read)
-    state.codes = {name: code for code, name in enumerate(state.names)}
     for item in known["open"]:
         # An older program wrote one part of each bucket, without a number.
         start, numbers = item if isinstance(item, list) else (item, [None])
@@ -106,13 +106,17 @@ def restore(state: Baseline, read: Callable[[str], bytes]) -> None:
 def _read_names(state: Baseline, known: dict[str, Any], read: Callable[[str], bytes]) -> None:
     state.named, state.known = [(begin, end) for begin, end in known["named"]], known["known"]
     for begin, end in state.named:
-        state.names += from_ipc(read(f"names:{state.era}:{begin}:{end}")).column("name").to_pylist()
+        state.groups.codes(from_ipc(read(f"names:{state.era}:{begin}:{end}")).column("name"))
         state.written.add(f"names:{state.era}:{begin}:{end}")
     times = from_ipc(read(f"known:{state.known}"))
     state.parents = dict(orjson.loads(read(f"parents:{state.known}")))
     state.written |= {f"known:{state.known}", f"parents:{state.known}"}
-    unknown = np.full(len(state.names) - times.num_rows, NEVER)
+    unknown = np.full(len(state.groups) - times.num_rows, NEVER)
     state.since, state.seen = (np.concatenate([times.column(name).to_numpy(), unknown]) for name in ("since", "seen"))
+
+
+def _texts(state: Baseline, begin: int, end: int) -> bytes:
+    return ipc(pa.table({"name": state.groups.texts(begin, end).cast(pa.string())}))
 
 
 def _columns(columns: Mapping[str, Any]) -> bytes:
