@@ -77,17 +77,16 @@ class Bucket:
         columns = [nothing if name in _KNOWN else hits.column(name) for name in KEPT]
         fresh = pa.table([*columns, *(pa.array(counted[name]) for name in COUNTED)], schema=ROWS)
         pairs = _pairs(hits, codes) if self._measure == "distinct" else PAIRS.empty_table()
-        self._put([_merged(fresh)], [_distinct(pairs)])
+        self._put([fresh], [pairs])
 
     def _put(self, rows: list[pa.Table], pairs: list[pa.Table], *, whole: bool = False) -> None:
-        """Add a part, merged with those that are not more than twice its size; `whole`: with all."""
+        """Add a part, merged with those that are not more than twice its size, and in itself; `whole`: with all."""
         size = sum(table.num_rows for table in (*rows, *pairs))
         while self.parts and (whole or self.parts[-1].size <= 2 * size):
             part = self.parts.pop()
             rows, pairs, size = [part.rows, *rows], [part.pairs, *pairs], size + part.size
-        if len(rows) > 1:
-            rows, pairs = [_merged(pa.concat_tables(rows))], [_distinct(pa.concat_tables(pairs))]
-        self.parts.append(Part(self._next, rows[0], pairs[0]))
+        merged = _merged(pa.concat_tables(rows)), _distinct(pa.concat_tables(pairs))
+        self.parts.append(Part(self._next, *merged))
         self._next += 1
 
     def codes(self) -> Array:
