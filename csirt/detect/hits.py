@@ -127,7 +127,13 @@ class _Texts:
                 self._made[name] = column.texts(self.rows)
         return self._made[name]
 
+    def there(self, name: str) -> bool:
+        """Whether any row can have the column."""
+        return self.frame.column(name) is not None
+
     def plain(self, name: str) -> pa.StringArray:
+        if not self.there(name):
+            return pa.nulls(len(self.rows), pa.string())
         found = self.written(name)
         return self.get(name).cast(pa.string()) if found is None else found
 
@@ -171,7 +177,7 @@ def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa
         made = texts.written(fields[0][1], f'{{{orjson.dumps(fields[0][0]).decode()}:"', '"}')
         if made is not None:
             return made
-    found = {name: texts.get(field) for name, field in fields}
+    found = {name: texts.get(field) for name, field in fields if texts.there(field)}
     columns = {name: column for name, column in found.items() if column.null_count < count}
     codes = np.zeros(count, np.int64)
     for column in columns.values():

@@ -40,11 +40,12 @@ _OCTETS = pa.array([str(value) for value in range(256)], pa.string())
 
 # Fewer addresses are written sooner than the kernel that writes them is loaded.
 _FEW = 256
+_KERNEL = "csirt.model.address_kernel"
 
 
 def dotted(values: Array, before: str = "", after: str = "") -> pa.StringArray:
     """IPv4 addresses as text, each between two others."""
-    if len(values) < _FEW or "numba" not in sys.modules:
+    if (len(values) < _FEW and _KERNEL not in sys.modules) or "numba" not in sys.modules:
         octets = values.astype(">u4").view(np.uint8).reshape(-1, 4)
         parts = [pc.take(_OCTETS, pa.array(octets[:, i].astype(np.int32))) for i in range(4)]
         joined = pc.binary_join_element_wise(*parts, ".")

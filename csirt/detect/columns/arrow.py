@@ -43,8 +43,8 @@ def from_arrow(column: Any) -> Column | None:
     if pa.types.is_decimal(kind):
         return from_arrow(array.cast(pa.float64()))
     if pa.types.is_timestamp(kind):
-        micros = array.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.int64())
-        return TimeColumn(numbers_of(micros), valid)
+        micros = array if kind.unit == "us" else array.cast(pa.timestamp("us", tz=kind.tz), safe=False)
+        return TimeColumn(numbers_of(micros.view(pa.int64())), valid)
     text = _as_text(array)
     return None if text is None else TextColumn(len(array), of_dictionary(text))
 

@@ -15,6 +15,7 @@ from csirt.model.records import SAMPLE_EVENTS, SAMPLE_TARGETS, Alert, Entity
 
 MAX_FACTS = 20
 _set = object.__setattr__
+_EVERY = set(Alert.model_fields)  # of all alerts made here: each has all of its values
 # What every alert is copied from: pydantic looks at each default anew when it constructs one, which takes half a
 # millisecond.
 _BLANK = Alert(id="", rule_id="", rule_name="", severity="low", dataset="", first=0, last=0)
@@ -69,6 +70,7 @@ class Growing:
     form: tuple[Meta, Alert] | None = field(default=None, repr=False)  # what stays as it is, and of which rule
     told: dict[str, Any] | None = field(default=None, repr=False)  # members and facts as they are shown, once made
     key: tuple[int, int] | None = field(default=None, repr=False)
+    heard: str = field(default="", repr=False)  # the facts that came last
 
     def add(self, part: Summary, samples: int = SAMPLE_EVENTS) -> None:
         """Count a run of hits that comes after those counted so far."""
@@ -84,8 +86,8 @@ class Growing:
             self.last = part.last
         self.count += part.count - repeated
         room = samples - len(self.events)
-        if room > 0:
-            self.events += events[repeated : repeated + room]
+        if room > 0 and len(events) > repeated:
+            self.events = self.events + events[repeated : repeated + room]  # the alerts made so far have the one before
         self.last_event, self.key = part.last_event, part.key
         actors, targets, links = self.shown
         before = len(actors), len(targets), len(links)
@@ -103,11 +105,13 @@ class Growing:
             if link is not None and link not in self.links and len(links) < SAMPLE_TARGETS:
                 self.links[link] = None
                 links.append(_entity(link, "target", None))
-            if facts is not None:
+            if facts is not None and facts != self.heard:
                 self._hear(facts)
-        self._show(before)
+        if (len(actors), len(targets), len(links)) != before:
+            self._show(before)
 
     def _hear(self, facts: str) -> None:
+        self.heard = facts
         for name, value in _said(facts):
             shown = self.facts.setdefault(name, [])
             if value not in shown and len(shown) < MAX_FACTS:
@@ -116,10 +120,9 @@ class Growing:
 
     def _show(self, before: tuple[int, int, int]) -> None:
         """Take in the entities that are shown beyond those."""
-        fresh = [entity for known, start in zip(self.shown, before, strict=True) for entity in known[start:]]
-        if fresh:
-            self.fresh += fresh
-            self.together = [*self.shown[0], *self.shown[1], *self.shown[2]]
+        for known, start in zip(self.shown, before, strict=True):
+            self.fresh += known[start:]
+        self.together = [*self.shown[0], *self.shown[1], *self.shown[2]]
 
     def _restore(self) -> None:
         """Make the entities of a state that was read."""
@@ -142,7 +145,7 @@ class Growing:
             self.told = {"members": sorted(self.members), "facts": facts}
         values = self.form[1].__dict__ | self.told
         values["first"], values["last"], values["count"] = self.first, self.last, self.count
-        values["events"], values["entities"] = self.events[:], self.together
+        values["events"], values["entities"] = self.events, self.together
         return _alert(values)
 
     def _form(self, meta: Meta) -> Alert:
@@ -183,7 +186,7 @@ class Growing:
         return growing
 
 
-_OURS = ("shown", "together", "fresh", "form", "told", "key")
+_OURS = ("shown", "together", "fresh", "form", "told", "key", "heard")
 _FIELDS = tuple(one.name for one in fields(Growing) if one.name not in _OURS)
 _ORDERED = ("actors", "targets", "links", "members", "facts")
 
@@ -193,7 +196,7 @@ def _alert(values: dict[str, Any]) -> Alert:
     copies each alert that grew in it."""
     made = Alert.__new__(Alert)
     _set(made, "__dict__", values)
-    _set(made, "__pydantic_fields_set__", set(values))
+    _set(made, "__pydantic_fields_set__", _EVERY)
     _set(made, "__pydantic_extra__", None)
     _set(made, "__pydantic_private__", None)
     return made
