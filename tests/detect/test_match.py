@@ -292,3 +292,4 @@ def test_objects_are_canonical_json() -> None:
 class _Given:
     def __init__(self, columns: dict[str, pa.DictionaryArray]) -> None:
         self.get = columns.__getitem__
+        self.there = columns.__contains__
