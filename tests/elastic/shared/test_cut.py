@@ -7,11 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import elasticsearch as es
 import pytest
 
-from csirt.errors import CsirtError
+from csirt.errors import CsirtError, Unreachable
 from csirt.stores.base import Commit
-from tests.elastic.shared.model import Model, loaded, model, same, work
+from tests.elastic.shared.model import Indices, Model, loaded, model, same, work
 from tests.stores import build
 
 pytestmark = pytest.mark.timeout(300)
@@ -167,4 +168,31 @@ def test_what_another_is_about_to_name_is_not_deleted(memory: Path, monkeypatch:
         assert wakes.is_set() and not sweeper.is_alive()
         found.turn()
         found.join("c")
+        same(found)
+
+
+def test_indices_made_in_vain_do_not_pile_up(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that makes an index and does not say so in time is asked again and again: one is left at most, and none
+    when it answers."""
+    with model(memory, monkeypatch, "ab") as found:
+        loaded(found)
+        a = found.nodes["a"]
+        make = Indices.create
+
+        def late(self: Indices, **how: object) -> object:
+            make(self, **how)
+            raise es.ConnectionTimeout("too late")
+
+        before = len(found.cluster.segments())
+        with monkeypatch.context() as patch:
+            patch.setattr(Indices, "create", late)
+            for _ in range(5):
+                with pytest.raises(Unreachable):
+                    a.cutter.turn()
+            assert len(found.cluster.segments()) == before + 1
+            assert a.cutter.since is not None
+        found.turn()
+        found.turn()
+        assert len(found.cluster.segments()) == a.cluster()["log"]["segments"]
+        assert a.cluster()["log"]["uncut_s"] == 0
         same(found)

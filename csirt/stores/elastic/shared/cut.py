@@ -113,7 +113,7 @@ class Cutter:
             piece.forget(name)
         self._made = []
         with self._database.reading() as connection:
-            self._waits = snapshot.take(connection, piece, self._node, self._meta.now(), self._made)
+            self._waits = snapshot.take(connection, self._journal.log, self._node, self._meta.now(), self._made)
 
     def _name(self, taken: Taken) -> None:
         """Name the snapshot that waits, once the cluster has every document up to its entry."""

@@ -195,6 +195,7 @@ class Log(Documents):
 
     def __init__(self, client: Callable[[], Elasticsearch], config: ElasticCluster, clock: Clock) -> None:
         super().__init__(client, config, layout.LOG, clock)
+        self._begun: list[str] = []  # what may have been made in vain
 
     def at(self, name: str) -> Piece:
         """The documents of a segment."""
@@ -244,11 +245,17 @@ class Log(Documents):
             number += len(page)
 
     def begin(self, log: str, number: int) -> str:
-        """Make an index for a segment that will begin after that entry, under a name that was never there."""
+        """Make an index for a segment that will begin after that entry, under a name that was never there. Where that
+        is tried again and again, what came of the tries before is deleted: nobody was told of it."""
+        while self._begun:
+            self.drop(self._begun[-1])
+            self._begun.pop()
         name = f"{self.index}-{number:012d}-{log[:8]}-{os.urandom(8).hex()}"
         settings = {"index": {"number_of_shards": 1}}
+        self._begun.append(name)
         self._asked(lambda client: client.indices.create(index=name, settings=settings).body, again=False)
         self.at(name).created("begin", {"log": log})
+        self._begun.remove(name)
         return name
 
     def names(self, log: str) -> list[str]:

@@ -25,7 +25,7 @@ from csirt.stores.elastic import outbox
 from csirt.stores.elastic.load import put
 from csirt.stores.elastic.shared import folder, segments
 from csirt.stores.elastic.shared.entry import MOST, octets, text
-from csirt.stores.elastic.shared.log import PART, Documents, Piece
+from csirt.stores.elastic.shared.log import PART, Documents, Log, Piece
 
 _NOT_READ = (
     "a snapshot of the cluster's log cannot be read ({}): a newer csirt wrote it; run the same version on all nodes"
@@ -75,9 +75,11 @@ def name(meta: Documents, log: str, taken: Taken, before: list[Taken], at: tuple
     return meta.put(NAME, {"log": log, "kept": kept}, at) is not None
 
 
-def take(connection: apsw.Connection, piece: Piece, node: str, now: int, made: list[str]) -> Taken:
-    """Write a snapshot of what the connection sees; `made`: gets the names of its documents. Raises as `Piece` does."""
+def take(connection: apsw.Connection, log: Log, node: str, now: int, made: list[str]) -> Taken:
+    """Write a snapshot of what the connection sees; `made`: gets the names of its documents. Raises as `Piece` does.
+    It lies in the segment of the next entry: that is kept as long as what comes after the snapshot."""
     place = folder.place(connection)
+    piece = log.at(place.segment.name)
     found = Taken(
         id=os.urandom(16).hex(), index=piece.index, number=place.applied, token=place.token, node=node, time=now
     )
