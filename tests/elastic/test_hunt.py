@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csirt.clock import DAY, MINUTE, Frozen
-from csirt.control.hunted import hunted
+from csirt.config import Config
+from csirt.control.hunted import ORIGINS, hunted
+from csirt.control.verbs import Context, call
 from csirt.detect.authors.backtest import Backtest
 from csirt.detect.match import Detector
 from csirt.detect.rules.load import Ruleset
@@ -25,6 +27,7 @@ from csirt.model import ecs
 from csirt.model.batch import Batch, address_columns, assemble, constant
 from csirt.model.filter import Filter
 from csirt.model.ndjson import render
+from csirt.model.principal import Principal
 from csirt.stores.base import Commit
 from csirt.stores.elastic.decided import Decided
 from csirt.stores.elastic.events import rebuild
@@ -265,6 +268,18 @@ def test_only_what_an_index_decides_is_asked_of_it() -> None:
         assert asked(text) == asked(f"-({text})") == (None, None)
     assert asked('destination.port:445 "post@m3"')[1] is None
     assert "term" in str(asked('destination.port:445 "post@m3"')[0])
+
+
+def test_as_people_ask(store: ElasticStore) -> None:
+    """The verbs of `events query`, with a rule's text and a filter: the same from either."""
+    context = Context(store, Config(), Principal("kari", 1001, "lead"), Frozen(build.START + DAY), lambda name: None)
+    asked = {"rule": RULE, "where": "member:hospital", "dataset": "flow", "since": "1970-01-01T00:00Z"}
+    given = [list(call(context, "events.query", {**asked, "origin": one})) for one in ORIGINS]
+    assert given[0][:-1] == given[1][:-1] and given[0][-1]["count"] == given[1][-1]["count"] > 100
+    sums = {"fields": ["destination.port"], "where": "member:hospital", "limit": 5}
+    for more in ({}, {"rule": RULE}):
+        told = [call(context, "events.top", {**sums, **more, "origin": one}) for one in ORIGINS]
+        assert told[0]["items"] == told[1]["items"] and told[0]["items"]
 
 
 def test_who_asks_where(store: ElasticStore, tmp_path: Path) -> None:
