@@ -39,7 +39,8 @@ def _parquet(path: Path) -> Iterator[RawFrame]:
     try:
         with pq.ParquetFile(path) as file:
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-        with pq.ParquetFile(path, read_dictionary=texts) as file, path.open("rb") as stream:
+            metadata = file.metadata
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts) as file, path.open("rb") as stream:
             places = pages.taken(file)
             for group in range(file.num_row_groups):
                 frame = _group(file, stream, group, places)

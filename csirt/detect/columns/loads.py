@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 from csirt.model.jit import inlined
 
-_memcpy: Any = cgutils.raw_memcpy
+_memmove: Any = cgutils.raw_memmove
 _HIGH = np.uint64(0x8080808080808080)
 
 
@@ -73,11 +73,11 @@ def _product(context: Any, first: Any, second: Any) -> Any:
 
 
 def _copy(context: Any, target: Any, source: Any, size: Any) -> Any:
-    """Copy bytes from one address to another; they do not overlap."""
+    """Copy bytes from one address to another, be they the same in part."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         to, from_ = (builder.inttoptr(item, ir.IntType(8).as_pointer()) for item in arguments[:2])
-        _memcpy(builder, to, from_, arguments[2], 1)
+        _memmove(builder, to, from_, arguments[2], 1)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), code

@@ -118,8 +118,7 @@ def _unpacked(raw: Array, table: Array, packing: str) -> pa.Buffer | None:
         edges = zip(starts.tolist(), sizes.tolist(), full.tolist(), strict=True)
         found = pa.py_buffer(b"".join(codec.decompress(whole.slice(at, size), most) for at, size, most in edges))
         return found if found.size == total else None
-    packed = np.empty(int(sizes.sum()), np.uint8)
-    pagescan.joined(address(raw), starts, sizes, packed)
+    packed = raw[: pagescan.joined(raw, starts, sizes)]  # in its place: fresh memory costs more than the move
     if packing == "UNCOMPRESSED":
         return pa.py_buffer(packed) if len(packed) == total else None
     # One stream for all: to begin one costs more than most pages hold.

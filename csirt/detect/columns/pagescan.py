@@ -137,12 +137,13 @@ def pages(data: int, starts: Array, ends: Array, found: Array, odd: Array) -> in
 
 
 @kernel
-def joined(data: int, starts: Array, sizes: Array, found: Array) -> None:
-    """Some pieces of bytes behind one another."""
-    end = 0
+def joined(data: Array, starts: Array, sizes: Array) -> int:
+    """Move some pieces of bytes, in order, to the front; how many bytes."""
+    end, address = 0, data.ctypes.data
     for at in range(starts.size):
-        copy(found.ctypes.data + end, data + starts[at], sizes[at])
+        copy(address + end, address + starts[at], sizes[at])
         end += sizes[at]
+    return end
 
 
 @inlined

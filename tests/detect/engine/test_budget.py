@@ -8,6 +8,7 @@ import pytest
 from csirt.clock import SYSTEM
 from csirt.detect.atoms import And, Atom, Leaf, Not
 from csirt.detect.columns.tables import from_table
+from csirt.detect.engine.budget import Budget
 from csirt.detect.engine.engine import Program
 
 SLOW = Atom("f", "re", "(?:[ab][a-z]{0,900}){1}x$")
@@ -34,3 +35,14 @@ def test_within_its_budget_a_rule_goes_on(monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(3):
         assert program.run(from_table(FRAME))[0].tolist() == list(range(107, 198, 10))
     assert not program.overrun
+
+
+def test_values_one_by_one_have_the_same_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is spent nothing of the expression holds, not even what held before; without a bound all of it does."""
+    monkeypatch.setattr("csirt.detect.engine.budget.PIECE", 10)
+    texts = [b"x" * 20] * 5
+    assert Budget().each(SLOW, texts, bytes.strip) == [True] * 5
+    budget = Budget(0.0)
+    assert budget.each(SLOW, texts, bytes.strip) == [False] * 5
+    assert SLOW in budget.spent
+    assert Budget(60.0).each(SLOW, texts, lambda text: None) == [False] * 5

@@ -201,3 +201,26 @@ def test_more_candidates_than_are_looked_at_together(monkeypatch: pytest.MonkeyP
         found.append({index: where.tolist() for index, where in Program(nodes).run(from_table(table)).items()})
     assert found[0] == found[1] == found[2] == found[3] and len(found[0]) == 8
     assert found[0][2] == [row for row in range(400) if row % 7 == 2 and row % 3 == 2]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_rows_that_have_none_of_a_conditions_fields_are_alike(empty: bool) -> None:
+    """A negation holds on all of them, a test that a field has no value too; a field that is there and null is one
+    that is there."""
+    events: list[dict[str, Any]] = [{"other": str(row)} for row in range(9)] if empty else []
+    events += [{"a": "x"}, {"b": "y", "a": "z"}, {"a": None}, {"other": "z"}, {"b": None}]
+    conditions: list[Node] = [
+        Not(Leaf(Atom("a", "eq", "x"))),
+        And((Leaf(Atom("a", "null")), Not(Leaf(Atom("b", "eq", "y"))))),
+        Not(Leaf(Atom("a", "exists"))),
+        And((Not(Leaf(Atom("a", "eq", "x"))), Not(Leaf(Atom("b", "null"))))),
+    ]
+    with compiled():
+        found = Program(conditions).run(from_events(events))
+    expected = {
+        0: [row for row, event in enumerate(events) if event.get("a") != "x"],
+        1: [row for row, event in enumerate(events) if event.get("a") is None and event.get("b") != "y"],
+        2: [row for row, event in enumerate(events) if "a" not in event],
+        3: [row for row, event in enumerate(events) if event.get("a") != "x" and event.get("b") is not None],
+    }
+    assert {index: rows.tolist() for index, rows in found.items()} == expected
