@@ -65,7 +65,13 @@ class ReadsOfTheCluster:
 
     def _from_the_cluster(self, name: str) -> Callable[..., Any]:
         def ask(*given: Any, **named: Any) -> Any:
-            return getattr(reader(self._store), name)(*given, **named)
+            while True:
+                found = reader(self._store)
+                # No request may be under way meanwhile: a refresh would show its first documents without the others.
+                with self._store.database.transaction("a look"):
+                    if not self._store.shipper.waiting():
+                        found.refresh()
+                        return getattr(found, name)(*given, **named)
 
         return ask
 
