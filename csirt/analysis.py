@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.answers import Answers
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.windows.windows import Windows
 from csirt.model import hits as model_hits
 from csirt.model.hits import AlertChange

@@ -374,9 +374,9 @@ class App:
         return Book.load(self.config.path("indicators.json"))
 
     def _make_ruleset(self) -> Any:
-        from csirt.detect.rules.load import Ruleset
+        from csirt.detect.rules.load import load_rules
 
-        ruleset = Ruleset.load(self.rule_folders(), **self.rule_options())
+        ruleset = load_rules(self.rule_folders(), **self.rule_options())
         self._leave_out("ruleset", ruleset.problems)
         return ruleset
 

@@ -25,7 +25,7 @@ def check(app: App) -> list[Problem]:
     """Everything that is wrong with the content and the configuration."""
     from csirt.decode.parser_files import load_parsers
     from csirt.detect.rules import deploy
-    from csirt.detect.rules.load import Ruleset
+    from csirt.detect.rules.load import load_rules
     from csirt.respond.folders import load_playbooks
     from csirt.scope import problems as unlooked
 
@@ -34,7 +34,7 @@ def check(app: App) -> list[Problem]:
     if config.enrich.register_file:
         problems += app.read_register()[1]
     problems += load_parsers(folder("parsers"))[1]
-    ruleset = Ruleset.load(app.rule_folders(), **app.rule_options())
+    ruleset = load_rules(app.rule_folders(), **app.rule_options())
     problems += ruleset.problems + deploy.ended(ruleset.deployment, app.clock.now())
     problems += unlooked(ruleset, config)
     problems += load_playbooks(app.playbook_folders())[1]

@@ -16,7 +16,7 @@ from csirt.clock import SYSTEM
 from csirt.config import Config, Contact, Route
 from csirt.detect.match import Detector
 from csirt.detect.rules.deploy import Deployed
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
 from csirt.errors import Usage
 from csirt.model import address
 from csirt.model.batch import Batch, address_columns, assemble, constant
@@ -80,7 +80,7 @@ def made(folder: Path, blobs: list[list[int]]) -> Store:
 
 def analyst() -> Analyst:
     """An analyst as a fresh process makes one."""
-    ruleset, config = Ruleset.parse(RULE), Config()
+    ruleset, config = parse_rules(RULE), Config()
     assert [rule.id for rule in ruleset.rules] == [NAME]
     responder, router = Responder({}, register=None, config=config), Router(config)  # type: ignore[arg-type]
     return Analyst(
@@ -209,7 +209,7 @@ def test_what_is_found_does_not_depend_on_how_rows_were_batched(stores: Any) -> 
     """A baseline's hits stand for as many events as a batch has of a bucket, so their number is that of batches: with
     batches of two, of some or of all rows, and commits that end after ten hits, all that comes of them is the same."""
     whole, dumps = flows(300), []
-    ruleset = Ruleset.parse(RULE + "---" + BASELINE)
+    ruleset = parse_rules(RULE + "---" + BASELINE)
     for size in (2, 37, 300):
         detector, store, judge = Detector(ruleset), stores(f"s{size}", []), analyst()
         for at in range(0, 300, size):
@@ -224,7 +224,7 @@ def test_what_is_found_does_not_depend_on_how_rows_were_batched(stores: Any) -> 
 def on_trial(state: str) -> Analyst:
     """An analyst with the rule deployed so."""
     made = analyst()
-    ruleset = Ruleset.parse(RULE)
+    ruleset = parse_rules(RULE)
     ruleset.deployment.rules[NAME] = Deployed(state)  # type: ignore[arg-type]
     made._ruleset = lambda: ruleset
     return made

@@ -7,7 +7,7 @@ import pytest
 
 from csirt.config import Config, Detect, ElasticCluster, Retention, Stores
 from csirt.detect.match import Detector
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.model.hits import ELSEWHERE, kept
 from csirt.scope import problems, scope
 from tests.elastic.bursts import deployed, flows

@@ -16,7 +16,8 @@ import pyarrow as pa
 from csirt.bench import correlate
 from csirt.clock import SYSTEM
 from csirt.detect.match import Detector
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.windows.windows import Windows
 from csirt.heap import prepare
 from csirt.model.batch import Array, Batch, address_columns, codes
@@ -29,7 +30,7 @@ def main() -> None:
     """Run once and say what was found and what it took."""
     prepare()
     kind, seed, count, size = sys.argv[1], *map(int, sys.argv[2:])
-    ruleset = Ruleset.parse(correlate.rules(kind))
+    ruleset = parse_rules(correlate.rules(kind))
     given = correlate.flows(seed, count)
     steps = cut(given, size)
     # Everything is compiled before the clock starts, and the machine's caches are warm for both sides.

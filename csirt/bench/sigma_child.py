@@ -21,7 +21,7 @@ from csirt.detect.columns.files import read
 from csirt.detect.columns.raw import RawFrame, from_events
 from csirt.detect.columns.tables import from_table
 from csirt.detect.engine.engine import Program
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules
 from csirt.heap import keep_freed, prepare
 from csirt.model.batch import Array
 
@@ -34,7 +34,7 @@ def main() -> None:
     prepare()
     keep_freed()
     mode, rules, events, batch, pairs = sys.argv[1:]
-    loaded = Ruleset.load([Path(rules)], mapped=False)
+    loaded = load_rules([Path(rules)], mapped=False)
     program = Program([rule.condition for rule in loaded.rules])
     size = int(batch)
     frames: Iterable[Callable[[], RawFrame]] = list(_columns(Path(events), size)) if mode == "columns" else ()

@@ -16,7 +16,7 @@ from typing import Any
 
 from csirt.bench import sigma_events, sigma_rules
 from csirt.bench.sigma_events import World
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules
 
 KEPT = ("title", "id", "status", "logsource", "detection", "level")
 REAL_OF_100, REAL_OF_1000 = 60, 600
@@ -28,7 +28,7 @@ def rule_sets(seed: int, folders: Sequence[Path]) -> dict[str, list[Rule]]:
     chance = random.Random(seed)  # noqa: S311
     real: list[Rule] = []
     if folders:
-        loaded = Ruleset.load(list(folders), mapped=False)
+        loaded = load_rules(list(folders), mapped=False)
         known = [loaded.document(rule.id).value for rule in loaded.rules]
         real = [{key: rule[key] for key in KEPT if key in rule} for rule in known if rule.get("id")]
     everything = list(real)

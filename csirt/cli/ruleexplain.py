@@ -15,7 +15,7 @@ from csirt.errors import Usage
 
 if TYPE_CHECKING:
     from csirt.detect.rule import Correlation, Rule
-    from csirt.detect.rules.load import Ruleset
+    from csirt.detect.rules.ruleset import Ruleset
 
 
 @command()

@@ -10,7 +10,7 @@ from csirt.errors import Usage
 
 if TYPE_CHECKING:
     from csirt.detect.rule import Correlation, Rule
-    from csirt.detect.rules.load import Ruleset
+    from csirt.detect.rules.ruleset import Ruleset
 
 
 def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) -> tuple[Ruleset, list[Path]]:
@@ -19,7 +19,7 @@ def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) ->
     from csirt import cachefolder
     from csirt.config import load
     from csirt.content import folder
-    from csirt.detect.rules.load import Ruleset, rule_files
+    from csirt.detect.rules.load import load_rules, rule_files
     from csirt.enrich.indicators.book import Book
 
     whole = load(settings.config_file())
@@ -28,7 +28,7 @@ def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) ->
     if not folders:
         folders = ([folder("rules")] if config.shipped else []) + [Path(name) for name in config.rules]
     disabled = [] if paths else config.disabled
-    loaded = Ruleset.load(
+    loaded = load_rules(
         folders,
         placeholders={**Book.load(whole.path("indicators.json")).placeholders(), **config.placeholders},
         disabled=disabled,

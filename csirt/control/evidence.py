@@ -11,7 +11,7 @@ from csirt.clock import DAY, iso
 if TYPE_CHECKING:
     from csirt.detect.rule import Correlation, Rule
     from csirt.detect.rules.deploy import Deployed
-    from csirt.detect.rules.load import Ruleset
+    from csirt.detect.rules.ruleset import Ruleset
     from csirt.stores.base import Store
 
 ENOUGH_DAYS = 14

@@ -15,7 +15,7 @@ from csirt.detect.columns.frame import BatchFrame, stored
 from csirt.detect.engine.engine import Program
 from csirt.detect.hits import condensed, hits, shared
 from csirt.detect.rule import Meta, Rule
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.streams import Stream, streams
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch, duplicates

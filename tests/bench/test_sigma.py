@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csirt.bench import correlate, correlate_child, rsigma, sigma
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
 from csirt.errors import NotFound
 
 
@@ -53,7 +53,7 @@ def test_events_and_rules_of_folders_take_the_place_of_made_ones(tmp_path: Path)
 def test_a_correlations_alerts_are_what_plain_reading_finds(kind: str, size: int) -> None:
     """Whatever the batches: the run's alerts are the oracle's, and there are some."""
     given = correlate.flows(3, 12_000)
-    found, _ = correlate_child.run(Ruleset.parse(correlate.rules(kind)), correlate_child.cut(given, size))
+    found, _ = correlate_child.run(parse_rules(correlate.rules(kind)), correlate_child.cut(given, size))
     assert found == correlate.expected(kind, given)
     assert found
 

@@ -10,7 +10,7 @@ import pytest
 
 from csirt.clock import DAY
 from csirt.content import folder
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules
 from csirt.model.principal import Principal
 from csirt.stores.base import Commit
 from csirt.stores.embedded import open_embedded
@@ -24,7 +24,7 @@ class Desk(Room):
 
     def part(self, name: str) -> Any:
         """The live components, the ruleset too."""
-        return Ruleset.load([folder("rules")]) if name == "ruleset" else super().part(name)
+        return load_rules([folder("rules")]) if name == "ruleset" else super().part(name)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ class Shelf(Desk):
     def part(self, name: str) -> Any:
         """As in a daemon that reads it at once."""
         if name == "ruleset":
-            return Ruleset.load([folder("rules")], deployed=self.config.path("deploy.yml"))
+            return load_rules([folder("rules")], deployed=self.config.path("deploy.yml"))
         return None if name == "daemon" else super().part(name)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from csirt.clock import SYSTEM
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules
 from tests.detect.hostile import GOOD, LARGE, files
 
 SECONDS, MEBIBYTES = 2.0, 100
@@ -19,14 +19,14 @@ def test_every_hostile_file_is_refused_with_its_place_within_its_bounds(tmp_path
     """File and line are said, in two seconds of CPU and 100 MiB more than a good rule needs; the good rule loads."""
     good = tmp_path / "good.yml"
     good.write_text(GOOD)
-    assert len(Ruleset.load([good]).rules) == 1
+    assert len(load_rules([good]).rules) == 1
     bad = tmp_path / "bad.yml"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     count = 0
     for trick, content in files():
         bad.write_bytes(content)
         begin = SYSTEM.cpu()
-        loaded = Ruleset.load([tmp_path])
+        loaded = load_rules([tmp_path])
         spent = SYSTEM.cpu() - begin
         assert [item.meta.title for item in loaded.rules] == ["Good"], trick
         assert loaded.refused >= 1, trick
@@ -49,7 +49,7 @@ def test_fifty_megabytes_are_refused_unread(tmp_path: Path, part: bytes) -> None
             out.write(part * ((1 << 20) // len(part)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = SYSTEM.cpu()
-    loaded = Ruleset.load([bad])
+    loaded = load_rules([bad])
     assert SYSTEM.cpu() - begin < SECONDS
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < MEBIBYTES
     assert [str(problem).removeprefix(f"{bad}:1:1: error: ")[:11] for problem in loaded.problems] == ["larger than"]
@@ -76,6 +76,6 @@ def test_a_file_that_is_elsewhere_or_no_file_is_refused(tmp_path: Path, trick: s
         bad.mkdir()
     else:
         bad.symlink_to(bad)
-    loaded = Ruleset.load([rules])
+    loaded = load_rules([rules])
     assert [rule.id[-1] for rule in loaded.rules] == ["a"]
     assert [Path(problem.file).name for problem in loaded.problems] == ["bad.yml"]

@@ -13,7 +13,8 @@ import pytest
 from csirt import ids
 from csirt.detect import hits
 from csirt.detect.match import Detector, by_rule
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.model.batch import Batch
 from csirt.model.hits import HITS, none
 
@@ -31,7 +32,7 @@ logsource: {{product: csirt, service: {service}}}
 detection: {detection}
 {extra}
 """
-    loaded = Ruleset.parse(text)
+    loaded = parse_rules(text)
     assert not loaded.problems, [str(problem) for problem in loaded.problems]
     return loaded
 
@@ -263,7 +264,7 @@ def test_a_rule_that_overruns_its_budget_is_told_of_once(batch: Callable[..., Ba
         rule.format("00000000-0000-4000-8000-00000000000b", "dns.question.name|endswith: '7'"),
     ]
     told: list[str] = []
-    ruleset = Ruleset.parse("---\n".join(texts))
+    ruleset = parse_rules("---\n".join(texts))
     assert not ruleset.refused
     detector = Detector(ruleset, budget=0.0005, overrun=lambda meta: told.append(meta.id))
     names = [("ab" * 500) + str(number) for number in range(200)]

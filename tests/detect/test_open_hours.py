@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from csirt.clock import DAY, HOUR
 from csirt.detect.authors import check
 from csirt.detect.rules import pack
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.streams import streams
 from csirt.detect.windows.windows import Windows
 from csirt.model import calendar, hours
@@ -55,7 +56,7 @@ FIELD = "csirt.destination.open_hours"
 @pytest.fixture(scope="module")
 def loaded() -> Ruleset:
     """The rules above."""
-    found = Ruleset.parse(RULES)
+    found = parse_rules(RULES)
     assert not found.problems, [str(problem) for problem in found.problems]
     return found
 
@@ -154,7 +155,7 @@ def found(loaded: Ruleset, rows: list[Any], ends: list[int], restart: bool) -> d
 @given(Rows, st.lists(st.integers(0, 14 * 24), max_size=6), st.booleans())
 def test_cuts_and_restarts_change_nothing(rows: list[Any], cuts: list[int], restart: bool) -> None:
     """The same alerts, with the same ids and counts, and as many overdue as there are."""
-    loaded = Ruleset.parse(RULES)
+    loaded = parse_rules(RULES)
     end = MONDAY + 12 * DAY
     whole = found(loaded, rows, [end], False)
     ends = sorted({MONDAY - 4 * DAY + cut * HOUR for cut in cuts} | {end})
@@ -192,11 +193,11 @@ def test_when_it_looks_next(loaded: Ruleset) -> None:
 def test_what_is_wrong_with_open_hours_is_said(text: str, said: str) -> None:
     """With the line."""
     line = next(row for row in RULES.splitlines() if "open-hours" in row).strip()
-    (problem,) = Ruleset.parse(RULES.replace(line, text)).problems
+    (problem,) = parse_rules(RULES.replace(line, text)).problems
     assert said in str(problem) and problem.line == RULES.splitlines().index(f"  {line}") + 1
 
 
 def test_open_hours_are_for_absence() -> None:
     """Refused elsewhere."""
     text = RULES.replace("type: absence", "type: event_count\n  condition: {gte: 1}")
-    assert any("is for absence" in str(problem) for problem in Ruleset.parse(text).problems)
+    assert any("is for absence" in str(problem) for problem in parse_rules(text).problems)

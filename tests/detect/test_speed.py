@@ -12,7 +12,7 @@ from csirt.clock import SYSTEM
 from csirt.content import folder
 from csirt.detect.match import Detector
 from csirt.detect.rule import stream
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules
 from csirt.model.batch import Batch, codes
 
 
@@ -33,7 +33,7 @@ def test_a_hundred_thousand_flows_pass_the_shipped_rules_quickly(batch: Callable
         "csirt.cross_member": pa.array(rng.random(count) < 0.3),
     }
     flows = Batch("flow", pa.table(columns))
-    ruleset = Ruleset.load([folder("rules")])
+    ruleset = load_rules([folder("rules")])
     detector = Detector(ruleset)
     # What baselines learn from it is one row of a group and bucket, however much traffic there is.
     learning = {stream(item.id, rule) for item in ruleset.correlations if item.baseline for rule in item.rules}

@@ -12,7 +12,7 @@ import yaml
 
 from csirt.detect.columns.raw import from_events
 from csirt.detect.engine.engine import Program
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
 from tests.detect.loops import compiled
 
 HERE = Path(__file__).parent / "traps"
@@ -25,7 +25,7 @@ def condition(detection: dict[str, Any]) -> Any:
     rule = {"title": "trap", "logsource": {"category": "test"}, "detection": detection}
     stream = io.StringIO()
     yaml.safe_dump(rule, stream, sort_keys=False, allow_unicode=True)
-    ruleset = Ruleset.parse(stream.getvalue(), placeholders=PLACEHOLDERS)
+    ruleset = parse_rules(stream.getvalue(), placeholders=PLACEHOLDERS)
     assert not ruleset.refused, [str(problem) for problem in ruleset.problems]
     return ruleset.rules[0].condition
 

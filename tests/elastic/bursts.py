@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from csirt.clock import MINUTE, SECOND
 from csirt.detect.rules.deploy import Deployed
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.model import ecs
 from csirt.model.batch import Batch, address_columns, assemble, codes, constant
 from csirt.stores.elastic.events import mapping
@@ -77,7 +78,7 @@ def ruleset(**options: Any) -> Ruleset:
             f"title: {name}\nid: {own}\nlevel: high\ncorrelation: {{timespan: 3m, generate: true, {body}}}\n"
             "csirt: {timespan: 3m}\n"
         )
-    loaded = Ruleset.parse("---\n".join(text), **options)
+    loaded = parse_rules("---\n".join(text), **options)
     assert not [str(problem) for problem in loaded.problems if problem.level == "error"]
     return loaded
 

@@ -20,7 +20,7 @@ from csirt.control.hunted import ORIGINS, hunted
 from csirt.control.verbs import Context, call
 from csirt.detect.authors.backtest import Backtest
 from csirt.detect.match import Detector
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
 from csirt.detect.sector.candidates import hunt
 from csirt.errors import Usage
 from csirt.model import ecs
@@ -205,7 +205,7 @@ def test_a_filter_fetches_what_passes(store: ElasticStore) -> None:
 def test_a_rule_is_looked_for_in_the_cluster(store: ElasticStore, condition: str) -> None:
     """What a rule matches is the same, in the same order, and little else is fetched where the cluster has ES|QL; but
     for a `not` of text, of which the cluster cannot say that it is not."""
-    rules = Ruleset.parse(RULE.replace("condition: smb", f"condition: {condition}"), "rule")
+    rules = parse_rules(RULE.replace("condition: smb", f"condition: {condition}"), "rule")
     assert not rules.problems
     detector = Detector(rules)
 
@@ -233,7 +233,7 @@ def test_the_same_backtest(store: ElasticStore) -> None:
     """A rule finds in the cluster what it finds in the lake."""
     reports = []
     for one in (store, ClusterEvents(store.shipper.client, store.config.elasticsearch)):
-        test = Backtest(Ruleset.parse(RULE, "rule"))
+        test = Backtest(parse_rules(RULE, "rule"))
         for batch in one.events("flow", since=build.START, until=build.START + DAY):
             test.add(batch)
         names = ("id", "hits", "days", "members", "alerts")

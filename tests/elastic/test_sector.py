@@ -14,7 +14,7 @@ import pytest
 
 from csirt.clock import MINUTE
 from csirt.detect.match import Detector
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.sector import candidates
 from csirt.detect.sector.stretch import Stretch
 from csirt.detect.windows.windows import Windows

@@ -18,7 +18,7 @@ from csirt.analysis import Analyst
 from csirt.clock import MINUTE, SECOND, Frozen
 from csirt.config import Config, Detect
 from csirt.detect.match import Detector
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.windows.windows import Windows
 from csirt.errors import Unreachable
 from csirt.metrics import Metrics

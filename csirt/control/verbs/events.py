@@ -196,9 +196,9 @@ def _match(context: Context, asked: Question, text: str) -> bool:
 
     from csirt.control.verbs.rules import placeholders
     from csirt.detect.match import Detector, names_duplicates
-    from csirt.detect.rules.load import Ruleset
+    from csirt.detect.rules.load import parse_rules
 
-    rules = Ruleset.parse(text, "rule", placeholders=placeholders(context))
+    rules = parse_rules(text, "rule", placeholders=placeholders(context))
     wrong = [str(problem) for problem in rules.problems if problem.level == "error"]
     if wrong:
         raise Usage("\n".join(wrong))

@@ -10,7 +10,7 @@ from csirt.errors import Usage
 from csirt.model.audit import AuditEntry
 
 if TYPE_CHECKING:
-    from csirt.detect.rules.load import Ruleset
+    from csirt.detect.rules.ruleset import Ruleset
     from csirt.stores.hunt.select import Hunted
 
 
@@ -119,9 +119,9 @@ def placeholders(context: Context) -> dict[str, Sequence[str]]:
 
 def _backtest(context: Context, store: Hunted, text: str, start: int, end: int | None) -> list[dict[str, Any]]:
     from csirt.detect.authors.backtest import Backtest
-    from csirt.detect.rules.load import Ruleset
+    from csirt.detect.rules.load import parse_rules
 
-    loaded = Ruleset.parse(text, "rule", placeholders=placeholders(context))
+    loaded = parse_rules(text, "rule", placeholders=placeholders(context))
     wrong = [str(problem) for problem in loaded.problems if problem.level == "error"]
     if wrong or not loaded.rules:
         raise Usage("\n".join(wrong) or "the file has no rule")

@@ -15,7 +15,7 @@ from csirt.detect.atoms import leaves
 from csirt.detect.columns.frame import BatchFrame
 from csirt.detect.match import Detector, names_duplicates
 from csirt.detect.rule import Rule
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.windows.windows import Windows
 from csirt.model.batch import Array, Batch, duplicates
 from csirt.model.hits import none

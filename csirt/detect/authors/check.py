@@ -14,7 +14,7 @@ from csirt.detect.columns.frame import fields
 from csirt.detect.rule import Correlation, Rule
 from csirt.detect.rules import chain, deploy
 from csirt.detect.rules.files import PIPELINES
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.errors import Problem
 
 

@@ -17,7 +17,7 @@ from csirt.detect.rule import Correlation, Rule
 from csirt.detect.rules import mapping
 from csirt.detect.rules import sigma as reader
 from csirt.detect.rules.correlations import OWN
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 
 TARGETS = {"esql": ESQLBackend, "lucene": LuceneBackend}
 

@@ -8,7 +8,7 @@ from csirt.clock import iso
 from csirt.detect.rule import Correlation, Rule
 from csirt.detect.rules import chain
 from csirt.detect.rules.deploy import code
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.errors import NotFound, Usage
 
 

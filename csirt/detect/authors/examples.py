@@ -22,7 +22,8 @@ from csirt.detect.engine.engine import Program
 from csirt.detect.hits import hits
 from csirt.detect.rule import Correlation, Rule
 from csirt.detect.rules import chain
-from csirt.detect.rules.load import TEST_SUFFIXES, Ruleset
+from csirt.detect.rules.load import TEST_SUFFIXES
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.streams import streams
 from csirt.detect.windows.windows import Windows
 from csirt.errors import Problem

@@ -20,7 +20,7 @@ from csirt.detect.columns.raw import RawFrame
 from csirt.detect.engine.engine import Program
 from csirt.detect.engine.views import fold
 from csirt.detect.rule import Rule
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 
 # So many atoms of a test are looked at for what nearly matched.
 NEAR_ATOMS = 200

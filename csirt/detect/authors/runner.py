@@ -14,7 +14,7 @@ from csirt.detect.columns.raw import RawFrame
 from csirt.detect.engine.engine import Program
 from csirt.detect.hits import hits
 from csirt.detect.rule import Meta
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.streams import streams
 from csirt.detect.windows.windows import Windows
 from csirt.heap import keep_freed

@@ -16,7 +16,7 @@ from sigma.conditions import ConditionAND, ConditionIdentifier, ConditionNOT, Co
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not, Or, leaves
 from csirt.detect.engine import compile as compiler
 from csirt.detect.rule import Rule
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from csirt.detect.rule import Correlation, Meta, Rule, attack
 from csirt.detect.rules import correlations, custom, deploy, mapping, routing
 from csirt.detect.rules import sigma as reader
 from csirt.detect.rules.files import File
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.errors import Problem
 
 

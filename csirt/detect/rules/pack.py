@@ -25,7 +25,7 @@ from csirt.detect.rules.files import File
 from csirt.errors import Problem
 
 if TYPE_CHECKING:
-    from csirt.detect.rules.load import Ruleset
+    from csirt.detect.rules.ruleset import Ruleset
 
 # What decides, beside the rules, what compiling them gives.
 LIBRARIES = ("pysigma", "google-re2", "pyyaml", "pyparsing")

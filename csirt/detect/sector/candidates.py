@@ -12,7 +12,7 @@ from csirt.detect.atoms import leaves
 from csirt.detect.match import names_duplicates
 from csirt.detect.rule import Correlation, Rule
 from csirt.detect.rules.correlations import OWN
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.sector import wide
 from csirt.errors import CsirtError
 from csirt.model.search import Part, Search

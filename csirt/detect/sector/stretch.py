@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from csirt.detect.match import Detector
 from csirt.detect.rule import Meta
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.windows.windows import Windows
 from csirt.model.batch import Batch
 from csirt.model.hits import none

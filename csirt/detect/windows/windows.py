@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from csirt.detect.rule import Correlation, stream
 from csirt.detect.rules import chain
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.windows import quiet
 from csirt.detect.windows.baseline import Baseline
 from csirt.detect.windows.changes import Changes, Opening

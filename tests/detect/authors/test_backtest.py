@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from csirt.detect.authors.backtest import Backtest
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
 from csirt.model import ecs
 from csirt.model.batch import Batch
 
@@ -38,7 +38,7 @@ for number, one in enumerate(ROWS):
 
 def report(batch: Callable[..., Batch], *cuts: list[dict[str, Any]]) -> dict[str, Any]:
     """The report on the rule over batches of these rows."""
-    test = Backtest(Ruleset.parse(RULE))
+    test = Backtest(parse_rules(RULE))
     for rows in cuts:
         test.add(batch("flow", rows))
     found = test.report()[0]
@@ -62,7 +62,7 @@ def test_days_kinds_members_and_exemptions(batch: Callable[..., Batch]) -> None:
 
 def test_it_names_the_fields_it_looks_at(batch: Callable[..., Batch]) -> None:
     """Of events with those alone the report is the same; a keyword looks at all."""
-    test = Backtest(Ruleset.parse(RULE))
+    test = Backtest(parse_rules(RULE))
     names = test.columns("flow")
     assert names is not None and {"destination.port", "source.ip", SOURCE, "csirt.agreement"} <= set(names)
     kept = {"@timestamp", "csirt.segment", "csirt.ordinal"}.union(*map(ecs.physical, names))
@@ -73,13 +73,13 @@ def test_it_names_the_fields_it_looks_at(batch: Callable[..., Batch]) -> None:
     found = test.report()[0]
     found.pop("cpu_s_per_million")
     assert found == report(batch, rows)
-    assert Backtest(Ruleset.parse(RULE.replace("{destination.port: 445}", "[word]"))).columns("flow") is None
+    assert Backtest(parse_rules(RULE.replace("{destination.port: 445}", "[word]"))).columns("flow") is None
 
 
 def test_computed_fields_are_read_from_what_they_are_made_of() -> None:
     """A transport is the protocol's number."""
     rule = RULE.replace("destination.port: 445", "network.transport: tcp, related.ip: 10.0.0.1")
-    names = Backtest(Ruleset.parse(rule)).columns("flow")
+    names = Backtest(parse_rules(rule)).columns("flow")
     assert names is not None and {"network.iana_number", "source.ip", "destination.ip"} <= set(names)
 
 

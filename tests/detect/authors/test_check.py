@@ -6,7 +6,7 @@ from pathlib import Path
 
 from csirt.content import folder
 from csirt.detect.authors import check
-from csirt.detect.rules.load import Ruleset, rule_files
+from csirt.detect.rules.load import load_rules, parse_rules, rule_files
 
 RULE = """title: One
 id: 00000000-0000-4000-8000-00000000000a
@@ -21,7 +21,7 @@ detection:
 def said(selection: str, logsource: str = "product: csirt, service: flow", extra: str = "") -> list[str]:
     """The checks that speak, with line and message."""
     text = RULE.replace("LOGSOURCE", logsource).replace("SELECTION", selection) + extra
-    problems = check.ruleset(Ruleset.parse(text), [], tested=False)
+    problems = check.ruleset(parse_rules(text), [], tested=False)
     return [f"{p.line} {p.level} {p.check}: {p.message} ({p.advice})" for p in problems]
 
 
@@ -89,7 +89,7 @@ def test_a_rule_without_examples_of_both_kinds_fails(tmp_path: Path) -> None:
     tests = tmp_path / "one.test.yaml"
 
     def errors() -> list[str]:
-        return [p.message for p in check.ruleset(Ruleset.load([path]), [path]) if p.level == "error"]
+        return [p.message for p in check.ruleset(load_rules([path]), [path]) if p.level == "error"]
 
     assert errors() == ["no example shows that it matches", "no example shows what it leaves alone"]
     tests.write_text("match: [{destination.port: 1}]\n")
@@ -105,4 +105,4 @@ def test_a_rule_without_examples_of_both_kinds_fails(tmp_path: Path) -> None:
 def test_the_shipped_rules_have_nothing_to_say() -> None:
     """No error and no warning about any rule the project ships, with examples of both kinds beside each."""
     root = folder("rules")
-    assert [str(problem) for problem in check.ruleset(Ruleset.load([root]), rule_files(root))] == []
+    assert [str(problem) for problem in check.ruleset(load_rules([root]), rule_files(root))] == []

@@ -7,7 +7,7 @@ import pytest
 from csirt.content import folder
 from csirt.detect.authors.convert import convert
 from csirt.detect.rules.correlations import OWN
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules, parse_rules
 
 RULE = """title: One
 id: 00000000-0000-4000-8000-00000000000a
@@ -30,7 +30,7 @@ correlation: {type: event_count, rules: [one], group-by: [source.ip], timespan: 
 ])  # fmt: skip
 def test_a_rule_is_a_query_in_our_names(target: str, query: str) -> None:
     """Fields are mapped, the dataset is a condition, placeholders have their configured values."""
-    loaded = Ruleset.parse(RULE, placeholders={"kinds": ["A", "MX"]})
+    loaded = parse_rules(RULE, placeholders={"kinds": ["A", "MX"]})
     found = convert(loaded, target)
     assert not found.refused
     assert query.replace("(", "").replace(")", "") in found.items[0]["query"].replace("(", "").replace(")", "")
@@ -38,7 +38,7 @@ def test_a_rule_is_a_query_in_our_names(target: str, query: str) -> None:
 
 def test_a_correlation_is_one_query_in_esql_and_none_in_lucene() -> None:
     """Its rules are part of it; Lucene cannot count and says so."""
-    loaded = Ruleset.parse(RULE + COUNT, placeholders={"kinds": ["A"]})
+    loaded = parse_rules(RULE + COUNT, placeholders={"kinds": ["A"]})
     found = convert(loaded, "esql")
     assert [(item["title"], item["kind"]) for item in found.items] == [("Many", "event_count")]
     assert "stats event_count=count() by timebucket, source.ip" in " ".join(found.items[0]["query"].split())
@@ -48,7 +48,7 @@ def test_a_correlation_is_one_query_in_esql_and_none_in_lucene() -> None:
 
 def test_extensions_are_refused_by_name() -> None:
     """Each shipped rule of our own types is refused with the name of the type, whatever the target."""
-    loaded = Ruleset.load([folder("rules") / "extensions"])
+    loaded = load_rules([folder("rules") / "extensions"])
     own = {item.id: item.type for item in loaded.correlations if item.type in OWN}
     assert own
     for target in ("esql", "lucene"):
@@ -61,7 +61,7 @@ def test_extensions_are_refused_by_name() -> None:
 def test_hosts_rules_and_nested_correlations_are_refused() -> None:
     """A rule that never matches here has no query; nor has a correlation of correlations."""
     host = RULE.replace("{category: dns}", "{product: windows}")
-    assert "never matches" in convert(Ruleset.parse(host, placeholders={"kinds": ["A"]}), "esql").refused[0]["reason"]
+    assert "never matches" in convert(parse_rules(host, placeholders={"kinds": ["A"]}), "esql").refused[0]["reason"]
     nested = COUNT.replace("00b", "00c").replace("[one]", "[00000000-0000-4000-8000-00000000000b]")
-    found = convert(Ruleset.parse(RULE + COUNT + nested, placeholders={"kinds": ["A"]}), "esql")
+    found = convert(parse_rules(RULE + COUNT + nested, placeholders={"kinds": ["A"]}), "esql")
     assert [item["reason"] for item in found.refused] == ["a correlation of correlations cannot be one query"]

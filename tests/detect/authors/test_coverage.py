@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from csirt.content import folder
 from csirt.detect.authors.coverage import coverage
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules, parse_rules
 
 RULE = """title: {title}
 id: 00000000-0000-4000-8000-00000000000{digit}
@@ -29,7 +29,7 @@ def test_only_seen_telemetry_counts() -> None:
     flow = RULE.format(title="Flow", digit="a", technique="1021.002", logsource="product: csirt, service: flow")
     tls = RULE.format(title="Tls", digit="b", technique="1021.002", logsource="product: csirt, service: tls")
     host = RULE.format(title="Host", digit="d", technique="1059", logsource="product: windows")
-    loaded = Ruleset.parse("---\n".join([flow, tls, host]) + BOTH)
+    loaded = parse_rules("---\n".join([flow, tls, host]) + BOTH)
     assert not loaded.problems, loaded.problems
     found = coverage(loaded, {"flow": 10, "tls": 0})
     assert [(item["id"], item["score"], len(item["rules"])) for item in found["techniques"]] == [
@@ -46,7 +46,7 @@ def test_only_seen_telemetry_counts() -> None:
 
 def test_the_layer_is_what_navigator_reads() -> None:
     """Format 4.5: versions, domain, and per technique id, score, colour, comment and its rules."""
-    layer = coverage(Ruleset.load([folder("rules")]), {"flow": 1})["layer"]
+    layer = coverage(load_rules([folder("rules")]), {"flow": 1})["layer"]
     assert layer["versions"]["layer"] == "4.5" and layer["domain"] == "enterprise-attack"
     ids = [item["techniqueID"] for item in layer["techniques"]]
     assert ids == sorted(set(ids)) and "T1021.002" in ids

@@ -8,7 +8,7 @@ import pytest
 
 from csirt.content import folder
 from csirt.detect.authors import examples
-from csirt.detect.rules.load import Ruleset, rule_files
+from csirt.detect.rules.load import load_rules, parse_rules, rule_files
 
 RULES = """title: Base
 id: 00000000-0000-4000-8000-00000000000a
@@ -39,7 +39,7 @@ def run(folder: Path, tests: str) -> tuple[list[examples.Outcome], list[str]]:
     path = folder / "r.yml"
     path.write_text(RULES)
     (folder / "r.test.yaml").write_text(tests)
-    outcomes, problems = examples.run(Ruleset.load([path]), [path])
+    outcomes, problems = examples.run(load_rules([path]), [path])
     return outcomes, [str(problem) for problem in problems]
 
 
@@ -92,7 +92,7 @@ def test_every_shipped_example_passes() -> None:
     """`csirt rules test` over the shipped rules: at least two examples per rule file, none fails."""
     root = folder("rules")
     files = rule_files(root)
-    outcomes, problems = examples.run(Ruleset.load([root]), files)
+    outcomes, problems = examples.run(load_rules([root]), files)
     assert not problems
     assert [outcome for outcome in outcomes if not outcome.passed] == []
     assert len(outcomes) >= 2 * len(files)
@@ -102,7 +102,7 @@ def test_a_test_fails_when_its_rule_is_broken() -> None:
     """The examples can fail: a shipped rule whose port is changed no longer passes its own."""
     path = folder("rules") / "net" / "net-02-cross-member-remote-desktop.yml"
     text = path.read_text("utf-8").replace("3389", "3390").replace("5901", "5999")
-    broken = Ruleset.parse(text, name=str(path))
+    broken = parse_rules(text, name=str(path))
     outcomes, _ = examples.run(broken, [path])
     assert {outcome.passed for outcome in outcomes if outcome.positive} == {False}
 
@@ -112,7 +112,7 @@ def test_tests_of_a_rule_that_is_disabled_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "r.yml"
     path.write_text(RULES.partition("---")[0])
     (tmp_path / "r.test.yaml").write_text("match:\n  - {destination.port: 1}\n")
-    ruleset = Ruleset.load([path], disabled=["00000000-0000-4000-8000-00000000000a"])
+    ruleset = load_rules([path], disabled=["00000000-0000-4000-8000-00000000000a"])
     assert examples.run(ruleset, [path]) == ([], [])
 
 
@@ -137,7 +137,7 @@ def test_a_timeline_of_a_correlation_of_correlations_plays_all_it_is_built_on(tm
         "      - {at: 0s, repeat: 2, source.ip: 10.0.0.1, destination.port: 445}\n"
         "    alerts: [{count: 2}]\n"
     )
-    loaded = Ruleset.load([tmp_path])
+    loaded = load_rules([tmp_path])
     assert not loaded.problems
     outcomes, unreadable = examples.run(loaded, [tmp_path / "r.yml"])
     assert not unreadable

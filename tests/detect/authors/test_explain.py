@@ -14,7 +14,7 @@ from csirt.detect.authors.selections import written
 from csirt.detect.authors.wording import atom
 from csirt.detect.columns.raw import from_events
 from csirt.detect.engine.engine import Program
-from csirt.detect.rules.load import Ruleset, rule_files
+from csirt.detect.rules.load import load_rules, parse_rules, rule_files
 
 RULE = """title: One
 id: 00000000-0000-4000-8000-00000000000a
@@ -27,7 +27,7 @@ detection:
 
 def explained(detection: str, event: dict[str, Any], dataset: str | None = "dns", service: str = "dns") -> Any:
     """The explanation of a rule with this detection."""
-    loaded = Ruleset.parse(RULE.format(detection=detection, service=service))
+    loaded = parse_rules(RULE.format(detection=detection, service=service))
     assert not loaded.problems, loaded.problems
     return explain(loaded, loaded.rules[0], from_events([event]), dataset)
 
@@ -45,7 +45,7 @@ def test_every_shipped_rule_and_example_is_explained_as_the_engine_decides() -> 
     a match is said exactly where there is none."""
     seen = 0
     for path in rule_files(folder("rules")):
-        loaded = Ruleset.load([path])
+        loaded = load_rules([path])
         beside = path.with_suffix(".test.yaml")
         found = list(yaml.safe_load_all(beside.read_text("utf-8"))) if beside.exists() else []
         events = [event for item in found for key in ("match", "no-match") for event in item.get(key, [])]
@@ -106,7 +106,7 @@ def test_routing_is_part_of_the_verdict() -> None:
     assert found["condition"]["holds"] and not found["matches"]
     assert found["routing"]["reason"] == "this rule never looks at flow events, only at dns"
     assert explained(detection, {"dns.id": 1}, dataset=None)["matches"]
-    loaded = Ruleset.parse(
+    loaded = parse_rules(
         RULE.format(service="x", detection=detection).replace("product: csirt, service: x", "product: windows")
     )
     found = explain(loaded, loaded.rules[0], from_events([{"dns.id": 1}]), "dns")
@@ -126,7 +126,7 @@ title: No scanners
 logsource: {product: csirt, service: dns}
 filter: {rules: [00000000-0000-4000-8000-00000000000a], f: {source.ip: 10.9.9.9}, condition: not f}
 """
-    loaded = Ruleset.parse(text, placeholders={"kinds": ["query", "answer"]})
+    loaded = parse_rules(text, placeholders={"kinds": ["query", "answer"]})
     assert not loaded.problems, loaded.problems
     event = {"dns.id": 2, "dns.type": "answer", "source.ip": "10.9.9.9"}
     found = explain(loaded, loaded.rules[0], from_events([event]), "dns")

@@ -11,7 +11,7 @@ import pytest
 
 from csirt.detect.authors import runner
 from csirt.detect.columns import files, raw
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
 from csirt.errors import NotFound, Usage
 
 A, B, C, D = (f"00000000-0000-4000-8000-00000000000{x}" for x in "abcd")
@@ -49,7 +49,7 @@ EVENTS = [
 
 def test_raw_runs_every_rule_on_every_event() -> None:
     """No routing; lines by (index, rule id); base rules have no lines; the correlation names indices and window."""
-    found = runner.run(Ruleset.parse(RULES), [raw.from_events(EVENTS)], mapped=False)
+    found = runner.run(parse_rules(RULES), [raw.from_events(EVENTS)], mapped=False)
     assert [(line["event"]["index"], line["rule"]["id"]) for line in found.lines if "event" in line] == [
         (0, A),
         (0, B),
@@ -72,7 +72,7 @@ def test_raw_runs_every_rule_on_every_event() -> None:
 
 def test_mapped_shows_rules_only_their_log_source() -> None:
     """A rule for mail sees mail, a host's rule nothing."""
-    found = runner.run(Ruleset.parse(RULES), [raw.from_events(EVENTS)], mapped=True)
+    found = runner.run(parse_rules(RULES), [raw.from_events(EVENTS)], mapped=True)
     assert [(line["event"]["index"], line["rule"]["id"]) for line in found.lines if "event" in line] == [(0, A)]
     assert found.counts == {A: 1, B: 0, C: 3, D: 1}
 
@@ -91,7 +91,7 @@ def test_a_file_without_dataset_is_taken_for_what_its_columns_say(tmp_path: Path
     )
     pq.write_table(table, tmp_path / "t.parquet")
     rules = RULES.partition("---")[0].replace("x: 1", "source.ip|cidr: 10.0.0.0/8, csirt.mail.status: SENT")
-    found = runner.run(Ruleset.parse(rules), files.read(tmp_path / "t.parquet"), mapped=True)
+    found = runner.run(parse_rules(rules), files.read(tmp_path / "t.parquet"), mapped=True)
     assert [line["event"] for line in found.lines] == [{"index": 0, "id": "0123456789abcdef0000000000000001"}]
 
 
@@ -102,7 +102,7 @@ def test_ndjson_and_parquet_of_the_same_events_match_the_same(tmp_path: Path) ->
         pa.table({name: [event.get(name) for event in EVENTS] for name in ("@timestamp", "event", "x", "who")}),
         tmp_path / "e.parquet",
     )
-    rules = Ruleset.parse(RULES)
+    rules = parse_rules(RULES)
     one, two = (runner.run(rules, files.read(tmp_path / name), mapped=True) for name in ("e.ndjson", "e.parquet"))
     assert one == two
 
@@ -124,7 +124,7 @@ def test_files_that_cannot_be_read_are_errors_with_their_place(tmp_path: Path) -
 
 def test_no_events_no_lines() -> None:
     """An empty file is not an error."""
-    found = runner.run(Ruleset.parse(RULES), [raw.from_events([])], mapped=True)
+    found = runner.run(parse_rules(RULES), [raw.from_events([])], mapped=True)
     assert found.lines == []
     assert set(found.counts.values()) == {0}
 

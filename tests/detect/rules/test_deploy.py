@@ -14,7 +14,8 @@ from csirt.detect.authors import check
 from csirt.detect.match import Detector
 from csirt.detect.rules import deployfile, pack
 from csirt.detect.rules.deploy import Deployed, ended, moment
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.model.batch import Batch
 
 A, B, C, D = (f"00000000-0000-4000-8000-00000000000{letter}" for letter in "abcd")
@@ -52,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 def load(folder: Path, text: str, **options: Any) -> Ruleset:
     """The rules with that deploy.yml."""
     (folder / "deploy.yml").write_text(text)
-    return Ruleset.load([folder], **options)
+    return load_rules([folder], **options)
 
 
 def running(loaded: Ruleset) -> dict[str, tuple[bool, bool]]:
@@ -69,17 +70,17 @@ def test_states_by_rule_and_folder(folder: Path, tmp_path: Path) -> None:
     own = tmp_path / "state" / "deploy.yml"
     deployfile.write(own, A, "Telnet", Deployed("off", NOON, by="kari", reason="noise"))
     deployfile.write(own, C, "Many", Deployed("off", NOON, by="kari", reason="noise"))
-    loaded = Ruleset.load([folder], deployed=own)
+    loaded = load_rules([folder], deployed=own)
     assert running(loaded) == {}
     found = loaded.deployment.of(loaded.rules[0].meta)
     assert (found.state, found.since, found.by, found.reason) == ("off", NOON, "kari", "noise")
     deployfile.write(own, A, "Telnet", Deployed("on", NOON))
-    assert running(Ruleset.load([folder], deployed=own)) == {"a": (True, False)}
+    assert running(load_rules([folder], deployed=own)) == {"a": (True, False)}
 
 
 def test_without_a_word_everything_is_on(folder: Path) -> None:
     """As before there was a deploy.yml; one that is empty says nothing."""
-    assert running(load(folder, "")) == running(Ruleset.load([folder])) == dict.fromkeys("abc", (True, False))
+    assert running(load(folder, "")) == running(load_rules([folder])) == dict.fromkeys("abc", (True, False))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_rules_that_are_gone_or_disabled(folder: Path, tmp_path: Path) -> None:
     """The file that csirt writes may outlive a rule: a warning. A disabled rule is known."""
     own = tmp_path / "deploy.yml"
     deployfile.write(own, D, "Gone", Deployed("off"))
-    (problem,) = Ruleset.load([folder], deployed=own).problems
+    (problem,) = load_rules([folder], deployed=own).problems
     assert problem.level == "warning" and D in problem.message
     assert not load(folder, f"rules: {{{A}: off}}", disabled=[A]).problems
 

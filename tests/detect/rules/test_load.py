@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from csirt.content import folder
-from csirt.detect.rules.load import Ruleset, rule_files
+from csirt.detect.rules.load import load_rules, parse_rules, rule_files
+from csirt.detect.rules.ruleset import Ruleset
 
 GOOD = """title: Good
 id: 00000000-0000-4000-8000-00000000000a
@@ -21,7 +22,7 @@ detection:
 
 def one(text: str) -> tuple[Ruleset, str]:
     """A ruleset of the text and its problems as one text."""
-    loaded = Ruleset.parse(text)
+    loaded = parse_rules(text)
     return loaded, "\n".join(map(str, loaded.problems))
 
 
@@ -78,7 +79,7 @@ def test_broken_files_spare_other_files(tmp_path: Path) -> None:
     (tmp_path / "d.yml").write_bytes(b"\xff\xfe")
     (tmp_path / "good.test.yaml").write_text("no rule")
     (tmp_path / "e.yaml").write_text(GOOD)
-    loaded = Ruleset.load([tmp_path])
+    loaded = load_rules([tmp_path])
     assert [rule.meta.title for rule in loaded.rules] == ["Good"]
     assert loaded.refused == 3
     assert [Path(p.file).name for p in loaded.problems] == ["a.yml", "c.yml", "d.yml", "e.yaml"]
@@ -95,7 +96,7 @@ def test_an_id_is_taken_once() -> None:
 def test_disabled_rules_are_not_loaded_and_unknown_ones_are_said() -> None:
     """A disabled rule is gone with the correlations that need it; a disabled id nobody has is a warning."""
     text = GOOD + CORRELATION
-    loaded = Ruleset.parse(text, disabled=["00000000-0000-4000-8000-00000000000a", "nobody"])
+    loaded = parse_rules(text, disabled=["00000000-0000-4000-8000-00000000000a", "nobody"])
     assert not loaded.rules
     assert not loaded.correlations
     assert loaded.refused == 0
@@ -220,7 +221,7 @@ modified: 2026-02-01
 
 def test_the_shipped_rules_load() -> None:
     """Every rule the project ships loads without a problem."""
-    loaded = Ruleset.load([folder("rules")])
+    loaded = load_rules([folder("rules")])
     assert not loaded.problems
     assert len(loaded.rules) + len(loaded.correlations) >= 20
 
@@ -232,7 +233,7 @@ SIGMA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "sigma"
 def test_public_network_rules_load() -> None:
     """SigmaHQ's network, web and DNS rules all load; only log sources we have are routed."""
     folders = [SIGMA / name for name in ("network", "web") if (SIGMA / name).is_dir()]
-    loaded = Ruleset.load(folders)
+    loaded = load_rules(folders)
     assert loaded.refused == 0
     assert len(loaded.rules) == sum(len(rule_files(folder)) for folder in folders)
     assert any(rule.datasets == {"dns"} for rule in loaded.rules)

@@ -14,7 +14,8 @@ from csirt.detect.atoms import leaves
 from csirt.detect.authors import check
 from csirt.detect.authors.runner import run
 from csirt.detect.columns.raw import from_events
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
+from csirt.detect.rules.ruleset import Ruleset
 
 RULE = """title: One
 id: 00000000-0000-4000-8000-00000000000a
@@ -48,7 +49,7 @@ PORTS = {"dns": 53}
 
 def loaded(logsource: str, detection: str, **options: Any) -> Ruleset:
     """A ruleset of one rule."""
-    found = Ruleset.parse(RULE.format(logsource=logsource, detection=detection), **options)
+    found = parse_rules(RULE.format(logsource=logsource, detection=detection), **options)
     assert not found.problems, found.problems
     return found
 

@@ -12,7 +12,8 @@ import pytest
 from csirt.cachefolder import CacheFolder
 from csirt.content import folder
 from csirt.detect.rules import load, pack
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules
+from csirt.detect.rules.ruleset import Ruleset
 from tests.detect.hostile import files
 
 RULE = """\
@@ -64,19 +65,19 @@ def refuse(*_: object) -> Ruleset:
 
 def test_shipped_rules_from_the_cache_are_the_compiled_ones(kept: CacheFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every rule, correlation, baseline and problem; the second time nothing is compiled."""
-    fresh = Ruleset.load([folder("rules")])
-    assert same(Ruleset.load([folder("rules")], cache=kept), fresh)
+    fresh = load_rules([folder("rules")])
+    assert same(load_rules([folder("rules")], cache=kept), fresh)
     monkeypatch.setattr(load, "_compiled", refuse)
-    again = Ruleset.load([folder("rules")], cache=kept)
+    again = load_rules([folder("rules")], cache=kept)
     assert same(again, fresh)
     assert [type(item.group_by) for item in again.correlations] == [tuple] * len(fresh.correlations)
 
 
 def test_a_cached_ruleset_still_knows_its_sources(rules: Path, kept: CacheFolder) -> None:
     """Documents with their marks, filters applied and placeholders: what check, explain and convert ask for."""
-    fresh = Ruleset.load([rules], **OPTIONS)
-    Ruleset.load([rules], cache=kept, **OPTIONS)
-    again = Ruleset.load([rules], cache=kept, **OPTIONS)
+    fresh = load_rules([rules], **OPTIONS)
+    load_rules([rules], cache=kept, **OPTIONS)
+    again = load_rules([rules], cache=kept, **OPTIONS)
     assert same(again, fresh)
     assert again.refused == 1 and {item.level for item in again.problems} == {"error", "warning"}
     (rule,) = again.rules
@@ -86,7 +87,7 @@ def test_a_cached_ruleset_still_knows_its_sources(rules: Path, kept: CacheFolder
 
 def test_any_change_is_compiled_anew(rules: Path, kept: CacheFolder) -> None:
     """Bytes, names, placeholders, disabled rules and mapping each decide."""
-    load_ = lambda **more: Ruleset.load([rules], cache=kept, **{**OPTIONS, **more})  # noqa: E731
+    load_ = lambda **more: load_rules([rules], cache=kept, **{**OPTIONS, **more})  # noqa: E731
     first = load_()
     (rules / "telnet.yml").write_text(RULE.replace("23", "24"))
     assert load_().rules[0].condition != first.rules[0].condition
@@ -101,11 +102,11 @@ def test_any_change_is_compiled_anew(rules: Path, kept: CacheFolder) -> None:
 
 def test_a_broken_entry_is_written_again(rules: Path, kept: CacheFolder) -> None:
     """Entries that are whole and yet no ruleset, as those of another program."""
-    fresh = Ruleset.load([rules], cache=kept, **OPTIONS)
+    fresh = load_rules([rules], cache=kept, **OPTIONS)
     (entry,) = kept.path.iterdir()
     for strange in (b"{}", b"[1", b'{"atoms":[[1]]}', b"[" * 100_000, b'{"atoms": 5, "rules": null}', b"\xff"):
         kept.put(entry.stem, strange)
-        assert same(Ruleset.load([rules], cache=kept, **OPTIONS), fresh)
+        assert same(load_rules([rules], cache=kept, **OPTIONS), fresh)
         assert kept.get(entry.stem) == pack.encode(fresh)
 
 
@@ -114,14 +115,14 @@ def test_hostile_rules_are_refused_alike_from_the_cache(tmp_path: Path, kept: Ca
     for number, (_, raw) in enumerate(list(files())[::9]):
         file = tmp_path / f"{number}.yml"
         file.write_bytes(raw)
-        fresh = Ruleset.load([file])
+        fresh = load_rules([file])
         for _ in range(2):
-            assert same(Ruleset.load([file], cache=kept), fresh)
+            assert same(load_rules([file], cache=kept), fresh)
 
 
 def test_what_json_cannot_hold_is_not_kept(rules: Path) -> None:
     """A number that is none: compiled each time rather than read back as something else."""
-    found = Ruleset.load([rules], **OPTIONS)
+    found = load_rules([rules], **OPTIONS)
     (rule,) = found.rules
     assert pack.encode(found) is not None
     found.rules = [replace(rule, unrouted=float("nan"))]  # type: ignore[arg-type]
@@ -132,11 +133,11 @@ def test_what_json_cannot_hold_is_not_kept(rules: Path) -> None:
 
 def test_pysigma_is_not_imported_for_what_is_kept(rules: Path, kept: CacheFolder) -> None:
     """Importing it takes longer than everything else at a start."""
-    Ruleset.load([rules], cache=kept, **OPTIONS)
+    load_rules([rules], cache=kept, **OPTIONS)
     code = (
         "import sys; from pathlib import Path; from csirt.cachefolder import CacheFolder\n"
         "from csirt.detect.rules.load import Ruleset\n"
-        f"found = Ruleset.load([Path({str(rules)!r})], cache=CacheFolder(Path({str(kept.path)!r})), **{OPTIONS!r})\n"
+        f"found = load_rules([Path({str(rules)!r})], cache=CacheFolder(Path({str(kept.path)!r})), **{OPTIONS!r})\n"
         "print(len(found.rules), 'sigma' in sys.modules)\n"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

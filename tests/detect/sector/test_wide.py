@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
 from csirt.detect.sector import candidates
 
 KINDS = {
@@ -31,7 +31,7 @@ NAME = "csirt.source.member.name"
 
 def said(test: str, condition: str = "t") -> str:
     """The ES|QL of a rule with that test."""
-    loaded = Ruleset.parse(RULE.format(test=test, condition=condition))
+    loaded = parse_rules(RULE.format(test=test, condition=condition))
     assert not loaded.problems
     return candidates.search(loaded, loaded.rules[0], KINDS).parts[0].condition
 
@@ -100,7 +100,7 @@ def test_what_stands_below_two_branches() -> None:
 def test_the_threshold_is_one_that_only_grows_with_more_events(body: str, measure: str, least: float) -> None:
     """Counts for counts; where little is wanted, any event may be of it."""
     text = "---\n".join([RULE.format(test="destination.port: 80", condition="s or t"), OTHER, COUNT.format(body=body)])
-    loaded = Ruleset.parse(text)
+    loaded = parse_rules(text)
     found = candidates.search(loaded, loaded.correlations[0], KINDS)
     assert (found.measure, found.least, found.timespan) == (measure, least, 600_000_000)
 
@@ -115,13 +115,13 @@ def test_the_threshold_is_one_that_only_grows_with_more_events(body: str, measur
 def test_what_the_cluster_cannot_tell_is_refused(body: str, reason: str) -> None:
     """Groups that it would make otherwise than the engine, and fields that it does not search."""
     text = "---\n".join([RULE.format(test="destination.port: 80", condition="s or t"), OTHER, COUNT.format(body=body)])
-    loaded = Ruleset.parse(text)
+    loaded = parse_rules(text)
     with pytest.raises(candidates.Refused, match=reason):
         candidates.search(loaded, loaded.correlations[0], KINDS)
 
 
 def test_records_that_others_count_are_not_in_the_cluster() -> None:
     """A rule that asks for them is refused."""
-    loaded = Ruleset.parse(RULE.format(test="csirt.flow.duplicate_of|exists: true", condition="t"))
+    loaded = parse_rules(RULE.format(test="csirt.flow.duplicate_of|exists: true", condition="t"))
     with pytest.raises(candidates.Refused, match="the cluster has none"):
         candidates.search(loaded, loaded.rules[0], KINDS)

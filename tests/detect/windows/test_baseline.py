@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from csirt.detect.match import Detector
 from csirt.detect.rules import buckets
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
+from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.windows import bucket
 from csirt.detect.windows.baseline import NEVER
 from csirt.detect.windows.condense import condense
@@ -41,7 +42,7 @@ ONE, TWO, RULE = (f"00000000-0000-4000-8000-00000000000{number}" for number in (
 
 def ruleset(condition: str, timespan: str = "6h", rules: str = "one", group: str = "source.ip") -> Ruleset:
     """One baseline with this condition."""
-    return Ruleset.parse(
+    return parse_rules(
         f"title: One\nid: {ONE}\nname: one\n{BASE}---\ntitle: Two\nid: {TWO}\nname: two\n{BASE}---\n"
         f"title: Baseline\nid: {RULE}\n"
         f"correlation: {{type: baseline, rules: [{rules}], group-by: [{group}], timespan: {timespan}, "

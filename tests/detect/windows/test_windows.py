@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import parse_rules
 from csirt.detect.windows import sliding
 from csirt.detect.windows.state import KEY, seen
 from csirt.detect.windows.windows import Windows
@@ -44,7 +44,7 @@ def named(rule_id: str) -> str:
     return next(name for name, known in IDS.items() if known == rule_id)
 
 
-RULESET = Ruleset.parse(with_ids(RULES))
+RULESET = parse_rules(with_ids(RULES))
 RULES_OF = {
     **dict.fromkeys(("events", "range", "few", "values", "average", "percentile", "median"), ("base",)),
     **dict.fromkeys(("all_three", "two_of_three", "boolean", "ordered"), ("base", "answer", "third")),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csirt.detect.rules.load import Ruleset
+from csirt.detect.rules.load import load_rules, parse_rules
 from csirt.enrich.indicators import book
 from csirt.enrich.indicators.book import Book, change
 from csirt.enrich.indicators.values import Indicator
@@ -72,7 +72,7 @@ def test_lists_are_placeholders_of_rules() -> None:
     assert known["indicators_c2_domains"] == ["a.example", "b.example"]
     assert known["indicators_scan_ips"] == ["203.0.113.9"]
     for placeholders in ({}, known):
-        loaded = Ruleset.parse(RULE, placeholders=placeholders)
+        loaded = parse_rules(RULE, placeholders=placeholders)
         assert not loaded.problems and len(loaded.rules) == 1
 
 
@@ -80,7 +80,7 @@ def test_rules_that_name_no_list_are_not_compiled_again_for_one(tmp_path: Path) 
     """Only lists that a rule names are part of what it is compiled with."""
     (tmp_path / "r.yml").write_text(RULE)
     known = Book([entry("a.example"), entry("x.example", name="other")]).placeholders()
-    found = Ruleset.load([tmp_path], placeholders=known).placeholders
+    found = load_rules([tmp_path], placeholders=known).placeholders
     assert set(found) == {"indicators_c2_domains", "indicators_c2_ips"}
     (tmp_path / "r.yml").write_text(RULE.replace("|expand: '%indicators_c2_domains%'", ": x"))
-    assert set(Ruleset.load([tmp_path], placeholders=known).placeholders) == {"indicators_c2_ips"}
+    assert set(load_rules([tmp_path], placeholders=known).placeholders) == {"indicators_c2_ips"}
