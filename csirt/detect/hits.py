@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from csirt.detect.columns.columns import AddressColumn
 from csirt.detect.columns.frame import BatchFrame
 from csirt.detect.columns.values import number_of
-from csirt.detect.engine.engine import Frame
+from csirt.detect.engine.program import Frame
 from csirt.detect.streams import Stream
 from csirt.detect.windows.condense import picked
 from csirt.model.batch import Array

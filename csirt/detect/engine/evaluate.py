@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +17,8 @@ from csirt.detect.atoms import And, Atom, Leaf, Node, Not
 from csirt.detect.columns.columns import AddressColumn, Column, NumberColumn
 from csirt.detect.engine import distinct, rows
 from csirt.detect.engine.distinct import Tests
+from csirt.detect.engine.program import Compiled, Frame, Witnesses
 from csirt.model.batch import Array
-
-if TYPE_CHECKING:
-    from csirt.detect.engine.engine import Frame, Program
 
 # An atom that no scan finds is looked for in the values of a few rows, not in all, where they are so much fewer.
 FEW_SHARE = 4
@@ -30,21 +26,10 @@ FEW_SHARE = 4
 FEW_RANGES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Witnesses:
-    """The witness atoms of one field ("": keywords), by kind. `looked`: those that no scan of text finds; `numbers`: of
-    all."""
-
-    strings: frozenset[Atom]
-    others: list[Atom]
-    looked: list[Atom]
-    numbers: Array
-
-
 class Run:
     """The caches live as long as the frame is looked at. `candidates`: how many rows each awake condition had."""
 
-    def __init__(self, program: Program, frame: Frame) -> None:
+    def __init__(self, program: Compiled, frame: Frame) -> None:
         self.program = program
         self.frame = frame
         self.rows = frame.rows

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from csirt.detect.engine.program import Compiled, Frame
 from csirt.model.batch import Array
-
-if TYPE_CHECKING:
-    from csirt.detect.engine.engine import Frame, Program
 
 # What a frame has of a field: nothing; text that was read, one to a row or lists of it; something else.
 ABSENT, READ, LISTS, OTHER = 0, 1, 2, 3
@@ -31,11 +28,11 @@ class Layout:
     searched: frozenset[str]
 
     @classmethod
-    def of(cls, program: Program, frame: Frame) -> Layout:
+    def of(cls, program: Compiled, frame: Frame) -> Layout:
         """The layout for a frame; those of other frames are kept with the program."""
         known = frame.physical()
         key = (known.names if known is not None else (), tuple(frame.names()) if program.keywords else ())
-        found = program.layouts.get(key)
+        found: Layout | None = program.layouts.get(key)
         if found is None:
             while len(program.layouts) >= MOST:
                 del program.layouts[next(iter(program.layouts))]
@@ -43,7 +40,7 @@ class Layout:
         return found
 
 
-def _made(program: Program, names: tuple[str, ...], searched: tuple[str, ...]) -> Layout:
+def _made(program: Compiled, names: tuple[str, ...], searched: tuple[str, ...]) -> Layout:
     numbered = program.numbered
     last = len(numbered.fields)
     everywhere = frozenset(searched)

@@ -7,7 +7,6 @@ left to `distinct.Tests`, but for keywords.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +18,9 @@ from csirt.detect.engine import rows, walk
 from csirt.detect.engine.branches import CODES, MASK, NEVER, OPEN
 from csirt.detect.engine.distinct import Tests
 from csirt.detect.engine.layout import ABSENT, LISTS, OTHER, READ, Layout
+from csirt.detect.engine.program import Compiled, Frame
 from csirt.detect.engine.views import Gathered
 from csirt.model.batch import Array
-
-if TYPE_CHECKING:
-    from csirt.detect.engine.engine import Frame, Program
 
 _NO_ROWS = np.empty(0, np.int64)
 
@@ -32,7 +29,7 @@ class Sweep:
     """The text of one frame. `known`: what is known of each atom; `pieces`: per atom its column and the piece of `hits`
     it has; `columns`: of each column what `physical` says, `bases`: what its codes are counted from."""
 
-    def __init__(self, program: Program, frame: Frame) -> None:
+    def __init__(self, program: Compiled, frame: Frame) -> None:
         self.program, self.frame = program, frame
         self._mixed: list[Column] = []
         self._kept: list[object] = []

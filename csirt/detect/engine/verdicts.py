@@ -15,7 +15,8 @@ from csirt.detect.engine.sweep import Sweep
 from csirt.model.batch import Array
 
 if TYPE_CHECKING:
-    from csirt.detect.engine.evaluate import Run, Witnesses
+    from csirt.detect.engine.evaluate import Run
+    from csirt.detect.engine.program import Witnesses
 
 # An atom is tested on all values once it is asked of so great a share of the rows.
 FEW_SHARE = 4
