@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from csirt.model.chunk import Position
 from csirt.stores.elastic.reader import Reader
@@ -11,12 +11,20 @@ from csirt.stores.embedded import dump as lines
 from csirt.stores.embedded.dump import chosen
 
 if TYPE_CHECKING:
-    from csirt.stores.elastic.store import ElasticStore
+    from csirt.config import Stores
+    from csirt.stores.elastic.ship import Shipper
 
 PATIENCE = 60.0  # seconds the cluster has to get what it lacks
 
 
-def dump(store: ElasticStore, kinds: list[str] | None) -> Iterator[bytes]:
+class Shipped(lines.Folder, Protocol):
+    """What is read of a store whose documents are in a cluster."""
+
+    config: Stores
+    shipper: Shipper
+
+
+def dump(store: Shipped, kinds: list[str] | None) -> Iterator[bytes]:
     """Lines with their line ends. Raises Usage for an unknown kind, Unreachable when the cluster lacks something."""
     wanted = chosen(kinds)
     if wanted != ["event"]:
@@ -24,7 +32,7 @@ def dump(store: ElasticStore, kinds: list[str] | None) -> Iterator[bytes]:
     return _lines(store, wanted)
 
 
-def _lines(store: ElasticStore, kinds: list[str]) -> Iterator[bytes]:
+def _lines(store: Shipped, kinds: list[str]) -> Iterator[bytes]:
     reader = Reader(store.shipper.client, store.config.elasticsearch)
     if kinds != ["event"]:
         reader.refresh()

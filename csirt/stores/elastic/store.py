@@ -27,7 +27,6 @@ from csirt.stores.embedded.lake.parts import Part
 from csirt.stores.embedded.owner import OwnerLock
 from csirt.stores.embedded.store import EmbeddedStore, open_embedded
 
-PATIENCE = 60.0  # seconds a dump waits for the cluster to have everything
 CLOSING = 5.0
 
 

@@ -8,8 +8,8 @@ received. Audit: the changes the pipeline itself made, each distinct one once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -21,7 +21,17 @@ from csirt.stores.embedded.catalogue.chain import canonical, content_id
 from csirt.stores.embedded.lake.ordered import event_lines
 
 if TYPE_CHECKING:
-    from csirt.stores.embedded.store import EmbeddedStore
+    from csirt.stores.embedded.catalogue.database import Database
+    from csirt.stores.embedded.lake.keep import Keeper
+
+
+class Folder(Protocol):
+    """What is read of a store."""
+
+    database: Database
+    lake: Path
+    keeper: Keeper
+
 
 DUMP_KINDS = ("alert", "audit", "case", "event", "incident", "notification", "position", "receipt", "run")
 _LEFT_OUT: dict[str, frozenset[str]] = {
@@ -30,7 +40,7 @@ _LEFT_OUT: dict[str, frozenset[str]] = {
 }
 
 
-def dump(store: EmbeddedStore, kinds: list[str] | None = None) -> Iterator[bytes]:
+def dump(store: Folder, kinds: list[str] | None = None) -> Iterator[bytes]:
     """Lines with their line ends, from one snapshot. Raises Usage for an unknown kind."""
     return _lines(store, chosen(kinds))
 
@@ -43,7 +53,7 @@ def chosen(kinds: list[str] | None) -> list[str]:
     return sorted(set(kinds or DUMP_KINDS))
 
 
-def _lines(store: EmbeddedStore, kinds: list[str]) -> Iterator[bytes]:
+def _lines(store: Folder, kinds: list[str]) -> Iterator[bytes]:
     with store.keeper.lease(), store.database.reading() as connection:
         for kind in kinds:
             if kind == "event":

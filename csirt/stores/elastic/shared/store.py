@@ -20,6 +20,7 @@ from csirt.clock import SYSTEM, Clock
 from csirt.errors import Conflict, CsirtError, Unreachable
 from csirt.stores.base import Commit
 from csirt.stores.elastic import layout
+from csirt.stores.elastic.dump import PATIENCE
 from csirt.stores.elastic.shared import entry as entries
 from csirt.stores.elastic.shared import folder, segments
 from csirt.stores.elastic.shared.cut import Cutter
@@ -31,7 +32,7 @@ from csirt.stores.elastic.shared.log import Documents, Log
 from csirt.stores.elastic.shared.nodes import Nodes
 from csirt.stores.elastic.shared.ship import NodeShipper
 from csirt.stores.elastic.ship import Shipper
-from csirt.stores.elastic.store import CLOSING, PATIENCE, ElasticStore
+from csirt.stores.elastic.store import CLOSING, ElasticStore
 from csirt.stores.embedded.catalogue import apply
 from csirt.stores.embedded.lake import parts
 from csirt.stores.embedded.owner import OwnerLock
