@@ -136,7 +136,7 @@ def test_pysigma_is_not_imported_for_what_is_kept(rules: Path, kept: CacheFolder
     load_rules([rules], cache=kept, **OPTIONS)
     code = (
         "import sys; from pathlib import Path; from csirt.cachefolder import CacheFolder\n"
-        "from csirt.detect.rules.load import Ruleset\n"
+        "from csirt.detect.rules.load import load_rules\n"
         f"found = load_rules([Path({str(rules)!r})], cache=CacheFolder(Path({str(kept.path)!r})), **{OPTIONS!r})\n"
         "print(len(found.rules), 'sigma' in sys.modules)\n"
     )
