@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -237,9 +237,14 @@ def _values(texts: _Texts, fields: Sequence[str]) -> pa.StringArray:
     """The fields' joint text per row, null where one of them has none."""
     if len(fields) == 1:
         return texts.plain(fields[0])
-    parts: Mapping[str, list[str | None]] = {name: texts.plain(name).to_pylist() for name in fields}
-    rows = zip(*(parts[name] for name in fields), strict=True)
-    return pa.array([None if None in row else orjson.dumps(row).decode() for row in rows], pa.string())
+    quoted = [_quoted(texts.get(name)) for name in fields]
+    return pc.binary_join_element_wise("[", pc.binary_join_element_wise(*quoted, ","), "]", "")
+
+
+def _quoted(column: pa.DictionaryArray) -> pa.StringArray:
+    """Each row's text as JSON writes it; every text of the dictionary is written once."""
+    written = [None if text is None else orjson.dumps(text).decode() for text in column.dictionary.to_pylist()]
+    return pa.array(written, pa.string()).take(column.indices)
 
 
 def _with_number(table: pa.Table) -> pa.Table:

@@ -109,23 +109,27 @@ class Intake:
             self._owned.setdefault(owner, []).append(slot)
         gone = iter([*self._gone, (len(self.s_id) + 1, -1, -1, "")])
         leaving = next(gone)
-        message, room = -1, 0
-        for s in np.flatnonzero(is_template).tolist():
+        current, room, now = -1, 0, -1
+        sets = np.flatnonzero(is_template)
+        kinds = (self.s_message, self.s_version, self.s_id, self.s_offset, self.s_length, self.s_exporter)
+        columns = [column[sets].tolist() for column in (*kinds, self._clock[self.s_datagram])]
+        octets = self.buffer.data
+        for s, message, version, kind, at, size, owner, clock in zip(sets.tolist(), *columns, strict=True):
             while leaving[0] <= s:
                 self._leave(*leaving)
                 leaving = next(gone)
-            now = int(self._clock[self.s_datagram[s]])
-            self._age(now)
-            if self.s_message[s] != message:
-                message, room = int(self.s_message[s]), limits.DEFINITIONS
-            at = int(self.s_offset[s])
-            body = self.buffer[at : at + int(self.s_length[s])].tobytes() if room else b""
-            definitions, broken = parsed.read(int(self.s_version[s]), int(self.s_id[s]), body)
-            self.bad[s] += max(broken, len(definitions) > room, not room)
+            if clock != now:
+                now = clock
+                self._age(now)
+            if message != current:
+                current, room = message, limits.DEFINITIONS
+            body = bytes(octets[at : at + size]) if room else b""
+            definitions, broken = parsed.read(version, kind, body)
+            if broken or len(definitions) > room or not room:
+                self.bad[s] += max(broken, 1)
             definitions = definitions[:room]
             room -= len(definitions)
             self.good[s] = not broken or bool(definitions)
-            owner = int(self.s_exporter[s])
             definitions = definitions[self._keeping.refresh(owner, definitions, now) :]
             if definitions and not self._learn(s, owner, definitions, now):
                 for definition in definitions:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from csirt.detect.columns.jsontext import NO_ROOM, ODD, marker, same, taken, unescaped
-from csirt.detect.columns.loads import copy, ones, whole
+from csirt.detect.columns.loads import copy, rank, whole
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
@@ -313,7 +313,4 @@ def text_columns(
             row = tokens[token, 1]
             words[at, row >> 6] |= np.uint64(1) << np.uint64(row & 63)
             codes[first + place - edges[field]] = places[numbers[token]]
-        total = 0
-        for place in range(words.shape[1]):
-            ranks[at, place] = total
-            total += ones(words[at, place])
+        rank(words[at], ranks[at])

@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from csirt.model.batch import Array
 from csirt.model.jit import inlined
 
 _memmove: Any = cgutils.raw_memmove
@@ -106,3 +107,12 @@ def beyond_ascii(address: Any, size: Any) -> bool:
             return True
         at += 1
     return False
+
+
+@inlined
+def rank(words: Array, ranks: Array) -> None:
+    """Write how many bits are set before each word."""
+    total = 0
+    for place in range(words.size):
+        ranks[place] = total
+        total += ones(words[place])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from csirt.detect.columns.loads import copy, ones, uint8, whole, word
+from csirt.detect.columns.loads import copy, ones, rank, uint8, whole, word
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
@@ -341,8 +341,5 @@ def columns(
             return ODD
         number += count
     for line in range(words.shape[0]):
-        total = 0
-        for place in range(words.shape[1]):
-            ranks[line, place] = total
-            total += ones(words[line, place])
+        rank(words[line], ranks[line])
     return end
