@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,8 +47,10 @@ def write(handle: int, pieces: Pieces | Vectors, at: int) -> int:
     rows = np.ascontiguousarray(pieces.rows, np.uint64)
     if CALL is None:
         return os.pwritev(handle, [ctypes.string_at(address, size) for address, size in rows.tolist()], at)
-    done = int(CALL(handle, rows.ctypes.data, len(rows), at))
-    if done < 0:
+    while True:
+        done = int(CALL(handle, rows.ctypes.data, len(rows), at))
+        if done >= 0:
+            return done
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return done
+        if code != errno.EINTR:  # a signal is no failure (PEP 475)
+            raise OSError(code, os.strerror(code))

@@ -23,9 +23,8 @@ MAX_DATAGRAM = 65_535
 class DatagramInput(FileInput):
     """UDP payloads of a segment or capture file."""
 
-    _octets = (
-        pcap.FULL_PACKET
-    )  # of a packet, as the last chunk had them and somewhat more: what is read for nothing costs
+    # Of a packet, as the last chunk had them and somewhat more: what is read for nothing costs.
+    _octets = pcap.FULL_PACKET
 
     def take(
         self, handle: int, offset: int, end: int, limit: int, extra: dict[str, Any], *, final: bool

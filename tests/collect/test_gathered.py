@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 from pathlib import Path
 
@@ -31,3 +33,24 @@ def test_vectors_write_what_pieces_write(tmp_path: Path, monkeypatch: pytest.Mon
         os.close(handle)
     with pytest.raises(OSError, match="Bad file descriptor"):
         gathered.write(handle, Vectors(rows), 0)
+
+
+def test_a_signal_does_not_fail_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that a signal interrupts before anything is written is made again."""
+    real, calls = gathered.CALL, []
+
+    def interrupted(*given: int) -> int:
+        calls.append(given)
+        if len(calls) < 3:
+            ctypes.set_errno(errno.EINTR)
+            return -1
+        return int(real(*given))
+
+    monkeypatch.setattr(gathered, "CALL", interrupted)
+    memory = np.arange(9, dtype=np.uint8)
+    handle = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
+    try:
+        assert gathered.write(handle, Vectors(np.array([[memory.ctypes.data, 9]], np.uint64)), 0) == 9
+    finally:
+        os.close(handle)
+    assert len(calls) == 3 and (tmp_path / "x").read_bytes() == memory.tobytes()
