@@ -8,6 +8,7 @@ directly, and becomes distinct text only when a rule asks for text.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -117,6 +118,18 @@ def _could_be(atom: Atom, writing: str) -> bool:
 def could_be_written(atom: Atom) -> bool:
     """Whether a string atom could hold for a number, an address, a time or a truth value."""
     return any(_could_be(atom, writing) for writing in _WRITINGS)
+
+
+# A bit for each.
+MOST_IN_NUMBERS = 64
+
+
+def in_numbers(keywords: Iterable[Atom]) -> dict[Atom, int]:
+    """The keywords that could be part of a number, by number of their own; none, where they are too many or some are
+    more than a plain text."""
+    could = [atom for atom in keywords if _could_be(atom, "number")]
+    plain = len(could) <= MOST_IN_NUMBERS and all(atom.kind == "contains" for atom in could)
+    return {atom: number for number, atom in enumerate(could)} if plain else {}
 
 
 class TextColumn(Column):

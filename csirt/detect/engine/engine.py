@@ -12,7 +12,8 @@ import numpy as np
 
 from csirt.detect.atoms import Atom, Node, Plan, leaves
 from csirt.detect.engine.evaluate import Run
-from csirt.detect.engine.program import Compiled, Frame, Witnesses
+from csirt.detect.engine.numbered import Witnesses
+from csirt.detect.engine.program import Compiled, Frame
 from csirt.model.batch import Array
 
 if TYPE_CHECKING:
@@ -69,9 +70,8 @@ class Program(Compiled):
         ]
         if not heavy:
             return
-        atoms = dict.fromkeys(atom for index in heavy for item in self.choices[index] for atom in item.witnesses)
-        numbers = np.array([self.numbered.numbers[atom] for atom in atoms], np.int64)
-        counts = counts_of(self.by_field(numbers))
+        numbers = np.concatenate([self.numbered.of_plan(item) for index in heavy for item in self.choices[index]])
+        counts = counts_of(self.numbered.by_field(np.unique(numbers)))
         chosen = list(self.plans)
         for index in heavy:
             self._tried[index] = self._frames + LEARN_EVERY

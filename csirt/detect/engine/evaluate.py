@@ -8,7 +8,7 @@ left undecided.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,9 @@ from csirt.detect.atoms import And, Atom, Leaf, Node, Not
 from csirt.detect.columns.columns import AddressColumn, Column, NumberColumn
 from csirt.detect.engine import distinct, rows
 from csirt.detect.engine.distinct import Tests
-from csirt.detect.engine.program import Compiled, Frame, Witnesses
+from csirt.detect.engine.numbered import Witnesses
+from csirt.detect.engine.program import Compiled, Frame
+from csirt.detect.engine.written import Writings, in_column
 from csirt.model.batch import Array
 
 # An atom that no scan finds is looked for in the values of a few rows, not in all, where they are so much fewer.
@@ -39,7 +41,7 @@ class Run:
         self._accept: dict[Atom, Array | None] = {}
         self._masks: dict[Atom, Array] = {}
         self._keywords: dict[Atom, Array] = {}
-        self._written: dict[Atom, Array] | None = None
+        self._writings = Writings(program, frame)
 
     def results(self) -> dict[int, Array]:
         """Condition index -> sorted rows that match; conditions that match nowhere are left out."""
@@ -52,7 +54,7 @@ class Run:
         numbers = self.program.numbered.numbers
         conditions, edges, places = self.program.wakes.of(np.array([numbers[atom] for atom in where], np.int64))
         for index, left, right in zip(conditions.tolist(), edges.tolist(), edges[1:].tolist(), strict=False):
-            self._match(index, self._union([pieces[place] for place in places[left:right].tolist()]), found)
+            self._match(index, rows.union([pieces[place] for place in places[left:right].tolist()], self.rows), found)
         everything = np.arange(self.rows)
         for index in self.program.dense:
             self._match(index, everything, found)
@@ -64,16 +66,6 @@ class Run:
         matched = candidates if rest is None else candidates[self._holds(rest, candidates)]
         if len(matched):
             found[index] = matched
-
-    def _union(self, pieces: list[Array]) -> Array:
-        if len(pieces) == 1:
-            return pieces[0]
-        if sum(map(len, pieces)) * 16 < self.rows:
-            return np.unique(np.concatenate(pieces))
-        mask = np.zeros(self.rows, bool)
-        for piece in pieces:
-            mask[piece] = True
-        return np.flatnonzero(mask)
 
     # -- witnesses -----------------------------------------------------------------------------------------------
 
@@ -160,8 +152,9 @@ class Run:
             if name in program.texts:
                 self._of(name, column).take({atom: hits for atom, hits in found.items() if atom.field is not None})
             if keywords and name in searched:
-                self._search(column, keywords, pieces)
-        self._keywords = {atom: self._union(parts) for atom, parts in pieces.items()}
+                for atom, where in in_column(program, column, keywords).items():
+                    pieces[atom].append(where)
+        self._keywords = {atom: rows.union(parts, self.rows) for atom, parts in pieces.items()}
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
@@ -283,51 +276,15 @@ class Run:
         if self.program.in_writings(atom):
             found.append(self.written(atom))
         known = [where for where in found if where is not None]
-        return self._union(known) if known else None
+        return rows.union(known, self.rows) if known else None
 
     def written(self, atom: Atom) -> Array | None:
         """The rows where a keyword is part of a number, an address, a time or a truth value."""
-        if self._written is None:
-            self._written = self._searched_writings()
-        return self._written.get(atom)
+        return self._writings.rows(atom)
 
     def written_in(self, atom: Atom, where: Array) -> Array:
         """As `written`, but per row that is asked; few rows are made text alone."""
-        result = np.zeros(len(where), bool)
-        if self._written is not None or len(where) * FEW_SHARE >= self.rows:
-            found = self.written(atom)
-            return result if found is None else np.isin(where, found)
-        for column in self._unwritten():
-            if column.could_hold(atom):
-                texts = column.texts(where)
-                holds = np.zeros(len(texts.dictionary) + 1, bool)
-                holds[self.program.scanner.look(atom, texts.dictionary)] = True
-                result |= holds[np.asarray(texts.indices.fill_null(-1).to_numpy())]
-        return result
-
-    def _unwritten(self) -> Iterator[Column]:
-        """The columns that are no text but can be made some."""
-        known = self.frame.physical()
-        text = frozenset(known.names) if known is not None else frozenset()
-        for name in self.frame.names():
-            column = self.frame.column(name) if name not in text else None
-            if column is not None and not column.plain:
-                yield column
-
-    def _searched_writings(self) -> dict[Atom, Array]:
-        """The rows of every keyword that is found in a number, an address, a time or a truth value."""
-        columns = [item for item in self._unwritten() if self.program.keywords_of(item)]
-        pieces: dict[Atom, list[Array]] = defaultdict(list)
-        found = self.program.scanner.scan([("", column.distinct().texts) for column in columns])
-        for column, hits in zip(columns, found, strict=True):
-            self._search(column, hits, pieces)
-        return {atom: self._union(parts) for atom, parts in pieces.items()}
-
-    def _search(self, column: Column, hits: dict[Atom, Array], pieces: dict[Atom, list[Array]]) -> None:
-        """Add the rows of the keywords found in a column."""
-        tests = Tests("", column, self.program.scanner, None)
-        tests.take(hits)
-        here: dict[Atom, Array] = {}
-        rows.of_distinct(column.distinct(), tests.strings(), here)
-        for atom, where in here.items():
-            pieces[atom].append(where)
+        if not self._writings.searched and len(where) * FEW_SHARE < self.rows:
+            return self._writings.stands(atom, where)
+        found = self.written(atom)
+        return np.zeros(len(where), bool) if found is None else np.isin(where, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -33,6 +34,48 @@ class Numbered:
         owners = [[self.numbers[atom] for atom in group] for group in scanner.owners()]
         self.heads = np.cumsum([0, *map(len, owners)])
         self.owners = np.array([number for group in owners for number in group], np.int64)
+        self._of_plan: dict[int, Array] = {}  # by the plan's identity: the program keeps them all
+
+    def of_plan(self, plan: Plan) -> Array:
+        """The witnesses of one of the program's plans."""
+        found = self._of_plan.get(id(plan))
+        if found is None:
+            found = self._of_plan[id(plan)] = np.array([self.numbers[atom] for atom in plan.witnesses], np.int64)
+        return found
+
+    def by_field(self, numbers: Array) -> dict[str, Witnesses]:
+        """Atoms by field, keywords under ""."""
+        fields = self.field[numbers]
+        order = np.argsort(fields, kind="stable")
+        pieces = np.split(numbers[order], np.flatnonzero(np.diff(fields[order])) + 1)
+        names = [*self.fields, ""]
+        return {names[self.field[piece[0]]]: Witnesses(self, piece) for piece in pieces if len(piece)}
+
+
+class Witnesses:
+    """The witness atoms of one field ("": keywords): `numbers`; the atoms themselves as they are asked for."""
+
+    def __init__(self, numbered: Numbered, numbers: Array) -> None:
+        self._numbered = numbered
+        self.numbers = numbers
+
+    @cached_property
+    def strings(self) -> frozenset[Atom]:
+        """Those that are tests of text."""
+        return frozenset(atom for atom in self._atoms(self.numbers) if atom.kind in STRING_KINDS)
+
+    @cached_property
+    def others(self) -> list[Atom]:
+        """Those that are not."""
+        return [atom for atom in self._atoms(self.numbers) if atom.kind not in STRING_KINDS]
+
+    @cached_property
+    def looked(self) -> list[Atom]:
+        """Those that no scan of text finds."""
+        return self._atoms(self.numbers[~self._numbered.scanned[self.numbers]])
+
+    def _atoms(self, numbers: Array) -> list[Atom]:
+        return [self._numbered.atoms[number] for number in numbers.tolist()]
 
 
 def _absent(atom: Atom) -> int:
@@ -46,9 +89,9 @@ class Wakes:
         awake = dict(enumerate(plans))
         for index in off:
             awake.pop(index)
-        numbers = [numbered.numbers[atom] for plan in awake.values() for atom in plan.witnesses]
-        owners = np.repeat(np.array(list(awake), np.int64), [len(plan.witnesses) for plan in awake.values()])
-        atoms = np.array(numbers, np.int64)
+        numbers = [numbered.of_plan(plan) for plan in awake.values()]
+        owners = np.repeat(np.array(list(awake), np.int64), [len(some) for some in numbers])
+        atoms = np.concatenate([*numbers, np.empty(0, np.int64)])
         order = np.argsort(atoms, kind="stable")
         self.conditions = owners[order]
         self.heads = np.searchsorted(atoms[order], np.arange(len(numbered.atoms) + 1))

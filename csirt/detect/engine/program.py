@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from csirt.detect.atoms import STRING_KINDS, Atom, Node, Plan, leaves, plans, simplify
-from csirt.detect.columns.columns import Column, could_be_written
+from csirt.detect.columns.columns import Column, could_be_written, in_numbers
 from csirt.detect.columns.intervals import Intervals
 from csirt.detect.columns.physical import Physical
 from csirt.detect.columns.values import address_bounds
 from csirt.detect.engine.branches import Jumps
 from csirt.detect.engine.budget import Budget
-from csirt.detect.engine.numbered import Numbered, Wakes
+from csirt.detect.engine.numbered import Numbered, Wakes, Witnesses
 from csirt.detect.engine.text import Scanner
-from csirt.model.batch import Array
 
 
 class Frame(Protocol):
@@ -39,22 +37,12 @@ class Frame(Protocol):
         """Its columns of text, one to a row, as a table of addresses; None where it has none ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class Witnesses:
-    """The witness atoms of one field ("": keywords), by kind. `looked`: those that no scan of text finds; `numbers`: of
-    all."""
-
-    strings: frozenset[Atom]
-    others: list[Atom]
-    looked: list[Atom]
-    numbers: Array
-
-
 class Compiled:
     """Conditions compiled together, and by which of their witnesses each is woken.
 
     `budget`: CPU seconds an expression may take of one frame, None without bound. `overrun`: conditions that are
-    switched off because one of theirs took more. `layouts`: what was planned once for frames alike (`layout.Layout`).
+    switched off because one of theirs took more. `in_numbers`: the keywords that numbers are searched for digit by
+    digit, by the bit of each. `layouts`: what was planned once for frames alike (`layout.Layout`).
     """
 
     def __init__(self, conditions: Sequence[Node], *, engine: str = "auto", budget: float | None = None) -> None:
@@ -69,6 +57,7 @@ class Compiled:
         for atom in self._atoms():
             by_field[atom.field][atom] = None
         self.keywords = [atom for atom in by_field.pop(None, {}) if atom.kind in STRING_KINDS]
+        self.in_numbers = in_numbers(self.keywords)
         self.texts: dict[str, list[Atom]] = {}
         self.intervals: dict[str, Intervals] = {}
         for field, group in by_field.items():
@@ -120,21 +109,4 @@ class Compiled:
         self.starts = self.jumps.take(chosen)
         self.dense = [index for index, item in enumerate(chosen) if not item.witnesses and index not in self.overrun]
         self.wakes = Wakes(self.numbered, chosen, self.overrun)
-        self.witnesses = self.by_field(np.flatnonzero(self.wakes.witness))
-
-    def by_field(self, numbers: Array) -> dict[str, Witnesses]:
-        """The atoms of these numbers by field, keywords under ""."""
-        grouped: dict[str, list[Atom]] = defaultdict(list)
-        for number in numbers.tolist():
-            atom = self.numbered.atoms[number]
-            grouped[atom.field or ""].append(atom)
-        return {field: self._witnesses(field, group) for field, group in grouped.items()}
-
-    def _witnesses(self, field: str, group: list[Atom]) -> Witnesses:
-        alone = self.scanner.alone(field)
-        return Witnesses(
-            frozenset(atom for atom in group if atom.kind in STRING_KINDS),
-            [atom for atom in group if atom.kind not in STRING_KINDS],
-            [atom for atom in group if atom.kind not in STRING_KINDS or atom in alone],
-            np.array([self.numbered.numbers[atom] for atom in group], np.int64),
-        )
+        self.witnesses: dict[str, Witnesses] = self.numbered.by_field(np.flatnonzero(self.wakes.witness))

@@ -62,8 +62,9 @@ def _sequence(parts: Iterable[tuple[Any, Any]], blind: bool) -> tuple[str, ...] 
             run.clear()
 
     for operation, argument in parts:
-        if str(operation) == "LITERAL" and _plain(chr(argument), blind):
-            run.append(chr(argument))
+        letter = _letter(str(operation), argument, blind)
+        if letter:
+            run.append(letter)
             continue
         close()
         consider(_part(str(operation), argument, blind))
@@ -86,6 +87,18 @@ def _part(operation: str, argument: Any, blind: bool) -> tuple[str, ...] | None:
             found += one
         return tuple(dict.fromkeys(found))
     return None
+
+
+def _letter(operation: str, argument: Any, blind: bool) -> str:
+    """The one character that stands there, case aside: `[Pp]` is a p. Empty: it can be another."""
+    if operation == "LITERAL":
+        return chr(argument) if _plain(chr(argument), blind) else ""
+    if operation != "IN" or any(str(kind) != "LITERAL" for kind, _ in argument):
+        return ""
+    letters = {chr(code) for _, code in argument}
+    folded = {letter.lower() for letter in letters}
+    one = len(folded) == 1 and all(letter.isascii() and _plain(letter, blind) for letter in letters)
+    return folded.pop() if one else ""
 
 
 def _plain(character: str, blind: bool) -> bool:

@@ -31,6 +31,18 @@ def of_distinct(found: Distinct, hits: Mapping[Atom, Array], where: dict[Atom, A
             where[atom] = rows
 
 
+def union(pieces: Sequence[Array], count: int) -> Array:
+    """The rows, of so many, that are in one of some sorted pieces."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if sum(map(len, pieces)) * 16 < count:
+        return np.unique(np.concatenate(pieces))
+    mask = np.zeros(count, bool)
+    for piece in pieces:
+        mask[piece] = True
+    return np.flatnonzero(mask)
+
+
 def _few(members: Array, codes: Array, hits: Mapping[Atom, Array], count: int) -> Iterator[Array]:
     for indices in hits.values():
         if len(indices) == 1:

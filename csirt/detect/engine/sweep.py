@@ -10,18 +10,19 @@ from collections import defaultdict
 
 import numpy as np
 
-from csirt.detect.atoms import Atom
 from csirt.detect.columns import physical
 from csirt.detect.columns.columns import Column
 from csirt.detect.columns.physical import PARENTS, TEXTS, address
-from csirt.detect.engine import rows, walk
+from csirt.detect.engine import walk
 from csirt.detect.engine.branches import CODES, MASK, NEVER, OPEN
-from csirt.detect.engine.distinct import Tests
 from csirt.detect.engine.layout import ABSENT, LISTS, OTHER, READ, Layout
 from csirt.detect.engine.program import Compiled, Frame
 from csirt.detect.engine.views import Gathered
+from csirt.detect.engine.written import in_column
 from csirt.model.batch import Array
 
+# A keyword that no scan finds is looked for in the texts of a few rows, not in all, where they are so much fewer.
+FEW_SHARE = 4
 _NO_ROWS = np.empty(0, np.int64)
 
 
@@ -168,7 +169,7 @@ class Sweep:
 
     def find_alone(self, number: int) -> None:
         """Look for a keyword that no scan finds, in all columns that are searched."""
-        if self._looked[number]:
+        if self._looked[number] or self.program.numbered.scanned[number]:
             return
         self._looked[number] = True
         found = self.program.scanner.everywhere(self.program.numbered.atoms[number], self.views)
@@ -177,7 +178,10 @@ class Sweep:
 
     def stands(self, number: int, asked: Array) -> Array:
         """Whether a keyword stands in text, per row that is asked."""
-        piece = self.piece(number)
+        piece = self._near(number, asked)
+        if piece is None:
+            self.find_alone(number)
+            piece = self.piece(number)
         result = np.zeros(len(asked), bool)
         if len(piece):
             some = np.unique(np.searchsorted(self.bases, piece, side="right") - 1)
@@ -185,20 +189,27 @@ class Sweep:
         mixed = self.mixed().get(number)
         return result if mixed is None else result | np.isin(asked, mixed)
 
+    def _near(self, number: int, asked: Array) -> Array | None:
+        """The texts of a few rows where a keyword holds that no scan finds; None: look at all."""
+        if self.program.numbered.scanned[number] or self._looked[number]:
+            return None
+        some = np.flatnonzero(self._searched)
+        found = np.empty(len(asked) * len(some), np.int64)
+        if len(found) * FEW_SHARE > self.bases[-1]:
+            return None
+        count = walk.texts(asked, self.columns[some], self.bases[some], found)
+        if count > len(found):
+            return None
+        return self.program.scanner.verified(self.program.numbered.atoms[number], np.unique(found[:count]), self.views)
+
     def mixed(self) -> dict[int, Array]:
         """The rows where each keyword stands in columns of mixed kinds."""
         if self._in_mixed is None:
             parts: dict[int, list[Array]] = defaultdict(list)
+            scanner = self.program.scanner
             for column in self._mixed:
-                for atom, where in self._keywords_in(column).items():
+                hits = scanner.scan([("", column.distinct().texts)])[0]
+                for atom, where in in_column(self.program, column, hits).items():
                     parts[self.program.numbered.numbers[atom]].append(where)
             self._in_mixed = {number: np.unique(np.concatenate(pieces)) for number, pieces in parts.items()}
         return self._in_mixed
-
-    def _keywords_in(self, column: Column) -> dict[Atom, Array]:
-        scanner = self.program.scanner
-        tests = Tests("", column, scanner, None)
-        tests.take(scanner.scan([("", column.distinct().texts)])[0])
-        where: dict[Atom, Array] = {}
-        rows.of_distinct(column.distinct(), tests.strings(), where)
-        return where

@@ -72,13 +72,19 @@ class Scanner:
 
     def look(self, atom: Atom, texts: pa.StringArray) -> Array:
         """Where one atom that stands alone holds, as sorted indices."""
-        least = required.least(atom.argument) if atom.kind == "re" else 0
-        if least:  # a short text cannot hold what takes so many bytes at least
-            _, offsets = values.text_buffers(texts)
-            long = np.flatnonzero(np.diff(offsets) >= least)
-            return long[self._mask(atom, texts.take(pa.array(long)))] if len(long) else long
-        values_ = texts if atom.cased or atom.kind == "re" else folded(texts)
-        return np.flatnonzero(self._mask(atom, values_))
+        return self._long(atom, texts if atom.cased or atom.kind == "re" else folded(texts))
+
+    def _long(self, atom: Atom, texts: pa.StringArray) -> Array:
+        """As `look`, of texts that are folded where the atom folds. A short text cannot hold what takes so many bytes
+        at least."""
+        least = _least(atom)
+        if not least:
+            return np.flatnonzero(self._mask(atom, texts))
+        _, offsets = values.text_buffers(texts)
+        long = np.flatnonzero(np.diff(offsets) >= least)
+        if len(long) * 2 > len(texts):
+            return np.flatnonzero(self._mask(atom, texts))
+        return long[self._mask(atom, texts.take(pa.array(long)))] if len(long) else long
 
     def scan(self, columns: Sequence[tuple[str, pa.StringArray]], *, scanned: bool = False) -> list[dict[Atom, Array]]:
         """For each (field, values without nulls): where each of its atoms holds, as sorted indices; atoms that hold
@@ -123,14 +129,12 @@ class Scanner:
 
     def everywhere(self, atom: Atom, views: Gathered) -> Array:
         """Where one atom that stands alone holds, of all texts."""
-        if atom.kind == "re":
-            return self.look(atom, views.all(True))
-        return np.flatnonzero(self._mask(atom, views.all(atom.cased)))
+        return self._long(atom, views.all(atom.cased or atom.kind == "re"))
 
     def verified(self, atom: Atom, found: Array, views: Gathered) -> Array:
-        """Where an atom of which only a literal was found does hold, of all texts."""
+        """Where an atom does hold, of some of all texts."""
         whole = views.all(atom.cased or atom.kind == "re")
-        if not _few(len(found), pattern := _pattern(atom)):
+        if atom.kind not in ("wild", "re") or not _few(len(found), pattern := _pattern(atom)):
             return found[self._mask(atom, whole.take(pa.array(found)))]
         data, offsets = values.text_buffers(whole)
         raw, starts, ends = data.data, offsets[found].tolist(), offsets[found + 1].tolist()
@@ -176,6 +180,13 @@ def _wanted(atom: Atom) -> tuple[str, ...]:
     if atom.kind == "wild":
         return (atom.argument[1],) if atom.argument[1] else ()
     return () if atom.kind == "text" else (atom.argument,)
+
+
+def _least(atom: Atom) -> int:
+    """Of how many bytes a text has to be for the atom to hold; 0: not known."""
+    if atom.kind == "re":
+        return required.least(atom.argument)
+    return len(atom.argument.encode("utf-8", "surrogatepass")) if isinstance(atom.argument, str) else 0
 
 
 def _pattern(atom: Atom) -> str:

@@ -16,7 +16,7 @@ from csirt.model.batch import Array
 
 if TYPE_CHECKING:
     from csirt.detect.engine.evaluate import Run
-    from csirt.detect.engine.program import Witnesses
+    from csirt.detect.engine.numbered import Witnesses
 
 # An atom is tested on all values once it is asked of so great a share of the rows.
 FEW_SHARE = 4
@@ -229,7 +229,5 @@ class Verdicts:
         atom = self._numbered.atoms[number]
         if atom.field is not None:
             return self._run.test(atom, rows)
-        if not self._numbered.scanned[number]:
-            self._sweep.find_alone(number)
         found = self._sweep.stands(number, rows)
         return found | self._run.written_in(atom, rows) if self._program.in_writings(atom) else found

@@ -220,6 +220,26 @@ def stands(rows: Array, columns: Array, bases: Array, piece: Array, result: Arra
                 break
 
 
+@kernel
+def texts(rows: Array, columns: Array, bases: Array, found: Array) -> int:
+    """The texts that rows have in any of the columns; how many, be there room or not."""
+    count = 0
+    for at in range(rows.size):
+        row = rows[at]
+        for column in range(columns.shape[0]):
+            member, behind = row, row + 1
+            if columns[column, 3]:
+                member, behind = _members(columns[column, 3], columns[column, 4], row)
+            while member < behind:
+                code = _code(columns, column, member)
+                if code >= 0:
+                    if count < found.size:
+                        found[count] = bases[column] + code
+                    count += 1
+                member += 1
+    return count
+
+
 @inlined
 def _members(parents: int, count: int, row: int) -> Any:
     """The first member of a row, and the one behind its last."""

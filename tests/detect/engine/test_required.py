@@ -25,6 +25,10 @@ from tests.detect.loops import compiled
         ("(abcdef){2,}x", ("abcdef",)),
         ("^https?://", ("http",)),
         ("(?i)powershell", ("power",)),
+        ("[Pp]rogram[dD]ata[0-9]", ("programdata",)),
+        ("[ab]xyz[^c]", ("xyz",)),
+        ("(?i)[Kk]eep[Ee]r", ("eeper",)),
+        ("[Éé]abc", ("abc",)),
         ("(?i)ssks", ()),
         ("[[:alpha:]]foo", ()),
         ("a{,5}foo", ()),
@@ -40,7 +44,9 @@ def test_the_longest_sure_literals_are_found(pattern: str, wanted: tuple[str, ..
     assert literals(pattern) == wanted
 
 
-PIECES = st.sampled_from(["abc", "ABC", "skK", "ſkK", "é", "É", "x", "\\d", ".", "[a-c]", "\n"])
+PIECES = st.sampled_from(
+    ["abc", "ABC", "skK", "ſkK", "é", "É", "x", "\\d", ".", "[a-c]", "[Aa]", "[kK]", "[bc]", "[^a]", "\n"]
+)
 PATTERNS = st.recursive(
     PIECES,
     lambda inner: st.one_of(
