@@ -14,7 +14,7 @@ from csirt.cases.open import Book
 from csirt.correlate import Correlator
 from csirt.model.hits import AlertChange
 from csirt.model.records import Alert, Case, Incident
-from csirt.notify.router import Router
+from csirt.notify.router import Router, Wanted
 from csirt.respond.plan import Responder
 from csirt.stores.base import Commit, Store
 
@@ -53,17 +53,22 @@ class Answers:
         self._incidents |= {incident.id: incident for incident in incidents}
         self._stored_cases.want(incident.case or ids.case(incident.id) for incident in incidents)
         touched = self._book.take(incidents)
-        for incident in incidents:
-            case = touched.get(incident.case)
-            if case is not None and not incident.merged_into:
-                self._answer(incident, case)
+        told = [
+            (incident, touched[incident.case])
+            for incident in incidents
+            if incident.case in touched and not incident.merged_into
+        ]
+        wanted = [self._router.wanted(incident, case) for incident, case in told]
+        self._ask("notification", [name for some in wanted for _, name in some])
+        for (incident, case), some in zip(told, wanted, strict=True):
+            self._answer(incident, case, some)
 
     def commit(self) -> Commit:
         """All of it."""
         change = self._change
         change.alerts = list(self._alerts.values())
         for alert in change.alerts:
-            alert.created = self._at
+            alert.put(created=self._at)
         change.incidents = [self._incidents[name] for name in sorted(self._incidents)]
         change.case_events, change.cases = self._book.fresh, self._book.cases()
         return change
@@ -75,7 +80,7 @@ class Answers:
             before = self._alerts.get(alert.id) or self._stored_alerts.get(alert.id)
             alert.incident = before.incident if before is not None else ""
 
-    def _answer(self, incident: Incident, case: Case) -> None:
+    def _answer(self, incident: Incident, case: Case, wanted: Wanted) -> None:
         """Plan and tell what was not planned and told before: a plan does not change under people."""
         change = self._change
         alerts = self._alerts_of(incident)
@@ -83,14 +88,21 @@ class Answers:
         change.runs += plan.runs
         change.receipts += plan.receipts
         change.audit += plan.audit
-        change.notifications += self._router.intents(incident, case, alerts, self._at, self._there("notification"))
+        wanted = [(route, name) for route, name in wanted if not self._there("notification")(name)]
+        change.notifications += self._router.made(wanted, incident, case, alerts, self._at)
+
+    def _ask(self, kind: str, names: list[str]) -> None:
+        """Find out at once which documents are stored."""
+        fresh = [name for name in names if name not in self._known]
+        if fresh:
+            found = self._store.having(kind, fresh)
+            self._known.update((name, name in found) for name in fresh)
 
     def _there(self, kind: str) -> Callable[[str], bool]:
         """Whether a document is stored or was made here. Who asks makes it when it is not."""
 
         def known(name: str) -> bool:
-            if name not in self._known:
-                self._known[name] = self._store.count(kind, {"id": [name]}) > 0
+            self._ask(kind, [name])
             there, self._known[name] = self._known[name], True
             return there
 

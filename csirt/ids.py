@@ -7,12 +7,11 @@ import hashlib
 
 def digest(*parts: str | bytes | int, size: int = 16) -> str:
     """Hex BLAKE2b over the parts, each length-prefixed, so that no two lists of parts collide by joining."""
-    h = hashlib.blake2b(digest_size=size)
+    found: list[bytes] = []
     for part in parts:
         raw = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
-        h.update(len(raw).to_bytes(8, "big"))
-        h.update(raw)
-    return h.hexdigest()
+        found += (len(raw).to_bytes(8, "big"), raw)
+    return hashlib.blake2b(b"".join(found), digest_size=size).hexdigest()
 
 
 def segment(source: str, fingerprint: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from csirt.model import tlp
-from csirt.model.severity import SEVERITIES, Severity
+from csirt.model.severity import RANK, Severity
 
 if TYPE_CHECKING:
     from csirt.model.records import Case, CaseEvent, Incident
@@ -47,12 +47,12 @@ class _State:
 
     def evidence(self) -> Severity:
         """The worst severity among the incidents."""
-        return max((part["severity"] for part in self.parts.values()), key=SEVERITIES.index)
+        return max([part["severity"] for part in self.parts.values()], key=RANK.__getitem__)
 
     def severity(self) -> Severity:
         """What counts: the analyst's word until worse evidence comes."""
         worst = self.evidence()
-        if self.said is None or SEVERITIES.index(worst) > SEVERITIES.index(self.said[1]):
+        if self.said is None or RANK[worst] > RANK[self.said[1]]:
             return worst
         return self.said[0]
 
@@ -63,56 +63,88 @@ def undone(events: Iterable[CaseEvent]) -> set[int]:
 
 
 def fold(events: list[CaseEvent], base: Case | None = None) -> Case:
-    """The case after these events (all of one case, in order, from the first).
-
-    `base`: the stored document, for what is no part of the fold (number, TLP, creation time). Raises ValueError for a
-    list that does not begin with `opened`.
-    """
-    from csirt.model.records import Case
-
-    if not events or events[0].kind != "opened":
-        raise ValueError("a case's first event is 'opened'")
-    state = _State()
-    gone = undone(events)
-    for event in events:
-        if event.seq not in gone:
-            _apply(state, event)
-    lead = min(
-        state.parts.values(), key=lambda part: (-SEVERITIES.index(part["severity"]), part["first"], part["title"])
-    )
-    return Case(
-        id=events[0].case,
-        number=base.number if base else "",
-        version=events[-1].seq,
-        state=state.state,  # type: ignore[arg-type]
-        severity=state.severity(),
-        title=lead["title"],
-        owner=state.owner,
-        acked_by=state.acked_by,
-        incidents=list(state.parts),
-        members=list(dict.fromkeys(member for part in state.parts.values() for member in part["members"])),
-        first=min(part["first"] for part in state.parts.values()),
-        last=max(part["last"] for part in state.parts.values()),
-        alerts=sum(part["alerts"] for part in state.parts.values()),
-        notes=state.notes,
-        news=state.news,
-        verdict=state.verdict,
-        rsit=state.rsit or lead["rsit"],
-        clinical=any(part["clinical"] for part in state.parts.values()),
-        merged_into=state.merged_into,
-        tlp=tlp.strictest([base.tlp if base else "AMBER", *(part.get("tlp", "") for part in state.parts.values())]),
-        created=base.created if base else 0,
-    )
+    """The case after these events (all of one case, in order, from the first); see `Story.case`."""
+    return Story(events).case(base)
 
 
 def parts(events: list[CaseEvent]) -> dict[str, dict[str, Any]]:
     """The summaries of a case's incidents as its events last gave them."""
-    state = _State()
-    gone = undone(events)
-    for event in events:
-        if event.seq not in gone:
-            _apply(state, event)
-    return state.parts
+    return Story(events).parts
+
+
+class Story:
+    """The events of a case, and what they come to: an event that is added does not fold those before it again."""
+
+    def __init__(self, events: list[CaseEvent]) -> None:
+        self.events = events
+        self._state = _State()
+        gone = undone(events)
+        for event in events:
+            if event.seq not in gone:
+                _apply(self._state, event)
+
+    def add(self, event: CaseEvent) -> None:
+        """One more event, which takes none back."""
+        self.events.append(event)
+        _apply(self._state, event)
+
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """The summaries of the case's incidents as its events last gave them; not to be changed."""
+        return self._state.parts
+
+    @property
+    def state(self) -> str:
+        """Of the case."""
+        return self._state.state
+
+    @property
+    def verdict(self) -> str:
+        """What people judged when they closed it."""
+        return self._state.verdict
+
+    @property
+    def merged_into(self) -> str:
+        """The case it was merged into, empty when it was not."""
+        return self._state.merged_into
+
+    def case(self, base: Case | None = None) -> Case:
+        """The case. `base`: the stored document, for what is no part of the fold (number, TLP, creation time). Raises
+        ValueError for a list that does not begin with `opened`."""
+        from csirt.model.records import Case
+
+        if not self.events or self.events[0].kind != "opened":
+            raise ValueError("a case's first event is 'opened'")
+        state, parts = self._state, list(self._state.parts.values())
+        lead = min(parts, key=_leading)
+        return Case(
+            id=self.events[0].case,
+            number=base.number if base else "",
+            version=self.events[-1].seq,
+            state=state.state,  # type: ignore[arg-type]
+            severity=state.severity(),
+            title=lead["title"],
+            owner=state.owner,
+            acked_by=state.acked_by,
+            incidents=list(state.parts),
+            members=list(dict.fromkeys([member for part in parts for member in part["members"]])),
+            first=min([part["first"] for part in parts]),
+            last=max([part["last"] for part in parts]),
+            alerts=sum([part["alerts"] for part in parts]),
+            notes=state.notes,
+            news=state.news,
+            verdict=state.verdict,
+            rsit=state.rsit or lead["rsit"],
+            clinical=any(part["clinical"] for part in parts),
+            merged_into=state.merged_into,
+            tlp=tlp.strictest([base.tlp if base else "AMBER", *[part.get("tlp", "") for part in parts]]),
+            created=base.created if base else 0,
+        )
+
+
+def _leading(part: dict[str, Any]) -> tuple[int, int, str]:
+    """Which incident names the case: the worst, then the earliest."""
+    return -RANK[part["severity"]], part["first"], part["title"]
 
 
 def _apply(state: _State, event: CaseEvent) -> None:

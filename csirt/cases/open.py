@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from csirt import ids
-from csirt.cases.fold import fold, parts, summary
+from csirt.cases.fold import Story, summary
 from csirt.clock import MINUTE
 from csirt.model.records import Case, CaseEvent, Incident
-from csirt.model.severity import SEVERITIES
+from csirt.model.severity import RANK
 
 SYSTEM = "system"
 # A mere prolongation is written when the known end moved by this much: a scan of hours is not thousands of events.
@@ -44,7 +44,7 @@ class Book:
         self._existing = existing
         self._at = at
         self._history = history
-        self._events: dict[str, list[CaseEvent]] = {}
+        self._stories: dict[str, Story] = {}
         self._now: dict[str, Case] = {}
         self._touched: set[str] = set()
         self.fresh: list[CaseEvent] = []
@@ -66,24 +66,23 @@ class Book:
 
     def cases(self) -> list[Case]:
         """The touched cases after their events, the most severe first: they get their numbers in this order."""
-        return sorted(self._now.values(), key=lambda case: (-SEVERITIES.index(case.severity), case.first, case.id))
+        return sorted(self._now.values(), key=lambda case: (-RANK[case.severity], case.first, case.id))
 
     def _folded(self, name: str) -> Case:
-        case = fold(self._events[name], self._existing(name))
-        case.created = case.created or self._at
-        case.updated = self._at
+        case = self._stories[name].case(self._existing(name))
+        case.put(created=case.created or self._at, updated=self._at)
         return case
 
     def _take(self, incident: Incident) -> None:
         """Open the incident's case, or tell it what is new."""
         name = self._home(incident.case) if incident.case else ids.case(incident.id)
-        incident.case = name
-        events = self._of(name)
+        incident.put(case=name)
+        story = self._of(name)
         now = summary(incident)
-        if not events:
+        if not story.events:
             self._add(name, incident.last, "opened", {"incident": incident.id, "summary": now})
             return
-        before = parts(events).get(incident.id)
+        before = story.parts.get(incident.id)
         if before is None:
             self._add(name, incident.last, "incident_added", {"incident": incident.id, "summary": now})
         elif _worth_saying(before, now):
@@ -100,9 +99,9 @@ class Book:
         if not had:
             return
         had = self._home(had)
-        if had == older.case or not self._of(had):
+        if had == older.case or not self._of(had).events:
             return
-        moved = parts(self._of(had))
+        moved = self._of(had).parts
         others = {key: part for key, part in moved.items() if key != younger.id}
         if others:
             # Other incidents of that case stay there; only this one moves.
@@ -112,34 +111,37 @@ class Book:
         self._add(older.case, older.last, "merged", {"from": had, "summaries": {}})
 
     def _reopen(self, name: str, time: int, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
-        case = fold(self._of(name), self._existing(name))
-        if case.state != "closed":
+        story = self._of(name)
+        if story.state != "closed":
             return
         fresh = now["alerts"] > (before or {"alerts": 0})["alerts"]
-        worse = before is None or SEVERITIES.index(now["severity"]) > SEVERITIES.index(before["severity"])
-        if worse or (fresh and case.verdict == "true"):
+        worse = before is None or RANK[now["severity"]] > RANK[before["severity"]]
+        if worse or (fresh and story.verdict == "true"):
             self._add(name, time, "reopened", {"reason": "new evidence", "evidence": True})
 
     def _home(self, name: str) -> str:
         """The case a case was merged into, at the end of the chain."""
         seen = {name}
         while True:
-            events = self._of(name)
-            into = fold(events).merged_into if events else ""
+            into = self._of(name).merged_into
             if not into or into in seen:
                 return name
             seen.add(into)
             name = into
 
-    def _of(self, name: str) -> list[CaseEvent]:
-        if name not in self._events:
-            self._events[name] = [CaseEvent.model_validate(event) for event in self._history(name)]
-        return self._events[name]
+    def _of(self, name: str) -> Story:
+        story = self._stories.get(name)
+        if story is None:
+            story = self._stories[name] = Story([CaseEvent.model_validate(event) for event in self._history(name)])
+        return story
 
     def _add(self, name: str, time: int, kind: str, data: dict[str, Any]) -> None:
-        events = self._of(name)
-        event = CaseEvent(case=name, seq=len(events) + 1, time=time, actor=SYSTEM, kind=kind, data=data)
-        events.append(event)
+        story = self._of(name)
+        seq = len(story.events) + 1
+        event = CaseEvent.trusted(
+            case=name, seq=seq, time=time, actor=SYSTEM, on_behalf="", kind=kind, data=data, undoes=None
+        )
+        story.add(event)
         self._touched.add(name)
         self.fresh.append(event)
 

@@ -11,8 +11,7 @@ member, a HER-id or a mail domain in common (those are shared by many on purpose
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from typing import NamedTuple
 
 from csirt.model.records import Alert, Entity
 
@@ -24,13 +23,16 @@ PAIR = "her_pair"  # made here: the two HER-ids, sorted, so that the store's ent
 OWN = "alert"  # made here for every alert, so that its extensions find its incident whatever they carry
 
 TYING = SHARED | {PAIR, OWN}
+KNOWN = ACTORS | SHARED | {PAIR}  # kinds of which an incident is asked for a reason
+FINDING = KNOWN | {OWN}  # kinds by which it is found
+
+_STRONGEST = ("shared_message", "shared_actor", "target_became_actor", "shared_her")
 
 Key = tuple[str, str]
 Known = dict[Key, list[Entity]]
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why an alert belongs to an incident: the link's reason, the shared value, the alert that brought it."""
 
     reason: str
@@ -86,37 +88,53 @@ def pairs(actors: Iterable[str], targets: Iterable[str]) -> list[str]:
 
 def made(alert: Alert) -> list[Entity]:
     """The entities made here: the conversations of HER-ids an alert tells of, and the alert itself."""
+    own = _made(OWN, alert.id, alert.id)
     hers = [entity for entity in alert.entities if entity.kind == HER]
     if not hers:
-        return [_made(OWN, alert.id)]
+        return [own]
     actors = {entity.value for entity in hers if entity.role == "actor"}
     targets = {entity.value for entity in hers if entity.role == "target"}
-    return [*(_made(PAIR, pair) for pair in pairs(actors, targets)), _made(OWN, alert.id)]
+    return [*(_made(PAIR, pair, alert.id) for pair in pairs(actors, targets)), own]
 
 
-@lru_cache(16_384)
-def _made(kind: str, value: str) -> Entity:
-    """An entity made here; asked for several times of each alert, and never changed."""
-    return Entity.trusted(kind=kind, value=value, role="actor", member=None, alert="")
+def _made(kind: str, value: str, alert: str = "") -> Entity:
+    return Entity.trusted(kind=kind, value=value, role="actor", member=None, alert=alert)
 
 
-def follow(changes: Iterable[tuple[Alert, Sequence[Entity]]]) -> tuple[list[Key], dict[str, tuple[Tied, list[Key]]]]:
-    """The (kind, value) pairs by which incidents of alerts that grow are looked up, sorted. Of each change the alert,
-    and its entities that are new since the change before it. And, of the alerts that change once, what can tie them
-    with their own pairs, so that it need not be found out again."""
+def follow(
+    once: Iterable[Alert], several: Iterable[tuple[Alert, Sequence[Entity]]]
+) -> tuple[list[Key], dict[str, tuple[list[Entity], list[Key]]]]:
+    """The (kind, value) pairs by which incidents of alerts that grow are looked up, sorted; and, of the alerts that
+    change `once`, what can tie them with their own pairs, so that it need not be found out again. `several`: of each
+    change of the others the alert, and its entities that are new since the change before it."""
     tied: dict[str, Tied] = {}
-    once: dict[str, tuple[Tied, list[Key]]] = {}
     found: set[Key] = set()
-    for alert, fresh in changes:
+    for alert, fresh in several:
         known = tied.get(alert.id)
         if known is None:
             known = tied[alert.id] = Tied()
-            once[alert.id] = known, known.grow(alert, fresh)
-            found.update(once[alert.id][1])
-        else:
-            once.pop(alert.id, None)
-            found.update(known.grow(alert, fresh))
-    return sorted(found), once
+        found.update(known.grow(alert, fresh))
+    made = {alert.id: _alone(alert) for alert in once}
+    for _, keys in made.values():
+        found.update(keys)
+    return sorted(found), made
+
+
+def _alone(alert: Alert) -> tuple[list[Entity], list[Key]]:
+    """What can tie an alert that does not grow, and the pairs by which its incidents are found."""
+    tying: list[Entity] = []
+    keys: list[Key] = []
+    for entity in alert.entities:
+        kind = entity.kind
+        if kind == HER:
+            grown = Tied()
+            keys = grown.grow(alert, alert.entities)
+            return grown.tying, keys
+        if entity.role == "actor" if kind in ACTORS else kind in TYING:
+            tying.append(entity)
+            keys.append((kind, entity.value))
+    keys.append((OWN, alert.id))
+    return tying, keys
 
 
 def reasons(entities: Iterable[Entity], known: Known) -> list[Reason]:
@@ -124,21 +142,23 @@ def reasons(entities: Iterable[Entity], known: Known) -> list[Reason]:
     reason; empty: it does not."""
     found: dict[str, Reason] = {}
     for entity in entities:
-        for other in known.get((entity.kind, entity.value), ()):
+        value = entity.value
+        for other in known.get((entity.kind, value), ()):
             reason = _reason(entity, other)
             if reason and reason not in found:
-                found[reason] = Reason(reason, entity.value, other.alert)
-    order = ("shared_message", "shared_actor", "target_became_actor", "shared_her")
-    return [found[reason] for reason in order if reason in found]
+                found[reason] = Reason(reason, value, other.alert)
+    return [found[reason] for reason in _STRONGEST if reason in found] if len(found) > 1 else list(found.values())
 
 
 def _reason(entity: Entity, other: Entity) -> str:
-    if entity.kind in SHARED:
+    kind = entity.kind
+    if kind in SHARED:
         return "shared_message"
-    if entity.kind == PAIR:
+    if kind == PAIR:
         return "shared_her"
-    if entity.kind not in ACTORS or entity.role != "actor":
+    if kind not in ACTORS or entity.role != "actor":
         return ""
-    if entity.member is not None and other.member is not None and entity.member != other.member:
+    mine, theirs = entity.member, other.member
+    if mine != theirs and mine is not None and theirs is not None:
         return ""  # the same address in two members' overlapping networks
     return "shared_actor" if other.role == "actor" else "target_became_actor"

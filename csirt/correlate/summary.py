@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
-from csirt.model.records import Incident
-from csirt.model.severity import SEVERITIES, Severity
+from csirt.model.severity import RANK, SEVERITIES, Severity
 
 MANY_TACTICS = 3
 MANY_MEMBERS = 3
@@ -14,35 +14,37 @@ TITLE = 120
 
 def rank(severity: Severity) -> int:
     """0 for informational to 4 for critical."""
-    return SEVERITIES.index(severity)
+    return RANK[severity]
 
 
-def raised(incident: Incident) -> bool:
-    """Whether the incident is one step more severe than its worst alert: three tactics, or three members touched."""
-    return len(set(incident.tactics)) >= MANY_TACTICS or len(set(incident.members)) >= MANY_MEMBERS
+def severity(worst: Severity, members: Collection[str], tactics: Collection[str]) -> Severity:
+    """The incident's severity: its worst alert's, one step up when it touched three members or shows three tactics.
+    `members`, `tactics`: each once."""
+    if len(tactics) >= MANY_TACTICS or len(members) >= MANY_MEMBERS:
+        return SEVERITIES[min(len(SEVERITIES) - 1, rank(worst) + 1)]
+    return worst
 
 
-def severity(worst: Severity, incident: Incident) -> Severity:
-    """The incident's severity: its worst alert's, one step up when `raised`."""
-    return SEVERITIES[min(len(SEVERITIES) - 1, rank(worst) + 1)] if raised(incident) else worst
-
-
-def title(incident: Incident, acting: Iterable[str], actors: Iterable[str], names: Mapping[str, str]) -> str:
+def title(
+    rules: Sequence[str],
+    members: Iterable[str],
+    acting: Collection[str],
+    actors: Collection[str],
+    names: Mapping[str, str],
+) -> str:
     """The leading rule, who acts and who is hit: `NET-05 SMB worm fan-out (+2): Solberg -> Vest, Nord +1`.
 
     Free of words of any one language, so that it reads the same in bokmål and English. `acting`: the members that act;
     `actors`: hosts and domains that act, named where no member is known. `names`: member id -> name.
     """
-    who_acts = list(acting)
-    others = [member for member in incident.members if member not in who_acts]
-    who_acts = who_acts or list(actors)
-    more = f" (+{len(incident.rules) - 1})" if len(incident.rules) > 1 else ""
-    who = " -> ".join(part for part in (_few(who_acts, names), _few(others, names)) if part)
-    text = f"{incident.rules[0]}{more}" if incident.rules else "?"
+    others = [member for member in members if member not in acting]
+    more = f" (+{len(rules) - 1})" if len(rules) > 1 else ""
+    who = " -> ".join(part for part in (_few(acting or actors, names), _few(others, names)) if part)
+    text = f"{rules[0]}{more}" if rules else "?"
     text = f"{text}: {who}" if who else text
     return text if len(text) <= TITLE else text[: TITLE - 3].rstrip() + "..."
 
 
-def _few(values: list[str], names: Mapping[str, str]) -> str:
-    shown = ", ".join(names.get(value, value) for value in values[:2])
+def _few(values: Collection[str], names: Mapping[str, str]) -> str:
+    shown = ", ".join([names.get(value, value) for value in islice(values, 2)])
     return f"{shown} +{len(values) - 2}" if len(values) > 2 else shown

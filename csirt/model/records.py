@@ -14,6 +14,7 @@ from csirt.model.severity import Severity
 # Left out of `store dump --canonical` wherever they occur.
 WALL_CLOCK = frozenset({"created", "updated", "started", "finished", "attempts", "number", "state_since"})
 
+_set = object.__setattr__
 SAMPLE_EVENTS = 100
 SAMPLE_TARGETS = 200
 
@@ -23,12 +24,14 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     holds: ClassVar[tuple[str, ...]] = ()  # fields that are lists of records, which hold no others
+    every: ClassVar[set[str]] = set()  # all fields
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Find out once which fields those are."""
         fields = {name: get_args(info.annotation) for name, info in cls.model_fields.items()}
         cls.holds = tuple(name for name, parts in fields.items() if any(map(_is_record, parts)))
+        cls.every = set(fields)
 
     def plain(self) -> dict[str, Any]:
         """As `model_dump`, to be written and not to be changed: what is inside is shared with the record."""
@@ -41,14 +44,15 @@ class Record(BaseModel):
     def trusted(cls, **values: Any) -> Self:
         """A record of values that need no check, every field named: a fraction of what validation costs."""
         made = cls.__new__(cls)
-        for name, value in (
-            ("__dict__", values),
-            ("__pydantic_fields_set__", set(values)),
-            ("__pydantic_extra__", None),
-            ("__pydantic_private__", None),
-        ):
-            object.__setattr__(made, name, value)
+        _set(made, "__dict__", values)
+        _set(made, "__pydantic_fields_set__", cls.every)
+        _set(made, "__pydantic_extra__", None)
+        _set(made, "__pydantic_private__", None)
         return made
+
+    def put(self, **values: Any) -> None:
+        """Set fields to values that need no check."""
+        self.__dict__.update(values)
 
 
 def _is_record(part: Any) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from csirt.model.records import Alert, Case, Incident, Notification
 
 _ALERTS = 200
+Wanted = list[tuple[Route, str]]  # routes, and the ids of what each would be told
 
 
 # Where cases go while no route is configured.
@@ -113,24 +114,29 @@ class Router:
         One per case, route and priority: more alerts of the case are folded in until `repeat` has passed in event
         time since the case began; then new evidence makes another one. `at`: now, for `due` alone.
         """
+        wanted = [(route, name) for route, name in self.wanted(incident, case) if not known(name)]
+        return self.made(wanted, incident, case, alerts, at)
+
+    def wanted(self, incident: Incident, case: Case) -> Wanted:
+        """The routes whom a changed incident asks to tell, each with the id of its notification."""
         if case.state in ("closed", "merged"):
             return []
-        priority = PRIORITY[case.severity]
         if not self._config.notify.routes:  # nobody is configured: the daemon's log at least says so
             routes = [JOURNAL]
         else:
             routes = self.routes_for(subject_of(case.model_dump(), [incident.model_dump()], self.name))
-        wanted = [(route, _name(route, incident, case, priority)) for route in routes]
-        return [
-            self._intent(route, name, incident, case, alerts, priority, at) for route, name in wanted if not known(name)
-        ]
+        return [(route, _name(route, incident, case, PRIORITY[case.severity])) for route in routes]
+
+    def made(self, wanted: Wanted, incident: Incident, case: Case, alerts: list[Alert], at: int) -> list[Notification]:
+        """The notifications themselves."""
+        return [self._intent(route, name, incident, case, alerts, at) for route, name in wanted]
 
     def _intent(
-        self, route: Route, name: str, incident: Incident, case: Case, alerts: list[Alert], priority: str, at: int
+        self, route: Route, name: str, incident: Incident, case: Case, alerts: list[Alert], at: int
     ) -> Notification:
         from csirt.model.records import Notification
 
-        config = self._config
+        config, priority = self._config, PRIORITY[case.severity]
         # Who is on call by event time, so that a replay says the same; sending asks again.
         first = next(iter(oncall.on_call(config, route.name, incident.last)), "")
         person = oncall.contact(config, first)

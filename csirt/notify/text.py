@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,12 @@ def local(config: Config, at: int) -> str:
     return datetime.fromtimestamp(at // SECOND, ZoneInfo(config.timezone)).strftime("%Y-%m-%d %H:%M %Z")
 
 
+@lru_cache(2_048)
+def _named(text: str, limit: int) -> str:
+    """The name of a rule or member, of which there are few, told again and again."""
+    return clean(text, limit)
+
+
 def subject(config: Config, case: Case, priority: str) -> str:
     """One line without the case's number."""
     title = text("notify.red", config.language) if case.tlp == "RED" else clean(case.title, 140)
@@ -41,7 +48,7 @@ def body(
 ) -> str:
     """The lines that follow from the case, incident and alerts. `name`: a member's name by id."""
     lang = config.language
-    members = [clean(name(item), 80) for item in case.members or incident.members]
+    members = [_named(name(item), 80) for item in case.members or incident.members]
     shown = ", ".join(members[:MEMBERS]) + (f" +{len(members) - MEMBERS}" if len(members) > MEMBERS else "")
     first, last = case.first or incident.first, max(case.last, incident.last)
     lines = [
@@ -62,7 +69,9 @@ def body(
         text("notify.since", lang, first=local(config, first), first_utc=iso(first)),
         text("notify.last", lang, last=local(config, last), last_utc=iso(last)),
     ]
-    rules = Counter(clean(alert.rule_name or alert.rule_id, 120) for alert in alerts)
+    rules: Counter[str] = Counter()
+    for rule, count in Counter([alert.rule_name or alert.rule_id for alert in alerts]).items():
+        rules[_named(rule, 120)] += count
     for rule, count in sorted(rules.items(), key=lambda item: (-item[1], item[0]))[:RULES]:
         times = text("notify.times", lang, count=count) if count > 1 else ""
         lines.append(text("notify.why", lang, rule=rule, times=times))

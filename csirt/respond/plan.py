@@ -63,8 +63,9 @@ class Responder:
         run whose id is `known` is not planned again.
         """
         plan = Plan()
-        worst = sorted(alerts, key=lambda one: (-SEVERITIES.index(one.severity), one.first, one.id))
-        names = list(dict.fromkeys(alert.playbook for alert in worst if alert.playbook in self.playbooks))
+        asking = [alert for alert in alerts if alert.playbook in self.playbooks]
+        worst = sorted(asking, key=lambda one: (-SEVERITIES.index(one.severity), one.first, one.id))
+        names = list(dict.fromkeys(alert.playbook for alert in worst if alert.playbook))
         for name in names[:MAX_RUNS]:
             if not known(_run_id(name, incident)):
                 self._add(plan, self.run(self.playbooks[name], incident, case, alerts), incident, at)

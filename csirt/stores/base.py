@@ -5,7 +5,7 @@ One `commit` is one transaction (decision 4): all of it or none of it. Implement
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -140,6 +140,9 @@ class Store(Protocol):
 
     def count(self, kind: str, where: dict[str, Any] | None = None) -> int:
         """How many documents `find` would give, without reading them."""
+
+    def having(self, kind: str, ids: Iterable[str]) -> set[str]:
+        """Those of the ids of which there is a document, without reading it."""
 
     def incidents_with(self, entities: list[tuple[str, str]], since: int, until: int) -> list[dict[str, Any]]:
         """Open incidents (not merged) that have any of the (kind, value) entities and overlap [since, until]."""

@@ -269,6 +269,14 @@ class Contract:
         (found,) = store.find("alert")
         assert (found["severity"], found["count"], found["created"]) == ("critical", 9, first["created"])
 
+    def test_which_documents_are_there(self, reopen: Reopen) -> None:
+        """Of ids, those that have a document of the kind, however often they are asked for."""
+        store = reopen()
+        one, other = build.alert("a"), build.alert("b")
+        store.commit(Commit(alerts=[one, other]))
+        assert store.having("alert", [other.id, "c", other.id]) == {other.id}
+        assert store.having("incident", [one.id]) == store.having("alert", []) == set()
+
     def test_find_filters_and_orders_inside_the_store(self, reopen: Reopen) -> None:
         """Equality, lists, ranges, order, limit and offset; severities order by rank, not by name."""
         store = reopen()

@@ -288,6 +288,11 @@ class EmbeddedStore:
         with self.database.reading() as connection:
             return documents.count(connection, documents.kind(kind), where)
 
+    def having(self, kind: str, ids: Iterable[str]) -> set[str]:
+        """Those of the ids of which there is a document."""
+        with self.database.reading() as connection:
+            return set(documents.stored(connection, documents.kind(kind), "id", ids))
+
     def incidents_with(self, entities: list[tuple[str, str]], since: int, until: int) -> list[dict[str, Any]]:
         """Incidents not merged away that have any of the (kind, value) entities and overlap [since, until]."""
         with self.database.reading() as connection:
