@@ -27,6 +27,7 @@ from csirt.stores.elastic.sector.find import Searcher
 from csirt.stores.elastic.shared.log import Cut, Log
 from tests.collect import certificates
 from tests.elastic import cluster, desk
+from tests.elastic.shared import cutting
 from tests.live import until
 from tests.stores import build
 
@@ -59,11 +60,11 @@ class Secure:
         except OSError:
             return False
 
-    def key(self, role: str) -> str:
-        """A file with an API key of that role."""
-        needed = roles("sec")[role]
+    def key(self, role: str, prefix: str = "sec") -> str:
+        """A file with an API key of that role, for the indices of that prefix."""
+        needed = roles(prefix)[role]
         made = self.ask("/_security/api_key", {"name": role, "role_descriptors": {role: needed}})
-        path = self.folder / role
+        path = self.folder / f"{prefix}-{role}"
         path.write_text(made["encoded"] + "\n")
         path.chmod(0o600)
         return str(path)
@@ -144,6 +145,26 @@ def test_each_key_does_its_part(secure: Secure, tmp_path: Path) -> None:
         secure.server.start(secure.answers)
         store.shipper.settle(desk.SECONDS, patient=True)
         assert [json.loads(line)["id"] for line in store.dump(["alert"])] == [build.alert("b").id]
+
+
+def test_several_nodes_with_keys_of_their_prefix(secure: Secure, tmp_path: Path) -> None:
+    """The daemon's rights are all that nodes need to share a log, to cut it, and to join from a snapshot, and they end
+    with the prefix."""
+    url, ca = secure.server.url, str(secure.ca)
+    installer, daemon = secure.key("installer", "team"), secure.key("daemon", "team")
+    with connect.client(desk.settings(url, "team", ca=ca, api_key=installer).elasticsearch) as client:
+        templates.install(client, "team")
+    cutting.joined(tmp_path, url, "team", ca=ca, api_key=daemon)
+    with connect.client(desk.settings(url, "team", ca=ca, api_key=daemon).elasticsearch) as client:
+        names = set(client.indices.get(index="team-log-*").body)
+        assert 1 < len(names) < 6
+        for ask in (
+            lambda: client.indices.create(index="sec-log-000000000000-0123456789"),
+            lambda: client.indices.delete(index="sec-alert"),
+            lambda: client.search(index="sec-alert"),
+        ):
+            with pytest.raises(Exception, match="security_exception"):
+                ask()
 
 
 def test_who_is_not_trusted_is_told_so(secure: Secure, tmp_path: Path) -> None:
