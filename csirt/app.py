@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from csirt import cachefolder, ids
 from csirt.clock import SYSTEM, Clock
-from csirt.config import Config, duration, load, taken_over
+from csirt.config import Config, duration
+from csirt.configfile import load, taken_over
 from csirt.content import folder
 from csirt.errors import Problem, Usage
 from csirt.metrics import Metrics

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from csirt.config import duration, load, size
+from csirt.config import duration, size
+from csirt.configfile import load
 from csirt.errors import Usage
 
 ROOT = Path(__file__).parent.parent

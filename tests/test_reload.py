@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from csirt import config
+from csirt import config, configfile
 from csirt.app import App
 from csirt.demo.network import register
 
@@ -51,7 +51,7 @@ def app(tmp_path: Path) -> App:
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "a.yml").write_text(RULE.format(number=1, status="reject"))
     (tmp_path / "register.yml").write_text(register())
-    app = App(config.load(write(tmp_path)), config_file=str(tmp_path / "csirt.toml"))
+    app = App(configfile.load(write(tmp_path)), config_file=str(tmp_path / "csirt.toml"))
     for part in ("register", "ruleset", "responder", "router", "deliverer"):
         app.part(part)
     return app
@@ -108,9 +108,9 @@ def test_every_changed_key_is_taken_over_or_named(tmp_path: Path) -> None:
     """No section can be forgotten: what differs after a reload is in the list."""
     old = config.Config()
     new = replace(old, timezone="UTC", state="/elsewhere", language="nb", health=config.Health(listen=""))
-    merged, waiting = config.taken_over(old, new)
+    merged, waiting = configfile.taken_over(old, new)
     assert merged.language == "nb" and waiting == ["timezone", "state", "health.listen"]
-    assert config.taken_over(old, old) == (old, [])
+    assert configfile.taken_over(old, old) == (old, [])
 
 
 LINE = (
@@ -130,7 +130,7 @@ def mail_app(folder: Path) -> App:
     path = write(folder)
     source = f'[[sources]]\nid = "relay"\ntype = "log"\npath = "{folder.parent}/relay.log"\nparser = "postfix"\n'
     path.write_text(path.read_text() + source + '[stores]\ngather = "0s"\n')
-    return App(config.load(path), config_file=str(path))
+    return App(configfile.load(path), config_file=str(path))
 
 
 def drained(app: App, between: Callable[[], None]) -> list[bytes]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from csirt.app import App
-from csirt.config import load
+from csirt.configfile import load
 from csirt.daemon import Daemon
 from csirt.errors import Conflict, Unreachable
 from csirt.feed import HandOver

@@ -14,7 +14,7 @@ def main() -> None:
     prepare()
     from csirt import replay
     from csirt.app import App
-    from csirt.config import load
+    from csirt.configfile import load
 
     store, config, *files = sys.argv[1:]
     app = App(load(config), store_directory=Path(store))

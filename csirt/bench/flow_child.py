@@ -38,7 +38,7 @@ def decode(form: str, file: str, out: str) -> dict[str, int]:
     """What `csirt decode FILE --to FORM --dataset flow -o OUT` does, and a sync; what it says it decoded."""
     from csirt.cli.decode import Run, open_sources
     from csirt.cli.decode_output import open_output
-    from csirt.config import load
+    from csirt.configfile import load
 
     config = load(None)
     run = Run(config)

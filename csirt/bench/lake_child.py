@@ -16,7 +16,7 @@ from csirt import replay
 from csirt.app import App
 from csirt.cli.decode_output import raw_sums
 from csirt.clock import DAY, SYSTEM, Frozen
-from csirt.config import load
+from csirt.configfile import load
 from csirt.heap import prepare
 
 ROUNDS = 20

@@ -18,7 +18,7 @@ def main() -> None:
     prepare()
     from csirt import replay
     from csirt.app import App
-    from csirt.config import load
+    from csirt.configfile import load
     from csirt.detect.columns.frame import BatchFrame
     from csirt.detect.match import Detector
 

@@ -24,7 +24,7 @@ def check(settings: Settings, offline: bool) -> int:
     """
     from csirt import checking
     from csirt.app import App
-    from csirt.config import load
+    from csirt.configfile import load
     from csirt.errors import Problem, Usage
     from csirt.nodes import unlike
 

@@ -83,14 +83,14 @@ def _collect(settings: Settings, kind: str, given: dict[str, Any]) -> int:
     import signal
     import threading
 
-    from csirt import config, logs, systemd
+    from csirt import configfile, logs, systemd
     from csirt.clock import SYSTEM
     from csirt.collect import lanes
     from csirt.metrics import Metrics
 
     logs.configure(logging.INFO)
     os.umask(0o077)
-    loaded = config.load(settings.config_file())
+    loaded = configfile.load(settings.config_file())
     handed = [opened for _, opened in systemd.listen_fds()]
     listener = _listener(loaded, kind, given, handed=bool(handed))
     stop = threading.Event()

@@ -59,7 +59,7 @@ def decode(
     """
     from csirt.cli.decode_output import open_output
     from csirt.cli.progress import progress
-    from csirt.config import load
+    from csirt.configfile import load
 
     name = settings.config_file()
     config = load(name)

@@ -44,7 +44,7 @@ def replay(
     """
     from csirt.app import App
     from csirt.cli.progress import progress
-    from csirt.config import load
+    from csirt.configfile import load
     from csirt.errors import Usage
     from csirt.logs import configure
     from csirt.replay import run

@@ -72,7 +72,7 @@ def check(settings: Settings, paths: tuple[Path, ...], no_tests: bool) -> int:
       csirt rules check my-rules/ --no-tests
     """
     from csirt.clock import SYSTEM
-    from csirt.config import load as configuration
+    from csirt.configfile import load as configuration
     from csirt.detect.authors.check import ruleset
     from csirt.scope import problems as unheld
 

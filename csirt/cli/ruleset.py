@@ -17,7 +17,7 @@ def load(settings: Settings, paths: tuple[Path, ...], *, mapped: bool = True) ->
     """The rules of these paths (default: the shipped and configured folders), and their files. `mapped`: SigmaHQ's
     field names become the schema's."""
     from csirt import cachefolder
-    from csirt.config import load
+    from csirt.configfile import load
     from csirt.content import folder
     from csirt.detect.rules.load import load_rules, rule_files
     from csirt.enrich.indicators.book import Book

@@ -24,7 +24,7 @@ def run(settings: Settings, once: bool, verbose: bool) -> int:
 
     from csirt.app import App
     from csirt.checking import check
-    from csirt.config import load
+    from csirt.configfile import load
     from csirt.daemon import Daemon
     from csirt.logs import configure
 

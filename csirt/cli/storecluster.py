@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def _config(settings: Settings) -> Config:
     """The configuration, whose cluster must be named."""
-    from csirt.config import load
+    from csirt.configfile import load
     from csirt.errors import Usage
 
     config = load(settings.config_file())
@@ -201,7 +201,7 @@ def roles(settings: Settings) -> int:
       csirt store roles
       csirt store roles --config csirt.toml --json
     """
-    from csirt.config import load
+    from csirt.configfile import load
     from csirt.stores.elastic.roles import roles as needed
 
     found = needed(load(settings.config_file()).stores.elasticsearch.prefix)

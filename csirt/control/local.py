@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from csirt.app import App
-from csirt.config import load
+from csirt.configfile import load
 from csirt.control.callers import principal_for
 from csirt.control.verbs import Context, call
 from csirt.errors import NotFound

@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from csirt.app import App
-from csirt.config import load
+from csirt.configfile import load
 from csirt.control.verbs import Context, call
 from csirt.model.principal import Principal
 from csirt.stores.embedded.catalogue import chain

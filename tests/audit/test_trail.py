@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from csirt.app import App
-from csirt.config import load
+from csirt.configfile import load
 from csirt.control import verbs
 from csirt.control.verbs import Context, call
 from csirt.demo.network import register

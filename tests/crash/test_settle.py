@@ -22,7 +22,7 @@ import os, signal, sys
 from pathlib import Path
 from csirt import replay
 from csirt.app import App
-from csirt.config import load
+from csirt.configfile import load
 from csirt.settle import Settler
 from csirt.stores.embedded.catalogue import apply
 from csirt.stores.embedded.store import EmbeddedStore

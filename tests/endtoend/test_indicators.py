@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_address
 from pathlib import Path
 
-from csirt import config, replay
+from csirt import replay
 from csirt.app import App
 from csirt.clock import DAY
 from csirt.demo.scenario import OUTSIDE, build
@@ -26,7 +26,7 @@ def test_from_the_book_to_the_case(tmp_path: Path) -> None:
         place = tmp_path / name
         place.mkdir()
         path = corpus.write_config(place)
-        app = App(config.load(path), store_directory=place / "store")
+        app = App(configfile.load(path), store_directory=place / "store")
         (place / "state").mkdir()
         row = ["c2", "ip", outside, 90, "RED", 0, expires, "feed", "u1"]
         (place / "state" / "indicators.json").write_text(json.dumps({"items": [row]}))

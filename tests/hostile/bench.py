@@ -9,7 +9,8 @@ from typing import Any
 
 from csirt import replay
 from csirt.app import App
-from csirt.config import Config, load
+from csirt.config import Config
+from csirt.configfile import load
 from csirt.control.verbs import Context, call
 from csirt.model import ndjson
 from csirt.model.principal import SYSTEM

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from csirt.app import App
-from csirt.config import load
+from csirt.configfile import load
 from csirt.demo.network import register
 from tests.corpus import Inputs, make
 from tests.hostile.bench import run
