@@ -56,14 +56,10 @@ def describe(
     exchanges: Array,
     exchanges6: Array,
     key: Array,
-    way: Array,
-    begin: Array,
-    bits: Array,
-    fixed: Array,
-    ports: Array,
+    records: Array,
 ) -> None:
-    """Fill the arrays from `key` on (see `layout.Rows`). `flags`, `icmp`, `reverse` (packets): -1 where a record has
-    none. `reversed_`: element 239."""
+    """Fill `key`, and way, begin, bits, fixed and ports of the records. `flags`, `icmp`, `reverse` (packets): -1 where
+    a record has none. `reversed_`: element 239."""
     for row in range(len(time)):
         proto = protocol[row]
         exchange, asks = -1, False
@@ -83,7 +79,7 @@ def describe(
             swapped = s_low[row] > d_low[row]
         else:
             swapped = source > target
-        way[row] = 1 if swapped else 0
+        records[row].way = 1 if swapped else 0
         talk = np.uint64(source) << np.uint64(16) | np.uint64(target)
         if swapped:
             key[row, 0], key[row, 1], key[row, 2], key[row, 3] = d_high[row], d_low[row], s_high[row], s_low[row]
@@ -103,7 +99,7 @@ def describe(
             | np.uint64(metered) << np.uint64(56)
         )
 
-        begin[row] = due[row] - min(max(time[row] - start[row], 0), LONGEST)
+        records[row].begin = due[row] - min(max(time[row] - start[row], 0), LONGEST)
         known = flags[row] >= 0 and proto == TCP
         own = reverse[row] >= 0
         says = 0
@@ -124,15 +120,15 @@ def describe(
             says |= ENGAGED
         if known and flags[row] & SYN and not flags[row] & ACK:
             says |= OPENS
-        bits[row] = says
+        records[row].bits = says
 
-        fixed[row] = 0
+        records[row].fixed = 0
         if own:
-            fixed[row] = DESTINATION if reversed_[row] == 2 else SOURCE
+            records[row].fixed = DESTINATION if reversed_[row] == 2 else SOURCE
         elif 0 <= exchange < UNASKED:
-            fixed[row] = SOURCE if asks else DESTINATION
-        ports[row] = 0
+            records[row].fixed = SOURCE if asks else DESTINATION
+        records[row].ports = 0
         if answering[proto] and source != target:
-            ports[row] = 1 if source > target else -1
+            records[row].ports = 1 if source > target else -1
             if min(source, target) < 1024 <= max(source, target):
-                ports[row] *= 2
+                records[row].ports *= 2

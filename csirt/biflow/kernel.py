@@ -17,432 +17,262 @@ restarted change nothing.
 
 from __future__ import annotations
 
-import numpy as np
-
 from csirt.biflow.layout import (
     ANSWERS,
-    AUTHORITY,
-    BEGIN,
-    CLAIMED,
-    COVER,
     DESTINATION,
     ENGAGED,
-    EVIDENCE,
-    FLOW,
     GRID,
     HIDDEN,
-    KEY,
     KNOWABLE,
-    LAST,
     MANY,
     NEVER,
-    OPEN_BYTES,
-    OPEN_PACKETS,
     OPENS,
     OWN,
-    PERIOD,
     REACH,
-    RECORD_BEGIN,
-    RECORD_END,
-    RECORD_ORDINAL,
-    RECORD_SEGMENT,
     SHOWN,
-    SINCE,
     SOURCE,
-    SPAN,
     TIMED,
     UNSURE,
+    Limits,
 )
+from csirt.biflow.lives import alive, bound
 from csirt.model.batch import Array
-from csirt.model.jit import kernel
+from csirt.model.jit import inlined, kernel
 
 
-@kernel
-def _mixed(key: Array, row: int, seed: np.uint64) -> np.uint64:
-    value = seed
-    for word in range(KEY):
-        value = (value ^ key[row, word]) * np.uint64(0xFF51AFD7ED558CCD)
-        value ^= value >> np.uint64(33)
-        value *= np.uint64(0xC4CEB9FE1A85EC53)
-        value ^= value >> np.uint64(29)
-    return value
+@inlined
+def _remember(flows: Array, flow: int, rows: Array, row: int) -> None:
+    """It is the last record that counts."""
+    flows[flow].record_segment = rows[row].segment
+    flows[flow].record_ordinal = rows[row].ordinal
+    flows[flow].record_begin = rows[row].begin
+    flows[flow].record_end = rows[row].due
 
 
-@kernel
-def number(known: Array, count: int, key: Array, order: Array, seed: np.uint64, slots: Array, out: Array) -> int:
-    """Number the pairs of ends of the rows in `order`: `out[i]` is where `key[i]` is in `known` (the first `count` are
-    there; room for all), to which new ones are added. `slots` (int32, a power of two) is the hash table. Returns how
-    many there are."""
-    slots[:] = -1
-    mask = np.uint64(len(slots) - 1)
-    for row in range(count):
-        place = _mixed(known, row, seed) & mask
-        while slots[place] >= 0:
-            place = (place + np.uint64(1)) & mask
-        slots[place] = row
-    for row in order:
-        place = _mixed(key, row, seed) & mask
-        while True:
-            found = slots[place]
-            if found < 0:
-                for word in range(KEY):
-                    known[count, word] = key[row, word]
-                slots[place] = count
-                found = count
-                count += 1
-                break
-            same = True
-            for word in range(KEY):
-                if known[found, word] != key[row, word]:
-                    same = False
-                    break
-            if same:
-                break
-            place = (place + np.uint64(1)) & mask
-        out[row] = found
-    return count
-
-
-@kernel
-def chain(pair: Array, order: Array, last: Array, out: Array) -> None:
-    """The next record of the same two ends behind each record, or -1. `last`: room for a number per pair of ends."""
-    last[:] = -1
-    for index in range(len(order) - 1, -1, -1):
-        row = order[index]
-        out[row] = last[pair[row]]
-        last[pair[row]] = row
-
-
-@kernel
-def _pause(flows: Array, flow: int, touch: int, gap: int) -> int:
-    return min(gap, max(int(flows[flow, SPAN]), touch))
-
-
-@kernel
-def _expires(flows: Array, flow: int, touch: int, gap: int) -> int:
-    """After this no record belongs to the flow any more."""
-    return int(flows[flow, LAST]) + _pause(flows, flow, touch, gap) + 2 * int(flows[flow, SPAN]) + touch
-
-
-@kernel
-def _alive(flows: Array, flow: int, begin: int, due: int, touch: int, gap: int) -> bool:
-    """Whether a record belongs to what is known of the flow."""
-    if flows[flow, LAST] == NEVER:
-        return False
-    return begin <= flows[flow, LAST] + _pause(flows, flow, touch, gap) and due <= _expires(flows, flow, touch, gap)
-
-
-@kernel
-def _remember(flows: Array, flow: int, row: int, segment: Array, ordinal: Array, begin: Array, due: Array) -> None:
-    flows[flow, RECORD_SEGMENT] = np.int64(segment[row])
-    flows[flow, RECORD_ORDINAL] = np.int64(ordinal[row])
-    flows[flow, RECORD_BEGIN] = begin[row]
-    flows[flow, RECORD_END] = due[row]
-
-
-@kernel
-def _start(
-    flows: Array,
-    flow: int,
-    best: int,
-    first: int,
-    point: Array,
-    segment: Array,
-    ordinal: Array,
-    begin: Array,
-    due: Array,
-    slow: Array,
-) -> None:
+@inlined
+def _start(flows: Array, flow: int, rows: Array, first: int, best: int) -> None:
     """A new flow whose first record in sight is `first` and whose records count as `best` does."""
-    flows[flow, AUTHORITY] = np.int64(point[best])
-    flows[flow, BEGIN] = begin[best]
-    flows[flow, SINCE] = begin[best] - slow[best]
-    flows[flow, LAST] = due[first]
-    flows[flow, SPAN] = due[first] - begin[first]
-    flows[flow, COVER] = due[first]
-    flows[flow, PERIOD] = due[first] - begin[first]
-    flows[flow, OPEN_BYTES] = 0
-    flows[flow, OPEN_PACKETS] = 0
-    flows[flow, CLAIMED] = NEVER
-    flows[flow, EVIDENCE] = 0
-    _remember(flows, flow, best, segment, ordinal, begin, due)
+    flows[flow].authority = rows[best].point
+    flows[flow].begin = rows[best].begin
+    flows[flow].since = rows[best].begin - rows[best].slow
+    flows[flow].last = rows[first].due
+    flows[flow].span = rows[first].due - rows[first].begin
+    flows[flow].cover = rows[first].due
+    flows[flow].period = rows[first].due - rows[first].begin
+    flows[flow].open_bytes = 0
+    flows[flow].open_packets = 0
+    flows[flow].claimed = NEVER
+    flows[flow].evidence = 0
+    _remember(flows, flow, rows, best)
 
 
-@kernel
-def _bound(flows: Array, opener: Array, pairs: int, most: int, now: int, touch: int, gap: int) -> tuple[int, int]:
-    """Close what is over at `now`, and the flows unused longest where more than `most` pairs of ends are open; how many
-    pairs that cost, and how many are open."""
-    latest = np.empty(pairs, np.int64)
-    count = 0
-    for pair in range(pairs):
-        last = NEVER
-        for flow in (2 * pair, 2 * pair + 1):
-            if flows[flow, LAST] != NEVER and _expires(flows, flow, touch, gap) < now:
-                flows[flow, LAST] = NEVER
-            last = max(last, flows[flow, LAST])
-        if last == NEVER:
-            opener[pair] = 0
+@inlined
+def _look(rows: Array, row: int, sight: int, touch: int) -> tuple[int, int, int, int, int]:
+    """What is in sight of a row's direction, and of the other: the record to count by, the other's first and the one to
+    count by there (-1: none), what they show of an answer, and until when records were looked at."""
+    best, back, back_best, evidence, steps = row, -1, -1, 0, 0
+    near = rows[row].behind
+    while near >= 0 and rows[near].due <= sight:
+        steps += 1
+        if steps > REACH:
+            return best, back, back_best, evidence, rows[near].due - 1
+        if rows[near].way == rows[row].way:
+            if rows[near].begin <= rows[row].due + touch and rows[near].rank < rows[best].rank:
+                best = near
         else:
-            latest[count] = last
-            count += 1
-    if count <= most:
-        return 0, count
-    stale = np.partition(latest[:count], count - most - 1)[count - most - 1]
-    lost = 0
-    for pair in range(pairs):
-        last = max(flows[2 * pair, LAST], flows[2 * pair + 1, LAST])
-        if last != NEVER and last <= stale:
-            flows[2 * pair, LAST] = NEVER
-            flows[2 * pair + 1, LAST] = NEVER
-            opener[pair] = 0
-            lost += 1
-    return lost, count - lost
+            if back < 0:
+                back = near
+            if back_best < 0 or rows[near].rank < rows[back_best].rank:
+                back_best = near
+            evidence |= rows[near].bits & ANSWERS
+        near = rows[near].behind
+    return best, back, back_best, evidence, sight
 
 
-@kernel
-def _who(
-    row: int,
-    bits: Array,
-    fixed: Array,
-    ports: Array,
-    seen: bool,
-    opener: int,
-    way: int,
-    mine: int,
-    other: int,
-    same: bool,
-) -> int:
+@inlined
+def _covered(rows: Array, row: int, reach: int, flows: Array, flow: int, touch: int) -> tuple[bool, int]:
+    """Whether the point that counts is alive, to a record of another; and of its records in sight the one that covers
+    this best, -1 when the last one known does."""
+    common = min(rows[row].due, flows[flow].record_end) - max(rows[row].begin, flows[flow].record_begin)
+    covering, sighted = -1, False
+    near = rows[row].behind
+    while near >= 0 and rows[near].due <= reach:
+        if (
+            rows[near].way == rows[row].way
+            and rows[near].point == flows[flow].authority
+            and rows[near].begin <= rows[row].due + touch
+        ):
+            sighted = True
+            overlap = rows[row].due - max(rows[row].begin, rows[near].begin)
+            if overlap > common:
+                common, covering = overlap, near
+        near = rows[near].behind
+    lately = rows[row].due <= flows[flow].cover + flows[flow].period + touch
+    return sighted or lately or rows[row].begin + touch < flows[flow].cover, covering
+
+
+@inlined
+def _duplicate(marks: Array, row: int, rows: Array, covering: int, flows: Array, flow: int) -> None:
+    """The record is the same packets as the one that covers it."""
+    marks[row].duplicate = True
+    if covering >= 0:
+        marks[row].segment = rows[covering].segment
+        marks[row].ordinal = rows[covering].ordinal
+    else:
+        marks[row].segment = flows[flow].record_segment
+        marks[row].ordinal = flows[flow].record_ordinal
+
+
+@inlined
+def _give(marks: Array, row: int, rows: Array, reach: int, flows: Array, other: int) -> None:
+    """The record gets what the other direction sent since it was last given away, up to what is in sight."""
+    near = rows[row].behind
+    while near >= 0 and rows[near].due <= reach:
+        if (
+            rows[near].way != rows[row].way
+            and rows[near].point == flows[other].authority
+            and rows[near].due > flows[other].claimed
+            and not rows[near].bits & OWN
+        ):
+            marks[row].bytes += rows[near].bytes
+            marks[row].packets += rows[near].packets
+        near = rows[near].behind
+    flows[other].claimed = max(flows[other].claimed, reach)
+    marks[row].paired = True
+
+
+@inlined
+def _answered(marks: Array, row: int, bits: int, evidence: int, seen: bool, sees: Array, where: int) -> None:
+    """Whether it was answered, as far as its observation point can know."""
+    own = bits & OWN
+    if bits & ENGAGED and bits & TIMED and not own:
+        sees[where, SHOWN if seen else HIDDEN] += 1
+        if sees[where, SHOWN] + sees[where, HIDDEN] >= MANY:
+            sees[where, SHOWN] >>= 1
+            sees[where, HIDDEN] >>= 1
+    if evidence or bits & ENGAGED:
+        marks[row].answered = 1
+    elif seen or own or (bits & KNOWABLE and sees[where, SHOWN] >= sees[where, HIDDEN]):
+        marks[row].answered = 0
+
+
+@inlined
+def _who(rows: Array, row: int, seen: bool, opener: int, mine: int, other: int, same: bool) -> int:
     """Who opened the flow, seen from the record. `opener`: what is known of the pair. `mine`, `other`: when each
     direction began; `same`: by one router's clock."""
-    if fixed[row] != 0:
-        return int(fixed[row])
-    if bits[row] & OPENS:
+    ports = rows[row].ports
+    if rows[row].fixed != 0:
+        return int(rows[row].fixed)
+    if rows[row].bits & OPENS:
         return SOURCE
     if seen and opener:
-        return SOURCE if opener == 1 + way else DESTINATION
+        return SOURCE if opener == 1 + rows[row].way else DESTINATION
     if not seen:
-        return DESTINATION if ports[row] == -2 else SOURCE
-    if bits[row] & TIMED:
+        return DESTINATION if ports == -2 else SOURCE
+    if rows[row].bits & TIMED:
         unsure = 0 if same else UNSURE
         if mine + unsure < other:
             return SOURCE
         if other + unsure < mine:
             return DESTINATION
-    if ports[row] != 0:
-        return SOURCE if ports[row] > 0 else DESTINATION
+    if ports != 0:
+        return SOURCE if ports > 0 else DESTINATION
     return SOURCE if mine <= other else DESTINATION
 
 
-@kernel
-def blank(flows: Array, opener: Array, known: int) -> None:
-    """No flows of pairs of ends from the `known`-th on; what their other words hold nobody reads."""
-    for pair in range(known, len(opener)):
+@inlined
+def _decide(row: int, rows: Array, flows: Array, opener: Array, sees: Array, limits: Limits, marks: Array) -> None:
+    """Decide one record."""
+    pair = rows[row].pair
+    flow = 2 * pair + rows[row].way
+    other = flow ^ 1
+    begin, due, bits = rows[row].begin, rows[row].due, rows[row].bits
+    best, back, back_best, evidence, reach = _look(rows, row, due + limits.ahead, limits.touch)
+
+    # The flow this record belongs to, and whether it counts.
+    continues = alive(flows, flow, begin, due, limits)
+    if not continues:
+        _start(flows, flow, rows, row, best)
+    counts = flows[flow].authority == rows[row].point
+    if not counts:
+        living, covering = _covered(rows, row, reach, flows, flow, limits.touch)
+        if living:
+            _duplicate(marks, row, rows, covering, flows, flow)
+        else:
+            flows[flow].authority = rows[row].point
+            flows[flow].since = flows[flow].begin - rows[row].slow
+            flows[flow].period = 0
+            counts = True
+    flows[flow].last = max(flows[flow].last, due)
+    flows[flow].span = max(flows[flow].span, due - begin)
+    flows[flow].evidence |= bits & ANSWERS
+    back_known = alive(flows, other, begin, due, limits)
+    if not continues and not back_known:
         opener[pair] = 0
-        flows[2 * pair, LAST] = NEVER
-        flows[2 * pair + 1, LAST] = NEVER
+    if not counts:
+        return
+    flows[flow].cover = max(flows[flow].cover, due)
+    flows[flow].period = max(flows[flow].period, due - begin)
+    _remember(flows, flow, rows, row)
+    if flows[flow].since < begin - rows[row].slow:
+        marks[row].begin = flows[flow].since
+
+    # The other direction.
+    seen = back_known or back >= 0
+    own = bits & OWN
+    if not own and due > flows[flow].claimed:
+        flows[flow].open_bytes += rows[row].bytes
+        flows[flow].open_packets += rows[row].packets
+    if seen and not own:
+        if back_known:
+            marks[row].bytes = flows[other].open_bytes
+            marks[row].packets = flows[other].open_packets
+            flows[other].open_bytes = 0
+            flows[other].open_packets = 0
+        else:
+            _start(flows, other, rows, back, back_best)
+        _give(marks, row, rows, reach, flows, other)
+    if back_known:
+        evidence |= flows[other].evidence
+    _answered(marks, row, bits, evidence, seen, sees, rows[row].place)
+
+    same = seen and not own and flows[flow].authority == flows[other].authority
+    mine = flows[flow].since if same else flows[flow].begin
+    theirs = flows[other].since if same else flows[other].begin
+    who = _who(rows, row, seen, opener[pair], mine, theirs, same)
+    marks[row].opener = who
+    if seen and opener[pair] == 0:
+        opener[pair] = 1 + rows[row].way if who == SOURCE else 2 - rows[row].way
 
 
 @kernel
 def decide(
     order: Array,
-    pair: Array,
-    behind: Array,
-    way: Array,
-    due: Array,
-    begin: Array,
-    slow: Array,
-    point: Array,
-    rank: Array,
-    segment: Array,
-    ordinal: Array,
-    octets: Array,
-    packets: Array,
-    bits: Array,
-    fixed: Array,
-    ports: Array,
+    rows: Array,
     flows: Array,
     opener: Array,
     pairs: int,
-    tick: int,
-    place: Array,
     sees: Array,
-    limits: Array,
-    m_duplicate: Array,
-    m_segment: Array,
-    m_ordinal: Array,
-    m_begin: Array,
-    m_paired: Array,
-    m_bytes: Array,
-    m_packets: Array,
-    m_answered: Array,
-    m_opener: Array,
+    tick: int,
+    limits: Limits,
+    marks: Array,
 ) -> tuple[int, int]:
-    """Decide the records in `order`; those behind them are only looked at. Returns the last tick and how many pairs of
-    ends the bound cost. `place`: of each record's observation point in `sees`, its SHOWN and HIDDEN. `limits`: ahead,
-    touch, gap, pairs."""
-    ahead, touch, gap, most = limits[0], limits[1], limits[2], limits[3]
+    """Decide the records in `order`; those behind them are only looked at. `pairs`: how many pairs of ends have flows.
+    `sees`: SHOWN and HIDDEN of each observation point. Returns the last tick and how many pairs the bound cost."""
     lost = 0
     live = 0  # pairs that may be open: never less than are
-    for number_ in range(pairs):
-        if flows[2 * number_, LAST] != NEVER or flows[2 * number_ + 1, LAST] != NEVER:
+    for pair in range(pairs):
+        if flows[2 * pair].last != NEVER or flows[2 * pair + 1].last != NEVER:
             live += 1
     for row in order:
-        now = due[row] // GRID
+        now = rows[row].due // GRID
         if now != tick:
             tick = now
-            if live > most:
-                cost, live = _bound(flows, opener, pairs, most, now * GRID, touch, gap)
+            if live > limits.pairs:
+                cost, live = bound(flows, opener, pairs, now * GRID, limits)
                 lost += cost
-        flow = 2 * pair[row] + way[row]
-        other = flow ^ 1
-        if flows[flow, LAST] == NEVER and flows[other, LAST] == NEVER:
+        pair = rows[row].pair
+        if flows[2 * pair].last == NEVER and flows[2 * pair + 1].last == NEVER:
             live += 1
-        sight = due[row] + ahead
-
-        # What is in sight of this direction and of the other.
-        best, back, back_best, evidence = row, -1, -1, 0
-        reach = sight
-        steps = 0
-        near = behind[row]
-        while near >= 0 and due[near] <= sight:
-            steps += 1
-            if steps > REACH:
-                reach = due[near] - 1
-                break
-            if way[near] == way[row]:
-                if begin[near] <= due[row] + touch and rank[near] < rank[best]:
-                    best = near
-            else:
-                if back < 0:
-                    back = near
-                if back_best < 0 or rank[near] < rank[back_best]:
-                    back_best = near
-                evidence |= bits[near] & ANSWERS
-            near = behind[near]
-
-        # The flow this record belongs to, and whether it counts.
-        known = _alive(flows, flow, begin[row], due[row], touch, gap)
-        if not known:
-            _start(flows, flow, best, row, point, segment, ordinal, begin, due, slow)
-        counts = flows[flow, AUTHORITY] == np.int64(point[row])
-        if not counts:
-            # Of the last record that counts and those in sight, the one that covers it best.
-            common = min(due[row], flows[flow, RECORD_END]) - max(begin[row], flows[flow, RECORD_BEGIN])
-            covering, sighted = -1, False
-            near = behind[row]
-            while near >= 0 and due[near] <= reach:
-                if (
-                    way[near] == way[row]
-                    and np.int64(point[near]) == flows[flow, AUTHORITY]
-                    and begin[near] <= due[row] + touch
-                ):
-                    sighted = True
-                    overlap = due[row] - max(begin[row], begin[near])
-                    if overlap > common:
-                        common, covering = overlap, near
-                near = behind[near]
-            living = (
-                sighted
-                or due[row] <= flows[flow, COVER] + flows[flow, PERIOD] + touch
-                or begin[row] + touch < flows[flow, COVER]
-            )
-            if living:
-                m_duplicate[row] = True
-                if covering >= 0:
-                    m_segment[row] = segment[covering]
-                    m_ordinal[row] = ordinal[covering]
-                else:
-                    m_segment[row] = np.uint64(flows[flow, RECORD_SEGMENT])
-                    m_ordinal[row] = np.uint64(flows[flow, RECORD_ORDINAL])
-            else:
-                flows[flow, AUTHORITY] = np.int64(point[row])
-                flows[flow, SINCE] = flows[flow, BEGIN] - slow[row]
-                flows[flow, PERIOD] = 0
-                counts = True
-        length = due[row] - begin[row]
-        flows[flow, LAST] = max(flows[flow, LAST], due[row])
-        flows[flow, SPAN] = max(flows[flow, SPAN], length)
-        flows[flow, EVIDENCE] |= bits[row] & ANSWERS
-        back_known = _alive(flows, other, begin[row], due[row], touch, gap)
-        if not known and not back_known:
-            opener[pair[row]] = 0
-        if not counts:
-            continue
-        flows[flow, COVER] = max(flows[flow, COVER], due[row])
-        flows[flow, PERIOD] = max(flows[flow, PERIOD], length)
-        _remember(flows, flow, row, segment, ordinal, begin, due)
-        if flows[flow, SINCE] < begin[row] - slow[row]:
-            m_begin[row] = flows[flow, SINCE]
-
-        # The other direction.
-        seen = back_known or back >= 0
-        own = bits[row] & OWN
-        if not own and due[row] > flows[flow, CLAIMED]:
-            flows[flow, OPEN_BYTES] += np.int64(octets[row])
-            flows[flow, OPEN_PACKETS] += np.int64(packets[row])
-        if seen and not own:
-            if back_known:
-                m_bytes[row] = np.uint64(flows[other, OPEN_BYTES])
-                m_packets[row] = np.uint64(flows[other, OPEN_PACKETS])
-                flows[other, OPEN_BYTES] = 0
-                flows[other, OPEN_PACKETS] = 0
-            else:
-                _start(flows, other, back_best, back, point, segment, ordinal, begin, due, slow)
-            near = behind[row]
-            while near >= 0 and due[near] <= reach:
-                if (
-                    way[near] != way[row]
-                    and np.int64(point[near]) == flows[other, AUTHORITY]
-                    and due[near] > flows[other, CLAIMED]
-                    and not bits[near] & OWN
-                ):
-                    m_bytes[row] += octets[near]
-                    m_packets[row] += packets[near]
-                near = behind[near]
-            flows[other, CLAIMED] = max(flows[other, CLAIMED], reach)
-            m_paired[row] = True
-
-        if back_known:
-            evidence |= flows[other, EVIDENCE]
-        where = place[row]
-        if bits[row] & ENGAGED and bits[row] & TIMED and not own:
-            sees[where, SHOWN if seen else HIDDEN] += 1
-            if sees[where, SHOWN] + sees[where, HIDDEN] >= MANY:
-                sees[where, SHOWN] >>= 1
-                sees[where, HIDDEN] >>= 1
-        if evidence or bits[row] & ENGAGED:
-            m_answered[row] = 1
-        elif seen or own or (bits[row] & KNOWABLE and sees[where, SHOWN] >= sees[where, HIDDEN]):
-            m_answered[row] = 0
-        same = seen and not own and flows[flow, AUTHORITY] == flows[other, AUTHORITY]
-        when = SINCE if same else BEGIN
-        mine, theirs = flows[flow, when], flows[other, when]
-        who = _who(row, bits, fixed, ports, seen, opener[pair[row]], way[row], mine, theirs, same)
-        m_opener[row] = who
-        if seen and opener[pair[row]] == 0:
-            opener[pair[row]] = 1 + way[row] if who == SOURCE else 2 - way[row]
+        _decide(row, rows, flows, opener, sees, limits, marks)
     return tick, lost
-
-
-@kernel
-def keep(key: Array, opener: Array, flows: Array, pairs: int, now: int, touch: int, gap: int) -> int:
-    """Move the pairs of ends that a record due after `now` may still belong to before all others; how many."""
-    count = 0
-    for pair in range(pairs):
-        alive = False
-        for flow in (2 * pair, 2 * pair + 1):
-            if flows[flow, LAST] != NEVER and _expires(flows, flow, touch, gap) >= now:
-                alive = True
-        if not alive:
-            continue
-        for way in range(2):
-            known = flows[2 * pair + way, LAST] != NEVER
-            for word in range(FLOW):
-                flows[2 * count + way, word] = flows[2 * pair + way, word] if known else 0
-            if not known:
-                flows[2 * count + way, LAST] = NEVER
-        for word in range(KEY):
-            key[count, word] = key[pair, word]
-        opener[count] = opener[pair]
-        count += 1
-    return count

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,25 +13,36 @@ from csirt.model.batch import Array
 
 KEY = 6  # 64-bit words that name two ends: both addresses, protocol and ports, members
 
-# Columns of a flow: one direction between two ends, as far as it is known. 64-bit words; ids are unsigned in them.
-(
-    AUTHORITY,  # the observation point whose records count
-    BEGIN,  # of the flow's first record
-    SINCE,  # the same by the authority's own clock
-    LAST,  # the latest end of any record; NEVER: there is no flow
-    SPAN,  # its longest record: no active timeout of its exporters is shorter
-    COVER,  # the latest end of a record that counts
-    PERIOD,  # the longest record that counts
-    RECORD_SEGMENT,  # the last record that counts
-    RECORD_ORDINAL,
-    RECORD_BEGIN,
-    RECORD_END,
-    OPEN_BYTES,  # of records that count, not yet given to a record of the other direction
-    OPEN_PACKETS,
-    CLAIMED,  # up to here the other direction's records have taken what this direction sent
-    EVIDENCE,  # 1: some record shows more than a refusal
-) = range(15)
-FLOW = 15
+# A record. `due`, `begin`; `slow`: how far the exporter's clock is behind. `point`: the observation point; `rank`:
+# which point is preferred, least first. `segment`, `ordinal`: the event id. `way`: 0 from the lower end to the higher,
+# 1 back. `bits`: see below. `fixed`: who opened the flow where the record itself says so. `ports`: who did, by the
+# ports: above 0 the source, below 0 the destination, 2 when one of them is a well-known port and the other is not.
+# `pair`: the number of its ends; `behind`: the next row of the same ends, or -1; `place`: of its observation point.
+RECORD = np.dtype([
+    ("due", np.int64), ("begin", np.int64), ("slow", np.int64), ("point", np.uint64), ("segment", np.uint64),
+    ("ordinal", np.uint64), ("bytes", np.uint64), ("packets", np.uint64), ("rank", np.int32), ("way", np.uint8),
+    ("bits", np.uint8), ("fixed", np.uint8), ("ports", np.int8), ("pair", np.int32), ("behind", np.int32),
+    ("place", np.int32),
+], align=True)  # fmt: skip
+
+# A flow: one direction between two ends, as far as it is known.
+FLOW = np.dtype([
+    ("authority", np.uint64),  # the observation point whose records count
+    ("begin", np.int64),  # of the flow's first record
+    ("since", np.int64),  # the same by the authority's own clock
+    ("last", np.int64),  # the latest end of any record; NEVER: there is no flow
+    ("span", np.int64),  # its longest record: no active timeout of its exporters is shorter
+    ("cover", np.int64),  # the latest end of a record that counts
+    ("period", np.int64),  # the longest record that counts
+    ("record_segment", np.uint64),  # the last record that counts
+    ("record_ordinal", np.uint64),
+    ("record_begin", np.int64),
+    ("record_end", np.int64),
+    ("open_bytes", np.uint64),  # of records that count, not yet given to a record of the other direction
+    ("open_packets", np.uint64),
+    ("claimed", np.int64),  # up to here the other direction's records have taken what this direction sent
+    ("evidence", np.int64),  # 1: some record shows more than a refusal
+])  # fmt: skip
 NEVER = -(1 << 62)
 
 # Bits of a record.
@@ -48,9 +60,17 @@ MANY = 4_096  # records after which both numbers are halved: what was long ago c
 # Who opened a flow.
 UNKNOWN, SOURCE, DESTINATION = 0, 1, 2
 
+# What is said of a record. `duplicate`: it is one, of (`segment`, `ordinal`). `begin`: of the flow it continues, by the
+# exporter's clock, or NEVER. `paired`: its other direction is known, with what is given to it of that in `bytes` and
+# `packets`. `answered`: 1, 0, or -1. `opener`: SOURCE, DESTINATION or UNKNOWN.
+MARK = np.dtype([
+    ("segment", np.uint64), ("ordinal", np.uint64), ("begin", np.int64), ("bytes", np.uint64), ("packets", np.uint64),
+    ("duplicate", np.bool_), ("paired", np.bool_), ("answered", np.int8), ("opener", np.uint8),
+], align=True)  # fmt: skip
+UNMARKED = np.array([(0, 0, NEVER, 0, 0, False, False, -1, UNKNOWN)], MARK)
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+
+class Limits(NamedTuple):
     """What the marks depend on beside the records; the same for a store's life, or marks depend on when it changed.
 
     `ahead`: how far behind a record it is still looked for its other direction. `touch`: two records of a flow this
@@ -73,60 +93,26 @@ REACH = 64
 UNSURE = 3 * SECOND // 2
 
 
-@dataclass(slots=True)
-class Rows:
-    """Records, one entry of each array per record.
-
-    `key` (n x KEY), `way`: 0 from the lower end to the higher, 1 back. `due`, `begin`. `slow`: how far the exporter's
-    clock is behind. `point`: the observation point; `rank`: which point is preferred, least first. `segment`,
-    `ordinal`: the event id. `bytes`, `packets`. `bits`: see above. `fixed`: who opened the flow where the record itself
-    says so. `ports`: who did, by the ports: above 0 the source, below 0 the destination, 2 when one of them is a
-    well-known port and the other is not."""
+class Rows(NamedTuple):
+    """Records: `key` (n x KEY), what their two ends are known by, and `records` (n of RECORD)."""
 
     key: Array
-    way: Array
-    due: Array
-    begin: Array
-    slow: Array
-    point: Array
-    rank: Array
-    segment: Array
-    ordinal: Array
-    bytes: Array
-    packets: Array
-    bits: Array
-    fixed: Array
-    ports: Array
-
-    @property
-    def count(self) -> int:
-        """How many records."""
-        return len(self.due)
+    records: Array
 
     @staticmethod
     def room(room: Room, count: int) -> Rows:
         """Rows to be filled in."""
-
-        def words(name: str, kind: type) -> Array:
-            return room.array(name, count, kind)
-
-        return Rows(
-            key=room.array("key", (count, KEY), np.uint64), way=words("way", np.uint8), due=words("due", np.int64),
-            begin=words("begin", np.int64), slow=words("slow", np.int64), point=words("point", np.uint64),
-            rank=words("rank", np.int32), segment=words("segment", np.uint64), ordinal=words("ordinal", np.uint64),
-            bytes=words("bytes", np.uint64), packets=words("packets", np.uint64), bits=words("bits", np.uint8),
-            fixed=words("fixed", np.uint8), ports=words("ports", np.int8),
-        )  # fmt: skip
+        return Rows(room.array("key", (count, KEY), np.uint64), room.array("records", count, RECORD))
 
     def part(self, start: int, end: int) -> Rows:
         """Some of the rows: views of the same memory."""
-        return Rows(*(getattr(self, item.name)[start:end] for item in fields(Rows)))
+        return Rows(self.key[start:end], self.records[start:end])
 
 
 @dataclass(slots=True)
 class Open:
     """The open flows after some records: `key` (m x KEY), `opener` (0 unknown, else 1 + the way of the end that opened
-    it), `flows` (2 m x FLOW: both ways of each pair of ends). `points` and `sight` (SHOWN, HIDDEN of each): what
+    it), `flows` (2 m of FLOW: both ways of each pair of ends). `points` and `sight` (SHOWN, HIDDEN of each): what
     observation points have been seen to see. `tick`: the multiple of GRID last counted at."""
 
     key: Array
@@ -142,43 +128,7 @@ class Open:
         return Open(
             np.empty((0, KEY), np.uint64),
             np.empty(0, np.uint8),
-            np.empty((0, FLOW), np.int64),
+            np.empty(0, FLOW),
             np.empty(0, np.uint64),
             np.empty((0, 2), np.int64),
         )
-
-
-@dataclass(slots=True)
-class Marks:
-    """What is said of each record that was decided. `duplicate`: it is one, of (`segment`, `ordinal`). `begin`: of the
-    flow it continues, by the exporter's clock, or NEVER. `paired`: its other direction is known, with what is given to
-    it of that in `bytes` and `packets`. `answered`: 1, 0, or -1. `opener`: SOURCE, DESTINATION or UNKNOWN."""
-
-    duplicate: Array
-    segment: Array
-    ordinal: Array
-    begin: Array
-    paired: Array
-    bytes: Array
-    packets: Array
-    answered: Array
-    opener: Array
-
-    @staticmethod
-    def blank(room: Room, rows: int) -> Marks:
-        """No marks."""
-        return Marks(
-            room.filled("duplicate", rows, np.bool_, False),
-            room.filled("of_segment", rows, np.uint64, 0),
-            room.filled("of_ordinal", rows, np.uint64, 0),
-            room.filled("flow_begin", rows, np.int64, NEVER),
-            room.filled("paired", rows, np.bool_, False),
-            room.filled("other_bytes", rows, np.uint64, 0),
-            room.filled("other_packets", rows, np.uint64, 0),
-            room.filled("answered", rows, np.int8, -1),
-            room.filled("opener_of", rows, np.uint8, UNKNOWN),
-        )
-
-    def taken(self, start: int, end: int, keep: Array) -> Marks:
-        """The marks of those of the rows from `start` to `end` that are to be kept."""
-        return Marks(*(getattr(self, item.name)[start:end][keep] for item in fields(Marks)))

@@ -23,9 +23,3 @@ class Room:
             memory = self._memory[name] = np.empty(size + size // 4, np.uint8)
         found: Array = memory[:size].view(kind).reshape(shape)
         return found
-
-    def filled(self, name: str, shape: int | tuple[int, ...], kind: Any, value: Any) -> Array:
-        """An array with the same value everywhere."""
-        found = self.array(name, shape, kind)
-        found[...] = value
-        return found

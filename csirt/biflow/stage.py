@@ -55,28 +55,27 @@ class Pairing:
         rows = Rows.room(self._room, ends[-1])
         usable = self._room.array("usable", ends[-1], np.bool_)
         for table, (start, end) in zip(tables, pairwise(ends), strict=True):
-            chosen = table.select([name for name in table.column_names if name in keys.COLUMNS])
-            usable[start:end] = keys.fill(rows.part(start, end), chosen, self._points)
-        rows.rank[:] = self._points.ranks(rows.point)
-        usable &= rows.due <= until + self.limits.ahead  # nobody looks further
+            wanted = table.select([name for name in table.column_names if name in keys.COLUMNS])
+            usable[start:end] = keys.fill(rows.part(start, end), wanted, self._points)
+        records = rows.records
+        due = records["due"]
+        records["rank"] = self._points.ranks(records["point"])
+        usable &= due <= until + self.limits.ahead  # nobody looks further
         if since is not None:
-            usable &= rows.due > since
-        order = _in_order(rows, np.flatnonzero(usable))
-        decided = int(np.searchsorted(rows.due[order], until, side="right"))
+            usable &= due > since
+        order = _in_order(records, np.flatnonzero(usable))
+        decided = int(np.searchsorted(due[order], until, side="right"))
         made, self._open, lost = decide(rows, order, decided, self._open, self.limits, self._room)
-        due = rows.due <= until
-        return [
-            marks.columns(made.taken(start, end, due[start:end]), rows.bits[start:end][due[start:end]])
-            for start, end in pairwise(ends)
-        ], lost
+        chosen = [np.flatnonzero(due[start:end] <= until) + start for start, end in pairwise(ends)]
+        return [marks.columns(made[which], records["bits"][which]) for which in chosen], lost
 
 
-def _in_order(rows: Rows, which: Array) -> Array:
+def _in_order(records: Array, which: Array) -> Array:
     """The rows by (due, segment, ordinal). Tables are nearly in that order: one stable sort by time, then the ties."""
-    which = which[np.argsort(rows.due[which], kind="stable")]
-    same = np.diff(rows.due[which]) == 0
+    which = which[np.argsort(records["due"][which], kind="stable")]
+    same = np.diff(records["due"][which]) == 0
     if same.any():
         tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
         mine = which[tied]
-        which[tied] = mine[np.lexsort((rows.ordinal[mine], rows.segment[mine], rows.due[mine]))]
+        which[tied] = mine[np.lexsort((records["ordinal"][mine], records["segment"][mine], records["due"][mine]))]
     return which

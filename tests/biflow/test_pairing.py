@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from csirt.biflow import layout as at
 from csirt.biflow import pairing
-from csirt.biflow.layout import KEY, Limits, Marks, Open, Rows
+from csirt.biflow.layout import KEY, RECORD, Limits, Open, Rows
 from csirt.biflow.pairing import decide, from_bytes, to_bytes
 from csirt.biflow.room import Room
 from csirt.clock import SECOND
@@ -48,25 +48,23 @@ def arrays(found: list[Record]) -> Rows:
         low, high = sorted((record.source, record.target))
         key[row, 0], key[row, 2], key[row, 5] = ord(low), ord(high), 7
 
-    def column(name: str, kind: type) -> np.ndarray:
-        return np.array([getattr(record, name) for record in found], kind)
-
-    return Rows(
-        key, np.array([record.source > record.target for record in found], np.uint8), column("due", np.int64),
-        column("begin", np.int64), column("slow", np.int64), column("point", np.uint64), column("rank", np.int32),
-        np.full(len(found), 3, np.uint64), column("id", np.uint64), column("bytes", np.uint64),
-        column("packets", np.uint64), column("bits", np.uint8), column("fixed", np.uint8), column("ports", np.int8),
-    )  # fmt: skip
+    records = np.empty(len(found), RECORD)
+    for name in RECORD.names or ():
+        if name in Record.__dataclass_fields__:
+            records[name] = [getattr(record, name) for record in found]
+    records["way"] = [record.source > record.target for record in found]
+    records["segment"], records["ordinal"] = 3, [record.id for record in found]
+    return Rows(key, records)
 
 
-def said(found: Marks, row: int) -> Mark:
-    """A row's marks in the plain form."""
+def said(found: np.void) -> Mark:
+    """A mark in the plain form."""
     return Mark(
-        int(found.ordinal[row]) if found.duplicate[row] else None,
-        int(found.begin[row]) if found.begin[row] != at.NEVER else None,
-        (int(found.bytes[row]), int(found.packets[row])) if found.paired[row] else None,
-        None if found.answered[row] < 0 else bool(found.answered[row]),
-        int(found.opener[row]),
+        int(found["ordinal"]) if found["duplicate"] else None,
+        int(found["begin"]) if found["begin"] != at.NEVER else None,
+        (int(found["bytes"]), int(found["packets"])) if found["paired"] else None,
+        None if found["answered"] < 0 else bool(found["answered"]),
+        int(found["opener"]),
     )
 
 
@@ -83,7 +81,7 @@ def stepped(found: list[Record], cuts: list[int], limits: Limits) -> tuple[dict[
                 arrays(sight), np.arange(len(sight)), len(decided), from_bytes(to_bytes(state)), limits, Room()
             )
             lost += cost
-            result |= {record.id: said(made_of, row) for row, record in enumerate(decided)}
+            result |= {record.id: said(made_of[row]) for row, record in enumerate(decided)}
         before = max(before, until)
     return result, lost
 
@@ -124,4 +122,3 @@ def test_memory_of_a_step_is_taken_again_by_the_next() -> None:
     first = room.array("x", 1_000_000, np.int64)
     assert np.shares_memory(first, room.array("x", (1_000, 900), np.int64))
     assert not np.shares_memory(first, room.array("x", 10, np.int64))
-    assert room.filled("y", (2, 3), np.int8, -1).tolist() == [[-1] * 3] * 2

@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_address
 from pathlib import Path
 
-from csirt import replay
+from csirt import configfile, replay
 from csirt.app import App
 from csirt.clock import DAY
 from csirt.demo.scenario import OUTSIDE, build
