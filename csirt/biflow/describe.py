@@ -46,9 +46,13 @@ def describe(
     icmp: Array,
     reverse: Array,
     reversed_: Array,
+    octets: Array,
     packets: Array,
     sampled: Array,
     version: Array,
+    point: Array,
+    segment: Array,
+    ordinal: Array,
     time: Array,
     start: Array,
     due: Array,
@@ -58,9 +62,12 @@ def describe(
     key: Array,
     records: Array,
 ) -> None:
-    """Fill `key`, and way, begin, bits, fixed and ports of the records. `flags`, `icmp`, `reverse` (packets): -1 where
-    a record has none. `reversed_`: element 239."""
+    """Fill `key` and the records, but for their rank and what numbers them. `flags`, `icmp`, `reverse` (packets): -1
+    where a record has none. `reversed_`: element 239."""
     for row in range(len(time)):
+        records[row].due, records[row].slow = due[row], due[row] - time[row]
+        records[row].point, records[row].segment, records[row].ordinal = point[row], segment[row], ordinal[row]
+        records[row].bytes, records[row].packets = octets[row], packets[row]
         proto = protocol[row]
         exchange, asks = -1, False
         if proto in (ICMP, ICMP6) and icmp[row] >= 0:

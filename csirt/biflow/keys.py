@@ -66,25 +66,17 @@ def fill(found: Rows, table: pa.Table, points: Points) -> Array:
     due, time = _times(table, ecs.DUE), _times(table, "@timestamp")
     version = _numbers(table, "netflow.exporter.version", np.uint8)
     source, destination = address_parts(table, "source.ip"), address_parts(table, "destination.ip")
-    records = found.records
-    records["due"] = due
-    records["slow"] = due - time
-    records["point"] = _points(table, version, points)
-    records["segment"] = _segments(table)
-    records["ordinal"] = _numbers(table, "csirt.ordinal", np.uint64)
-    records["bytes"] = _numbers(table, "network.bytes", np.uint64)
-    packets = _numbers(table, "network.packets", np.uint64)
-    records["packets"] = packets
     given: Any = (
         *source, _numbers(table, "source.port", np.uint16), _members(table, "source", points),
         *destination, _numbers(table, "destination.port", np.uint16), _members(table, "destination", points),
         _numbers(table, "network.iana_number", np.uint8), _numbers(table, "flow.tcp_flags", np.int32, -1),
         _numbers(table, "icmp.type", np.int16, -1), _numbers(table, "csirt.flow.reverse.packets", np.int64, -1),
-        _numbers(table, "netflow.biflow_direction", np.uint8), packets,
-        _numbers(table, "csirt.flow.sampling_rate", np.uint32), version, time, _times(table, "event.start", time),
-        due, one_pass.ANSWERING, one_pass.EXCHANGES, one_pass.EXCHANGES6,
+        _numbers(table, "netflow.biflow_direction", np.uint8), _numbers(table, "network.bytes", np.uint64),
+        _numbers(table, "network.packets", np.uint64), _numbers(table, "csirt.flow.sampling_rate", np.uint32), version,
+        _points(table, version, points), _segments(table), _numbers(table, "csirt.ordinal", np.uint64), time,
+        _times(table, "event.start", time), due, one_pass.ANSWERING, one_pass.EXCHANGES, one_pass.EXCHANGES6,
     )  # fmt: skip
-    arguments: Any = (*map(_fixed, given), found.key, records)
+    arguments: Any = (*map(_fixed, given), found.key, found.records)
     one_pass.describe(*arguments)
     usable: Array = (source[0] > 0) & (destination[0] > 0) & (version < SAMPLES) & (due != NEVER)
     return usable

@@ -58,7 +58,7 @@ class Pairing:
             wanted = table.select([name for name in table.column_names if name in keys.COLUMNS])
             usable[start:end] = keys.fill(rows.part(start, end), wanted, self._points)
         records = rows.records
-        due = records["due"]
+        due = np.ascontiguousarray(records["due"])
         records["rank"] = self._points.ranks(records["point"])
         usable &= due <= until + self.limits.ahead  # nobody looks further
         if since is not None:
