@@ -56,7 +56,7 @@ def run(ruleset: Ruleset, steps: Sequence[Step]) -> tuple[list[correlate.Alert],
     detector, windows = Detector(ruleset), Windows(ruleset)
     begin = SYSTEM.monotonic()
     for batch, until in steps:
-        alerts |= {change.alert.id: change for change in windows.advance(detector.match(batch), until)}
+        alerts |= {change.id: change for change in windows.advance(detector.match(batch), until)}
         now = SYSTEM.monotonic()
         batches.append(now - begin)
         begin = now

@@ -37,6 +37,7 @@ SHARED = (
     "csirt.edi.message_id",
     "csirt.edi.ref_to_id",
 )
+FEW = 16  # texts: sooner written one by one
 HOST_ACTOR, HOST_TARGET = ("host", "source.ip"), ("host", "destination.ip")
 
 
@@ -179,6 +180,10 @@ def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa
             return made
     found = {name: texts.get(field) for name, field in fields if texts.there(field)}
     columns = {name: column for name, column in found.items() if column.null_count < count}
+    if len(columns) == 1:
+        ((name, column),) = columns.items()
+        if not column.indices.null_count and not column.dictionary.null_count:
+            return _members(name, column, "{", "}").take(column.indices)
     codes = np.zeros(count, np.int64)
     for column in columns.values():
         indices = pc.fill_null(column.indices, -1) if column.indices.null_count else column.indices
@@ -202,13 +207,17 @@ def _objects(texts: _Texts, fields: Sequence[tuple[str, str]], count: int) -> pa
     return pc.binary_join_element_wise(open_, "}", "").take(pa.array(codes))
 
 
-def _members(name: str, column: pa.DictionaryArray) -> pa.StringArray:
-    """The member of a JSON object that each text of the column's dictionary is."""
+def _members(name: str, column: pa.DictionaryArray, before: str = "", after: str = "") -> pa.StringArray:
+    """The member of a JSON object that each text of the column's dictionary is, between two others."""
     known = column.dictionary
-    if len(known) and _as_is(known):
-        return pc.binary_join_element_wise(orjson.dumps(name).decode() + ':"', known, '"', "")
+    if len(known) > FEW and _as_is(known):
+        return pc.binary_join_element_wise(f'{before}{orjson.dumps(name).decode()}:"', known, f'"{after}', "")
     return pa.array(
-        [None if text is None else orjson.dumps({name: text})[1:-1].decode() for text in known.to_pylist()], pa.string()
+        [
+            None if text is None else f"{before}{orjson.dumps({name: text})[1:-1].decode()}{after}"
+            for text in known.to_pylist()
+        ],
+        pa.string(),
     )
 
 
@@ -230,7 +239,8 @@ def _with_value(table: pa.Table, texts: _Texts, fields: tuple[str, ...]) -> pa.T
         lists = pa.array([sorted(set(item)) for item in column.lists(texts.rows)], pa.list_(pa.string()))
         return table.take(pc.list_parent_indices(lists)).set_column(place, "value", pc.list_flatten(lists))
     value = _values(texts, fields)
-    return table.set_column(place, "value", value).filter(pc.is_valid(value))
+    table = table.set_column(place, "value", value)
+    return table.filter(pc.is_valid(value)) if value.null_count else table
 
 
 def _values(texts: _Texts, fields: Sequence[str]) -> pa.StringArray:
@@ -255,4 +265,4 @@ def _with_number(table: pa.Table) -> pa.Table:
     nothing = pa.nulls(table.num_rows, pa.string())
     for name, column in (("value", nothing), ("number", numbers)):
         table = table.set_column(HITS.names.index(name), name, column)
-    return table.filter(pc.is_valid(numbers))
+    return table.filter(pc.is_valid(numbers)) if numbers.null_count else table

@@ -5,8 +5,9 @@ A stream is a consumer of matches: a rule that alerts itself, or one input of a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -65,12 +66,43 @@ def conform(table: pa.Table) -> pa.Table:
     return table.select(HITS.names)
 
 
-@dataclass(slots=True)
 class AlertChange:
-    """An alert that opened or was extended; `alert` is its whole new value. Ordered by (`at`, alert id). `fresh`: its
-    entities that the change before it did not have; None where that is not known."""
+    """An alert that opened or was extended. Ordered by (`at`, `id`), its alert's. `numbers`: when the alert's first and
+    last event were, and how many it has."""
 
-    at: int
-    opened: bool
-    alert: Alert
-    fresh: list[Entity] | None = None
+    __slots__ = ("__weakref__", "_alert", "_fresh", "_make", "at", "id", "numbers", "opened")
+
+    def __init__(self, at: int, opened: bool, alert: Alert, fresh: list[Entity] | None = None) -> None:
+        self.at, self.opened, self.id = at, opened, alert.id
+        self.numbers = alert.first, alert.last, alert.count
+        self._make: Callable[[], None] | None = None
+        self._alert: Alert | None = alert
+        self._fresh = fresh
+
+    @classmethod
+    def later(cls, at: int, opened: bool, name: str, numbers: tuple[int, int, int], make: Callable[[], None]) -> Self:
+        """A change whose alert `make` gives when somebody wants it."""
+        made = cls.__new__(cls)
+        made.at, made.opened, made.id, made.numbers = at, opened, name, numbers
+        made._make, made._alert, made._fresh = make, None, None
+        return made
+
+    def give(self, alert: Alert, fresh: list[Entity]) -> None:
+        """The alert, and its new entities."""
+        self._alert, self._fresh, self._make = alert, fresh, None
+
+    @property
+    def alert(self) -> Alert:
+        """Its whole new value."""
+        if self._make is not None:
+            self._make()
+        assert self._alert is not None
+        return self._alert
+
+    @property
+    def fresh(self) -> list[Entity] | None:
+        """Its entities that the change before it did not have, or those before it that nobody held; None where that is
+        not known."""
+        if self._make is not None:
+            self._make()
+        return self._fresh

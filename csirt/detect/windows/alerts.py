@@ -11,6 +11,7 @@ import orjson
 
 from csirt import ids
 from csirt.detect.rule import Meta
+from csirt.detect.windows.keys import key_text
 from csirt.model.records import SAMPLE_EVENTS, SAMPLE_TARGETS, Alert, Entity
 
 MAX_FACTS = 20
@@ -28,8 +29,8 @@ Said = tuple[str | None, str | None, str | None, str | None, str | None, str | N
 
 @dataclass(slots=True)
 class Summary:
-    """A run of hits in (time, event id) order: `count` distinct events, of which `events` are the first ones; the
-    distinct things they say in order of appearance. `key`: the last event as two numbers, where it is known."""
+    """A run of hits in (time, event id) order: `count` distinct events, of which `events` are the first ones; what they
+    say, in order of appearance."""
 
     first: int
     last: int
@@ -37,15 +38,13 @@ class Summary:
     last_event: str
     events: list[str]
     said: Sequence[Said] = ()
-    key: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)
 class Growing:
-    """An open alert as state. `last_event` is the id of the last event counted at `last`, `key` what a summary says of
-    it; lists keep the first so many
-    in (time, event id) order, so that they do not depend on how hits were cut into steps. `fired`: when the condition
-    last held (correlations)."""
+    """An open alert as state. `last_event` is the id of the last event counted, or `key` that id as two numbers; lists
+    keep the first so many in (time, event id) order, so that they do not depend on how hits were cut into steps.
+    `fired`: when the condition last held (correlations)."""
 
     rule: str
     group: str
@@ -70,28 +69,54 @@ class Growing:
     form: tuple[Meta, Alert] | None = field(default=None, repr=False)  # what stays as it is, and of which rule
     told: dict[str, Any] | None = field(default=None, repr=False)  # members and facts as they are shown, once made
     key: tuple[int, int] | None = field(default=None, repr=False)
+    place: tuple[str, str] = field(default=("", ""), repr=False)  # the rule and the group
+    reach: int = field(default=0, repr=False)  # when nothing can extend it any more
     heard: str = field(default="", repr=False)  # the facts that came last
+
+    def __post_init__(self) -> None:
+        self.place = self.rule, self.group
 
     def add(self, part: Summary, samples: int = SAMPLE_EVENTS) -> None:
         """Count a run of hits that comes after those counted so far."""
         events = part.events
         if not self.id:
             # Silence has no event: it is named by when it began.
-            self.id = ids.alert(self.rule, self.group, events[0] if events else str(part.first))
-            self.first = part.first
-        repeated = bool(events) and events[0] == self.last_event
-        if part.first < self.first:
-            self.first = part.first
-        if part.last > self.last:
-            self.last = part.last
-        self.count += part.count - repeated
+            self.begin(events[0] if events else str(part.first), part.first)
+        repeated = bool(events) and events[0] == self.counted
+        self.count_in(part.first, part.last, part.count - repeated)
+        self.last_event, self.key = part.last_event, None
+        self.hear(events[1:] if repeated else events, part.said, samples)
+
+    def begin(self, event: str, first: int) -> None:
+        """An alert opens with this event."""
+        self.id = ids.alert(self.rule, self.group, event)
+        self.first = first
+
+    def count_in(self, first: int, last: int, count: int) -> None:
+        """So many events more, from `first` to `last`."""
+        if first < self.first:
+            self.first = first
+        if last > self.last:
+            self.last = last
+        self.count += count
+
+    def hear(self, events: Sequence[str], said: Sequence[Said], samples: int) -> None:
+        """The ids of events that were counted, and what their hits say."""
         room = samples - len(self.events)
-        if room > 0 and len(events) > repeated:
-            self.events = self.events + events[repeated : repeated + room]  # the alerts made so far have the one before
-        self.last_event, self.key = part.last_event, part.key
+        if room > 0 and events:
+            self.events = [*self.events, *events[:room]]  # the alerts made so far have the one before
+        self._listen(said)
+
+    @property
+    def counted(self) -> str:
+        """The id of the last event that was counted."""
+        return self.last_event if self.key is None else key_text(*self.key)
+
+    def _listen(self, said: Sequence[Said]) -> None:
+        """Take in what hits say."""
         actors, targets, links = self.shown
         before = len(actors), len(targets), len(links)
-        for source, source_member, target, target_member, link, facts in part.said:
+        for source, source_member, target, target_member, link, facts in said:
             if source_member is not None and source_member not in self.members:
                 self.members[source_member] = self.told = None
             if target_member is not None and target_member not in self.members:
@@ -136,15 +161,15 @@ class Growing:
         found, self.fresh = self.fresh, []
         return found
 
-    def alert(self, meta: Meta) -> Alert:
-        """The whole alert as it stands."""
+    def alert(self, meta: Meta, numbers: tuple[int, int, int] | None = None) -> Alert:
+        """The whole alert as it stands, or as it stood with these numbers (first, last, count)."""
         if self.form is None or self.form[0] is not meta:
             self.form = meta, self._form(meta)
         if self.told is None:
             facts = {name: sorted(known) for name, known in sorted(self.facts.items())}
             self.told = {"members": sorted(self.members), "facts": facts}
         values = self.form[1].__dict__ | self.told
-        values["first"], values["last"], values["count"] = self.first, self.last, self.count
+        values["first"], values["last"], values["count"] = numbers or (self.first, self.last, self.count)
         values["events"], values["entities"] = self.events, self.together
         return _alert(values)
 
@@ -175,7 +200,7 @@ class Growing:
 
     def as_dict(self) -> dict[str, Any]:
         """The state as JSON, in which what came first stays first."""
-        raw = {name: getattr(self, name) for name in _FIELDS}
+        raw = {name: getattr(self, name) for name in _FIELDS} | {"last_event": self.counted}
         return raw | {name: list(raw[name].items()) for name in _ORDERED}
 
     @staticmethod
@@ -186,7 +211,7 @@ class Growing:
         return growing
 
 
-_OURS = ("shown", "together", "fresh", "form", "told", "key", "heard")
+_OURS = ("shown", "together", "fresh", "form", "told", "key", "heard", "place", "reach")
 _FIELDS = tuple(one.name for one in fields(Growing) if one.name not in _OURS)
 _ORDERED = ("actors", "targets", "links", "members", "facts")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from csirt.detect.windows.alerts import Growing, Summary
 from csirt.detect.windows.baseline import Judged
 from csirt.detect.windows.counting import Counting, Fires
 from csirt.detect.windows.opened import Opened
+from csirt.detect.windows.owed import Owed
 from csirt.model.batch import Array
 from csirt.model.hits import AlertChange
 
@@ -40,7 +42,7 @@ class Changes:
     def found(self) -> list[AlertChange]:
         """The changes in order; the next step begins."""
         found, self._found = self._found, {}
-        return sorted(found.values(), key=lambda change: (change.at, change.alert.id))
+        return sorted(found.values(), key=attrgetter("at", "id"))
 
     def pauses(
         self, meta: Meta, span: int, hits: pa.Table, due: Callable[[pa.Table, Array], Array] | None = None
@@ -80,21 +82,36 @@ class Changes:
     def fires(self, item: Correlation, counting: Counting, fires: Fires) -> Opening | None:
         """Fires to alerts: those within the timespan of the fire before them extend its alert."""
         before = list(self._before(item, fires))
-        counting.skip(fires, before)
-        parts = counting.summaries(fires, self._samples)
-        shown = item.alerts
-        starts, ends = fires.first_times.tolist(), fires.last_times.tolist()
-        for index, (name, part, growing) in enumerate(zip(fires.names, parts, before, strict=True)):
-            is_new = growing is None
-            grown = Growing(item.id, name, item.dataset) if growing is None else growing
-            grown.fired = max(ends[index], grown.fired)
-            self._grow(grown, part, grown.fired + item.timespan)
-            if shown:
-                self._change(grown, item.meta, is_new, starts[index] if is_new else ends[index])
+        added = counting.growths(fires, before)
         opened = [index for index, growing in enumerate(before) if growing is None]
+        events = iter(counting.held.events(fires.begins[opened]))
+        shown, span = item.alerts, item.timespan
+        growths: list[tuple[Growing, Meta, AlertChange | None]] = []
+        columns = (fires.first_times, fires.last_times, added.firsts, added.counts)
+        numbers = zip(*(column.tolist() for column in columns), added.keys.tolist(), strict=True)
+        for name, growing, (start, end, first, count, (high, low)) in zip(fires.names, before, numbers, strict=True):
+            grown = growing
+            if grown is None:
+                grown = Growing(item.id, name, item.dataset)
+                grown.begin(next(events), first)
+            grown.fired = max(end, grown.fired)
+            grown.count_in(first, end, count)
+            grown.key = high, low
+            self._open.put(grown, max(grown.fired + span, grown.last))
+            change = None
+            if shown:
+                change = self._later(grown, growing is None, start if growing is None else end, counting.owed)
+            growths.append((grown, item.meta, change))
+        counting.owed.add(growths, added.rows, added.fresh, added.sizes, self._samples)
         if not opened or item.id not in self._outer:
             return None
         return counting.rows(fires.firsts[opened]), fires.first_times[opened]
+
+    def _later(self, growing: Growing, opened: bool, at: int, owed: Owed) -> AlertChange:
+        """A change of an alert that is made when it is wanted."""
+        numbers = growing.first, growing.last, growing.count
+        change = self._found[growing.id] = AlertChange.later(at, opened, growing.id, numbers, owed.settle)
+        return change
 
     def _before(self, item: Correlation, fires: Fires) -> Iterable[Growing | None]:
         """The alert that each run of fires extends, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pyarrow as pa
 from csirt import ids
 from csirt.detect.rule import Correlation, Expression
 from csirt.detect.windows import fold, sliding
-from csirt.detect.windows.alerts import Growing, Summary
-from csirt.detect.windows.held import Found, Held, event_key, key_text
+from csirt.detect.windows.alerts import Growing
+from csirt.detect.windows.held import Found, Held
+from csirt.detect.windows.keys import event_key
+from csirt.detect.windows.owed import Owed
 from csirt.detect.windows.sliding import HIGH, KERNELS, LOW, ROW, TIME
 from csirt.model.batch import Array
 
@@ -52,8 +55,22 @@ class Fires:
     last_times: Array
 
 
+@dataclass(slots=True)
+class Growths:
+    """What runs of fires add to their alerts: the numbers of the rows, run by run, and which of them are of another
+    event than the row before; per run how many rows and events, the first one's time, and the last event's key."""
+
+    rows: Array
+    fresh: Array
+    sizes: Array
+    counts: Array
+    firsts: Array
+    keys: Array
+
+
 class Counting:
-    """The state of one correlation. `dropped`: what the bounds cost in the last step."""
+    """The state of one correlation. `dropped`: what the bounds cost in the last step; `owed`: what its alerts have yet
+    to hear."""
 
     def __init__(
         self, item: Correlation, correlations: Mapping[str, Correlation], *, max_groups: int, max_rows: int
@@ -62,11 +79,17 @@ class Counting:
         salts = [int(ids.digest("chained", rule, size=7), 16) if rule in correlations else 0 for rule in item.rules]
         self.held = Held(_KINDS[item.type], salts, max_groups=max_groups, max_rows=max_rows)
         self.dropped: dict[str, int] = {}
+        self._owe()
+
+    def _owe(self) -> None:
+        self.owed = Owed(partial(self.held.payload.take, names=fold.WANTED))
+        self.held.payload.leaving = self.owed.settle
 
     def copy(self) -> Counting:
-        """Another one in the same state."""
+        """Another one in the same state, which owes nothing."""
         made = copy(self)
         made.held, made.dropped = self.held.copy(), dict(self.dropped)
+        made._owe()
         return made
 
     def _cut(self, until: int | None) -> int:
@@ -129,27 +152,22 @@ class Counting:
 
     # -- what an alert takes from the fires -----------------------------------------------------------------------
 
-    def skip(self, fires: Fires, before: Sequence[Growing | None]) -> None:
-        """Let the runs of fires begin after what the alert that each extends has counted."""
-        known = [item is not None for item in before]
+    def growths(self, fires: Fires, before: Sequence[Growing | None]) -> Growths:
+        """What each run of fires adds to its alert: the rows from its beginning to its last fire, or from after what
+        the alert that it extends has counted."""
+        pool, lasts, count = self.held.pool, fires.lasts, len(fires.lasts)
+        known = np.array([item is not None for item in before], bool)
         last = [item.last if item is not None else sliding.NEVER for item in before]
         keys = [(item.key or event_key(item.last_event)) if item is not None else (0, 0) for item in before]
-        if any(known):
-            after = np.array(last, np.int64), *np.array(keys, np.int64).T
-            KERNELS.get(sliding.beyond, 8 * len(last))(self.held.pool, fires.begins, fires.lasts, *after)
-
-    def summaries(self, fires: Fires, samples: int) -> list[Summary]:
-        """What each run of fires adds to its alert: the rows from its beginning to its last fire."""
-        count = int((fires.lasts - fires.begins).sum()) + len(fires.lasts)
-        rows, times, runs = np.empty((3, count), np.int64)
-        fresh = np.empty(count, bool)
-        KERNELS.get(sliding.spread, count)(self.held.pool, fires.begins, fires.lasts, rows, times, runs, fresh)
-        parts = fold.summaries(self.held.payload.take(rows, fold.WANTED), times, runs, fresh, samples)
-        keys = self.held.pool[fires.lasts, HIGH : LOW + 1]
-        for part, (high, low) in zip(parts, keys.tolist(), strict=True):
-            part.key = high, low
-            part.last_event = key_text(high, low)
-        return parts
+        highs, lows = np.array(keys, np.int64).reshape(-1, 2).T.copy()
+        if known.any():
+            KERNELS.get(sliding.beyond, 8 * count)(pool, fires.begins, lasts, np.array(last, np.int64), highs, lows)
+        sizes = lasts - fires.begins + 1
+        rows, fresh = np.empty(int(sizes.sum()), np.int64), np.empty(int(sizes.sum()), bool)
+        counts = np.empty(count, np.int64)
+        run = KERNELS.get(sliding.spread, len(rows))
+        run(pool, fires.begins, lasts, known, highs, lows, rows, fresh, counts)
+        return Growths(rows, fresh, sizes, counts, pool[fires.begins, TIME], pool[lasts, HIGH : LOW + 1])
 
     def rows(self, places: Array) -> pa.RecordBatch:
         """The hits at these places."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from csirt.detect.windows.codes import begins, joined
 from csirt.model.batch import Array
 
 WANTED = ("event", *SAID)
+FEW = 64  # rows of a run: what they say twice costs less than finding it would
 
 
 def ranks(column: Any) -> Array:
@@ -63,22 +66,45 @@ def summaries(hits: pa.RecordBatch, times: Array, runs: Array, fresh: Array, sam
         return []
     starts = begins(runs)
     ends = np.append(starts[1:], len(runs)) - 1
+    numbers = zip(times[starts].tolist(), times[ends].tolist(), np.add.reduceat(fresh, starts, dtype=np.int64).tolist(),
+                  strict=True)  # fmt: skip
+    last_events = hits.column("event").take(pa.array(ends)).to_pylist()
     # One more than the sample: the first may be an event that was counted before.
+    parts = told(hits, runs, fresh, samples + 1)
+    return [
+        Summary(*number, last, events, said)
+        for number, last, (events, said) in zip(numbers, last_events, parts, strict=True)
+    ]
+
+
+def told(hits: pa.RecordBatch, runs: Array, fresh: Array, samples: int) -> Iterator[tuple[list[str], list[Said]]]:
+    """The ids of the first events of each run, and what its hits say: each once, where they are many."""
+    starts = begins(runs)
+    if len(runs) <= FEW * len(starts) and fresh.all():
+        every, said = hits.column("event").to_pylist(), _every(hits)
+        for start, end in pairwise([*starts.tolist(), len(runs)]):
+            yield every[start : min(end, start + samples)], said[start:end]
+        return
     position = np.cumsum(fresh)
-    nth = position - position[starts][runs]
+    nth = position - (position[starts] - fresh[starts])[runs]
     sampled = np.flatnonzero(fresh & (nth <= samples))
-    counts = np.diff(np.append(position[starts], position[-1] + 1))
-    events = hits.column("event")
-    taken = events.take(pa.array(sampled)).to_pylist()
+    taken = hits.column("event").take(pa.array(sampled)).to_pylist()
     cuts = np.searchsorted(runs[sampled], np.arange(len(starts) + 1)).tolist()
     rows, said = _said(hits, runs)
     parts = np.searchsorted(runs[rows], np.arange(len(starts) + 1)).tolist()
-    numbers = zip(times[starts].tolist(), times[ends].tolist(), counts.tolist(), strict=True)
-    last_events = events.take(pa.array(ends)).to_pylist()
-    return [
-        Summary(*number, last_events[run], taken[cuts[run] : cuts[run + 1]], said[parts[run] : parts[run + 1]])
-        for run, number in enumerate(numbers)
-    ]
+    for cut, part in zip(pairwise(cuts), pairwise(parts), strict=True):
+        yield taken[slice(*cut)], said[slice(*part)]
+
+
+def stretches(starts: Array, sizes: Array) -> Array:
+    """The numbers of stretches that begin there and are so long, one after the other."""
+    found: Array = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(int(sizes.sum()))
+    return found
+
+
+def _every(hits: pa.RecordBatch) -> list[Said]:
+    """What each hit says."""
+    return list(zip(*(hits.column(name).to_pylist() for name in SAID), strict=True))
 
 
 def _said(hits: pa.RecordBatch, runs: Array) -> tuple[Array, list[Said]]:

@@ -11,15 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt import ids
 from csirt.detect.windows import sliding
 from csirt.detect.windows.codes import begins
 from csirt.detect.windows.interned import Interned
+from csirt.detect.windows.keys import event_keys, key_text, plain_keys
 from csirt.detect.windows.payload import Payload
 from csirt.detect.windows.sliding import EVENT, EXTRA, HIGH, KERNELS, LINES, LOW, ROW, STEP, TIME, VALUE
 from csirt.model.batch import Array
 
-_SIGN = np.uint64(1 << 63)
 SLACK = 1 << 18  # places for rows to come
 WHOLE = float(1 << 53)  # values beyond it count as it
 
@@ -42,6 +41,7 @@ class Held:
     def __init__(self, kind: str, salts: Sequence[int], *, max_groups: int, max_rows: int) -> None:
         self.kind = kind
         self._salts = np.array(salts, np.int64)
+        self._plain = not any(salts)  # every key is its event's id
         self.groups = Interned()
         self.payload = Payload()
         self.pool = np.empty((0, LINES), np.int64)
@@ -88,7 +88,7 @@ class Held:
             self._make_room()
         rows = np.zeros((count, LINES), np.int64)
         rows[:, TIME] = table.column("time").to_numpy()
-        rows[:, HIGH], rows[:, LOW] = event_keys(table.column("event"))
+        rows[:, HIGH], rows[:, LOW] = self._keys(table.column("event"))
         rows[:, HIGH] ^= self._salts[rules]
         self._lines(rows, table, rules)
         rows[:, ROW] = np.arange(base, base + count)
@@ -99,6 +99,20 @@ class Held:
         self._touched, self._least = groups[firsts], rows[firsts, TIME]
         run = KERNELS.get(sliding.place, int(self._length[self._touched].sum()) + count)
         self._used = run(self.pool, self._start, self._length, self._room, self._used, groups, rows, cut)
+
+    def _keys(self, column: pa.ChunkedArray) -> tuple[Array, Array]:
+        found = plain_keys(column.combine_chunks())
+        if found is not None:
+            return found[:, 0], found[:, 1]
+        self._plain = self._plain and not len(column)
+        return event_keys(column)
+
+    def events(self, places: Array) -> list[str]:
+        """The ids of the events at these places."""
+        if self._plain:
+            return [key_text(high, low) for high, low in self.pool[places, HIGH : LOW + 1].tolist()]
+        found: list[str] = self.payload.take(self.pool[places, ROW], ("event",)).column("event").to_pylist()
+        return found
 
     def _reaching(self, groups: Array) -> int:
         """How many rows these groups hold."""
@@ -249,37 +263,6 @@ class Held:
         if wanted.any():
             _, places = self._all()
             self.pool[places, ROW] = rows[wanted][self.pool[places, ROW]]
-
-
-def event_keys(column: pa.ChunkedArray) -> tuple[Array, Array]:
-    """Event ids as two integers that sort as the ids do; an id that is not 32 hex digits as those of its digest."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.string())
-    _, offsets, data = array.buffers()
-    edges = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-    if len(array) and (edges[1:] - edges[:-1] == 32).all():
-        try:
-            text = data[int(edges[0]) : int(edges[-1])].to_pybytes()
-            packed = np.frombuffer(bytes.fromhex(text.decode("ascii")), ">u8").astype(np.uint64).reshape(-1, 2)
-        except ValueError:
-            packed = np.empty((0, 2), np.uint64)
-        if len(packed) == len(array) and text == text.lower():  # blanks and capitals are digits for Python
-            return (packed[:, 0] ^ _SIGN).view(np.int64), (packed[:, 1] ^ _SIGN).view(np.int64)
-    keys = [event_key(text) for text in array.to_pylist()]
-    found = np.array(keys, np.int64).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
-
-
-def event_key(text: str) -> tuple[int, int]:
-    """One id as `event_keys` has it."""
-    plain = text if len(text) == 32 and set(text) <= set("0123456789abcdef") else ids.digest("event", text)
-    return int(plain[:16], 16) - (1 << 63), int(plain[16:], 16) - (1 << 63)
-
-
-def key_text(high: int, low: int) -> str:
-    """The id of a key, as 32 hex digits."""
-    return f"{high + (1 << 63):016x}{low + (1 << 63):016x}"
 
 
 def _order(groups: Array, rows: Array) -> Array:

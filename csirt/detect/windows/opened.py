@@ -19,8 +19,8 @@ class Opened:
         self.dropped = 0
         self._most = most
         self._alerts: dict[Key, Growing] = {}
-        self._reach: dict[Key, int] = {}
         self._heap: list[tuple[int, Key]] = []
+        self._due: dict[Key, int] = {}  # the place of each alert in the heap: not later than its reach
         self._dirty: dict[Key, None] = {}
         self._pieces: list[tuple[int, dict[Key, None]]] = []
         self._next = 0
@@ -38,23 +38,31 @@ class Opened:
 
     def put(self, growing: Growing, reach: int) -> None:
         """An alert that opened or grew. It closes when time has come to `reach`."""
-        key = growing.rule, growing.group
+        key = growing.place
+        growing.reach = reach
         self._alerts[key] = growing
-        if reach != self._reach.get(key):
-            self._reach[key] = reach
-            heapq.heappush(self._heap, (reach, key))
         self._dirty[key] = None
+        due = self._due.get(key)
+        if due is None or reach < due:
+            self._due[key] = reach
+            heapq.heappush(self._heap, (reach, key))
 
     def close(self, until: int) -> None:
         """Forget alerts that nothing after `until` can extend, and the stalest above the bound."""
         while self._heap and self._heap[0][0] <= until:
-            reach, key = heapq.heappop(self._heap)
-            if self._reach.get(key) == reach:
-                del self._alerts[key], self._reach[key]
+            due, key = heapq.heappop(self._heap)
+            if self._due.get(key) != due:
+                continue
+            reach = self._alerts[key].reach
+            if reach > until:  # it grew since
+                self._due[key] = reach
+                heapq.heappush(self._heap, (reach, key))
+            else:
+                del self._alerts[key], self._due[key]
         if len(self._alerts) > self._most:
             stale = sorted(self._alerts, key=lambda key: (self._alerts[key].last, key))
             for key in stale[: len(self._alerts) - self._most]:
-                del self._alerts[key], self._reach[key]
+                del self._alerts[key], self._due[key]
                 self._dirty[key] = None
                 self.dropped += 1
 
@@ -76,7 +84,7 @@ class Opened:
                     keys = {}
         if keys:
             written = [
-                [*key, self._alerts[key].as_dict(), self._reach[key]] if key in self._alerts else [*key, None, 0]
+                [*key, self._alerts[key].as_dict(), self._alerts[key].reach] if key in self._alerts else [*key, None, 0]
                 for key in sorted(keys)
             ]
             self._pieces.append((self._next, keys))
@@ -91,7 +99,7 @@ class Opened:
     def whole(self) -> bytes:
         """All of them as one piece."""
         keys = sorted(self._alerts)
-        return orjson.dumps([[*key, self._alerts[key].as_dict(), self._reach[key]] for key in keys])
+        return orjson.dumps([[*key, self._alerts[key].as_dict(), self._alerts[key].reach] for key in keys])
 
     def restore(self, number: int, data: bytes, known: Callable[[str], bool]) -> None:
         """A piece as it was written, in the order of the header; rules that are not `known` any more are left out."""
@@ -100,7 +108,7 @@ class Opened:
             key = rule, group
             keys[key] = None
             self._alerts.pop(key, None)
-            self._reach.pop(key, None)
+            self._due.pop(key, None)
             if raw is not None and known(rule):
                 self.put(Growing.from_dict(raw), reach)
         self._pieces.append((number, keys))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,20 +21,24 @@ MERGED = 8  # so many neighbours of a level become one piece of the next
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Rows `base` and on; `number` names it in the state, `last` is its latest event time; `level`: how often its rows
-    were merged. A batch, for taking a few rows of it costs a quarter of what it costs of a table."""
+    were merged; `silent`: columns in which no row has anything. A batch, for taking a few rows of it costs a quarter
+    of what it costs of a table."""
 
     number: int
     base: int
     batch: pa.RecordBatch
     last: int
-    level: int = 0
+    level: int
+    silent: frozenset[str]
 
 
 class Payload:
     """Hits by a number that only grows. Small neighbours are merged, so that there are few pieces and a row is written
-    a few times at most; a piece leaves when all of it is out of reach."""
+    a few times at most; a piece leaves when all of it is out of reach. `leaving` is called before rows leave, or get
+    other numbers."""
 
     def __init__(self) -> None:
+        self.leaving: Callable[[], None] = _nothing
         self.pieces: list[Piece] = []
         self._next_row = 0
         self._next_piece = 0
@@ -62,32 +66,41 @@ class Payload:
         return base
 
     def _add(self, base: int, batch: pa.RecordBatch, level: int) -> None:
-        self.pieces.append(Piece(self._next_piece, base, batch, _latest(batch), level))
+        self.pieces.append(_piece(self._next_piece, base, batch, level))
         self._next_piece += 1
 
     def expire(self, cut: int) -> None:
         """Forget the pieces whose rows are all at or before `cut`."""
         if any(piece.last <= cut for piece in self.pieces):
+            self.leaving()
             self.pieces = [piece for piece in self.pieces if piece.last > cut]
 
     def take(self, rows: Array, names: Sequence[str] = tuple(HITS.names)) -> pa.RecordBatch:
         """The rows of these numbers, in this order; only these columns."""
+        if not len(rows):
+            return pa.record_batch([pa.nulls(0, HITS.field(name).type) for name in names], names=list(names))
         bases = np.array([piece.base for piece in self.pieces])
         where = np.searchsorted(bases, rows, side="right") - 1
         order = np.argsort(where, kind="stable")
         edges = [*begins(where[order]).tolist(), len(rows)]
-        parts = []
-        for left, right in pairwise(edges):
-            mine = order[left:right]
-            piece = self.pieces[where[mine[0]]]
-            parts.append((piece.batch, pa.array(rows[mine] - piece.base)))
-        back = np.empty(len(rows), np.int64)
-        back[order] = np.arange(len(rows))
-        ordered = pa.array(back) if len(parts) > 1 else None
-        return pa.record_batch([_taken(parts, name, ordered, len(rows)) for name in names], names=list(names))
+        used = [self.pieces[number] for number in where[order[edges[:-1]]].tolist()]
+        said = [name for name in names if any(name not in piece.silent for piece in used)] or names[:1]
+        parts = [
+            piece.batch.select(said).take(pa.array(rows[order[left:right]] - piece.base))
+            for piece, (left, right) in zip(used, pairwise(edges), strict=True)
+        ]
+        found = parts[0]
+        if len(parts) > 1:
+            back = np.empty(len(rows), np.int64)
+            back[order] = np.arange(len(rows))
+            found = pa.concat_batches(parts).take(pa.array(back))
+        columns = dict(zip(said, found.columns, strict=True))
+        arrays = [columns[name] if name in columns else pa.nulls(len(rows), HITS.field(name).type) for name in names]
+        return pa.record_batch(arrays, names=list(names))
 
     def keep(self, rows: Array) -> Array:
         """Keep only these rows; their new numbers."""
+        self.leaving()
         batch = self.take(rows)
         self.pieces = []
         base = self._next_row
@@ -113,9 +126,13 @@ class Payload:
     def restore(self, number: int, base: int, level: int, data: bytes) -> None:
         """A piece as it was written, in the order of the header."""
         batch = pa.RecordBatch.from_arrays([_array(column) for column in decode(data).columns], schema=HITS)
-        self.pieces.append(Piece(number, base, batch, _latest(batch), level))
+        self.pieces.append(_piece(number, base, batch, level))
         self._next_row, self._next_piece = base + batch.num_rows, number + 1
         self._written.add(number)
+
+
+def _nothing() -> None:
+    """Nobody has to hear of it."""
 
 
 def _adjoin(parts: list[Piece]) -> bool:
@@ -129,17 +146,10 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
-def _latest(batch: pa.RecordBatch) -> int:
-    return int(np.asarray(batch.column("time").to_numpy()).max())
-
-
-def _taken(parts: list[tuple[pa.RecordBatch, pa.Array]], name: str, ordered: pa.Array | None, count: int) -> pa.Array:
-    """A column of these rows of each batch, in this order."""
-    columns = [(batch.column(name), rows) for batch, rows in parts]
-    if all(column.null_count == len(column) for column, _ in columns):
-        return pa.nulls(count, HITS.field(name).type)
-    found = [column.take(rows) for column, rows in columns]
-    return found[0] if ordered is None else pa.concat_arrays(found).take(ordered)
+def _piece(number: int, base: int, batch: pa.RecordBatch, level: int) -> Piece:
+    latest = int(np.asarray(batch.column("time").to_numpy()).max())
+    silent = [name for name, column in zip(HITS.names, batch.columns, strict=True) if column.null_count == len(column)]
+    return Piece(number, base, batch, latest, level, frozenset(silent))
 
 
 def encode(table: pa.Table | pa.RecordBatch) -> bytes:

@@ -139,19 +139,34 @@ def beyond(pool: Array, begins: Array, lasts: Array, times: Array, highs: Array,
         begins[index] = low
 
 
-def spread(pool: Array, begins: Array, lasts: Array, rows: Array, times: Array, runs: Array, fresh: Array) -> None:
-    """The rows of runs of places, one run after the other: the line ROW, the time, the run, and whether a row is of
-    another event than the one before it in its run."""
+def spread(
+    pool: Array,
+    begins: Array,
+    lasts: Array,
+    known: Array,
+    highs: Array,
+    lows: Array,
+    rows: Array,
+    fresh: Array,
+    counts: Array,
+) -> None:
+    """The rows of runs of places, one run after the other: the line ROW, and whether a row is of another event than the
+    one before it, which for the first of a run is that event where one is `known`; how many of a run are."""
     found = 0
     for index in range(len(begins)):
+        count = 0
         for spot in range(begins[index], lasts[index] + 1):
-            same = 0
             if spot > begins[index]:
+                same = 0
                 while same < EVENT and pool[spot, same] == pool[spot - 1, same]:
                     same += 1
-            rows[found], times[found] = pool[spot, ROW], pool[spot, TIME]
-            runs[found], fresh[found] = index, same < EVENT
+                other = same < EVENT
+            else:
+                other = not known[index] or pool[spot, HIGH] != highs[index] or pool[spot, LOW] != lows[index]
+            rows[found], fresh[found] = pool[spot, ROW], other
+            count += other
             found += 1
+        counts[index] = count
 
 
 def totals(

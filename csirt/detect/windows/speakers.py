@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from csirt.detect.windows.held import event_keys
+from csirt.detect.windows.keys import event_keys
 from csirt.model.batch import Array
 
 

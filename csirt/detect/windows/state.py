@@ -57,6 +57,7 @@ class State:
         """What a restart needs, by key, as far as it changed since this was asked last; None for what is gone."""
         result: dict[str, bytes | None] = dict(self._unwritten)
         self._unwritten = {}
+        self.settle()
         for number, data in self.open.changes().items():
             result[f"{KEY}:open:{number}"] = data
         now: dict[str, bytes | None] = {}
@@ -85,6 +86,11 @@ class State:
         }
         result[KEY] = orjson.dumps(header)
         return result
+
+    def settle(self) -> None:
+        """Tell the open alerts what they have yet to hear."""
+        for counting in self.counting.values():
+            counting.owed.settle()
 
     def restore(self, read: Callable[[str], bytes | None]) -> None:
         raw = read(KEY)

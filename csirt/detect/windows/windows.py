@@ -105,6 +105,7 @@ class Windows:
         steps of time that are there at once."""
         if self._state.until is not None and hits.num_rows and pc.min(hits.column("time")).as_py() <= self._state.until:
             return hits  # what comes late is counted where it is taken in
+        self._state.settle()
         by_stream = _split(hits)
         for item in self._correlations.values():
             names = self._streams[item.id]
@@ -140,6 +141,7 @@ class Windows:
 
     def opened(self) -> bytes:
         """The open alerts, for `begin`; empty when there is none."""
+        self._state.settle()
         return self._state.open.whole() if len(self._state.open) else b""
 
     @property

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.detect.windows import interned, sliding
-from csirt.detect.windows.held import event_key, event_keys
 from csirt.detect.windows.interned import Interned
+from csirt.detect.windows.keys import event_key, event_keys
 
 TEXTS = st.lists(
     st.one_of(st.sampled_from(["", "a", "b\0", "same text of many octets"]), st.text(max_size=40)), max_size=60
