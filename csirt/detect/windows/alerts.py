@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 import orjson
@@ -24,7 +25,9 @@ _BLANK = Alert(id="", rule_id="", rule_name="", severity="low", dataset="", firs
 
 # The columns in which a hit says what of its event an alert shows.
 SAID = ("source", "source_member", "target", "target_member", "link", "facts")
-Said = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
+Texts = Sequence[str | None]
+Said = tuple[Texts, Texts, Texts, Texts, Texts, Texts]
+"""What hits say, column by column; nothing of a column in which none says anything."""
 
 
 @dataclass(slots=True)
@@ -37,7 +40,7 @@ class Summary:
     count: int
     last_event: str
     events: list[str]
-    said: Sequence[Said] = ()
+    said: Said = ((), (), (), (), (), ())
 
 
 @dataclass(slots=True)
@@ -100,8 +103,8 @@ class Growing:
             self.last = last
         self.count += count
 
-    def hear(self, events: Sequence[str], said: Sequence[Said], samples: int) -> None:
-        """The ids of events that were counted, and what their hits say."""
+    def hear(self, events: Sequence[str], said: Said, samples: int) -> None:
+        """The ids of events that were counted, and what their hits say, in order."""
         room = samples - len(self.events)
         if room > 0 and events:
             self.events = [*self.events, *events[:room]]  # the alerts made so far have the one before
@@ -112,27 +115,22 @@ class Growing:
         """The id of the last event that was counted."""
         return self.last_event if self.key is None else key_text(*self.key)
 
-    def _listen(self, said: Sequence[Said]) -> None:
+    def _listen(self, said: Said) -> None:
         """Take in what hits say."""
-        actors, targets, links = self.shown
-        before = len(actors), len(targets), len(links)
-        for source, source_member, target, target_member, link, facts in said:
-            if source_member is not None and source_member not in self.members:
-                self.members[source_member] = self.told = None
-            if target_member is not None and target_member not in self.members:
-                self.members[target_member] = self.told = None
-            if source is not None and source not in self.actors and len(actors) < SAMPLE_TARGETS:
-                self.actors[source] = source_member
-                actors.append(_entity(source, "actor", source_member))
-            if target is not None and target not in self.targets and len(targets) < SAMPLE_TARGETS:
-                self.targets[target] = target_member
-                targets.append(_entity(target, "target", target_member))
-            if link is not None and link not in self.links and len(links) < SAMPLE_TARGETS:
-                self.links[link] = None
-                links.append(_entity(link, "target", None))
-            if facts is not None and facts != self.heard:
-                self._hear(facts)
-        if (len(actors), len(targets), len(links)) != before:
+        sources, source_members, targets, target_members, links, facts = said
+        shown = self.shown
+        before = len(shown[0]), len(shown[1]), len(shown[2])
+        for members in (source_members, target_members):
+            for member in dict.fromkeys(members):
+                if member is not None and member not in self.members:
+                    self.members[member] = self.told = None
+        _meet(self.actors, shown[0], "actor", sources, source_members)
+        _meet(self.targets, shown[1], "target", targets, target_members)
+        _meet(self.links, shown[2], "target", links, ())
+        for text in dict.fromkeys(facts):
+            if text is not None and text != self.heard:
+                self._hear(text)
+        if (len(shown[0]), len(shown[1]), len(shown[2])) != before:
             self._show(before)
 
     def _hear(self, facts: str) -> None:
@@ -201,7 +199,7 @@ class Growing:
     def as_dict(self) -> dict[str, Any]:
         """The state as JSON, in which what came first stays first."""
         raw = {name: getattr(self, name) for name in _FIELDS} | {"last_event": self.counted}
-        return raw | {name: list(raw[name].items()) for name in _ORDERED}
+        return raw | {name: list(raw[name].items()) for name in _ORDERED} | {"members": sorted(raw["members"].items())}
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> Growing:
@@ -225,6 +223,17 @@ def _alert(values: dict[str, Any]) -> Alert:
     _set(made, "__pydantic_extra__", None)
     _set(made, "__pydantic_private__", None)
     return made
+
+
+def _meet(known: dict[str, Any], shown: list[Entity], role: str, texts: Texts, owners: Texts) -> None:
+    """Entities of an alert that are named for the first time, each with the member it has there."""
+    if len(shown) >= SAMPLE_TARGETS:
+        return
+    named = dict.fromkeys(zip(texts, owners, strict=True)) if owners else zip(dict.fromkeys(texts), repeat(None))
+    for text, owner in named:
+        if text is not None and text not in known and len(shown) < SAMPLE_TARGETS:
+            known[text] = owner
+            shown.append(_entity(text, role, owner))
 
 
 @lru_cache(maxsize=10_000)

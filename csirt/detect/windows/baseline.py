@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -303,7 +302,8 @@ def summary(judged: Judged) -> Summary:
     said = row | {"link": row["link"] or None, "facts": orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode()}
     event = row["event"] or ""
     events = [event] if judged.row is not None else []
-    return Summary(judged.start, judged.end - 1, judged.count, event, events, [itemgetter(*SAID)(said)])
+    one, two, three, four, five, six = [(said[name],) for name in SAID]
+    return Summary(judged.start, judged.end - 1, judged.count, event, events, (one, two, three, four, five, six))
 
 
 def _parent(name: str, of: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from csirt import ids
 from csirt.detect.rule import Correlation, Expression
-from csirt.detect.windows import fold, sliding
+from csirt.detect.windows import sliding
 from csirt.detect.windows.alerts import Growing
 from csirt.detect.windows.held import Found, Held
 from csirt.detect.windows.keys import event_key
@@ -79,17 +78,13 @@ class Counting:
         salts = [int(ids.digest("chained", rule, size=7), 16) if rule in correlations else 0 for rule in item.rules]
         self.held = Held(_KINDS[item.type], salts, max_groups=max_groups, max_rows=max_rows)
         self.dropped: dict[str, int] = {}
-        self._owe()
-
-    def _owe(self) -> None:
-        self.owed = Owed(partial(self.held.payload.take, names=fold.WANTED))
-        self.held.payload.leaving = self.owed.settle
+        self.owed = Owed(self.held.payload)
 
     def copy(self) -> Counting:
         """Another one in the same state, which owes nothing."""
         made = copy(self)
         made.held, made.dropped = self.held.copy(), dict(self.dropped)
-        made._owe()
+        made.owed = Owed(made.held.payload)
         return made
 
     def _cut(self, until: int | None) -> int:
@@ -178,7 +173,10 @@ class Counting:
     def expire(self, until: int) -> bool:
         """Let go of what is out of reach once `until` is closed; whether nothing is left."""
         self.held.payload.expire(self._cut(until))
-        return not self.held.payload.pieces
+        if self.held.payload.pieces:
+            return False
+        self.owed.settle()
+        return True
 
     def restored(self, until: int | None) -> None:
         """The payload has been restored: sort its rows to their groups."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect.windows.alerts import SAID, Said, Summary
-from csirt.detect.windows.codes import begins, joined
+from csirt.detect.windows.codes import begins
 from csirt.model.batch import Array
 
 WANTED = ("event", *SAID)
-FEW = 64  # rows of a run: what they say twice costs less than finding it would
 
 
 def ranks(column: Any) -> Array:
@@ -77,51 +76,33 @@ def summaries(hits: pa.RecordBatch, times: Array, runs: Array, fresh: Array, sam
     ]
 
 
-def told(hits: pa.RecordBatch, runs: Array, fresh: Array, samples: int) -> Iterator[tuple[list[str], list[Said]]]:
-    """The ids of the first events of each run, and what its hits say: each once, where they are many."""
+def told(hits: pa.RecordBatch, runs: Array, fresh: Array, samples: int) -> Iterator[tuple[list[str], Said]]:
+    """The ids of the first events of each run, and what its hits say."""
     starts = begins(runs)
-    if len(runs) <= FEW * len(starts) and fresh.all():
-        every, said = hits.column("event").to_pylist(), _every(hits)
-        for start, end in pairwise([*starts.tolist(), len(runs)]):
-            yield every[start : min(end, start + samples)], said[start:end]
-        return
-    position = np.cumsum(fresh)
-    nth = position - (position[starts] - fresh[starts])[runs]
-    sampled = np.flatnonzero(fresh & (nth <= samples))
-    taken = hits.column("event").take(pa.array(sampled)).to_pylist()
-    cuts = np.searchsorted(runs[sampled], np.arange(len(starts) + 1)).tolist()
-    rows, said = _said(hits, runs)
-    parts = np.searchsorted(runs[rows], np.arange(len(starts) + 1)).tolist()
-    for cut, part in zip(pairwise(cuts), pairwise(parts), strict=True):
-        yield taken[slice(*cut)], said[slice(*part)]
+    edges = [*starts.tolist(), len(runs)]
+    said = [_texts(hits.column(name)) for name in SAID]
+    events, cuts = hits.column("event"), edges
+    if len(runs) > samples or not fresh.all():
+        position = np.cumsum(fresh)
+        nth = position - (position[starts] - fresh[starts])[runs]
+        sampled = np.flatnonzero(fresh & (nth <= samples))
+        events, cuts = events.take(pa.array(sampled)), np.searchsorted(runs[sampled], np.arange(len(edges))).tolist()
+    names = events.to_pylist()
+    for (start, end), (left, right) in zip(pairwise(edges), pairwise(cuts), strict=True):
+        one, two, three, four, five, six = [texts and texts[start:end] for texts in said]
+        yield names[left:right], (one, two, three, four, five, six)
+
+
+def _texts(column: pa.StringArray) -> Sequence[str | None]:
+    """The texts of a column, equal ones the same object; none where all are null."""
+    if column.null_count == len(column):
+        return ()
+    coded = column.dictionary_encode()
+    known = coded.dictionary.to_pylist()
+    return [None if code is None else known[code] for code in coded.indices.to_pylist()]
 
 
 def stretches(starts: Array, sizes: Array) -> Array:
     """The numbers of stretches that begin there and are so long, one after the other."""
     found: Array = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(int(sizes.sum()))
     return found
-
-
-def _every(hits: pa.RecordBatch) -> list[Said]:
-    """What each hit says."""
-    return list(zip(*(hits.column(name).to_pylist() for name in SAID), strict=True))
-
-
-def _said(hits: pa.RecordBatch, runs: Array) -> tuple[Array, list[Said]]:
-    """What hits say that none before them in their run does, and their rows."""
-    codes = runs
-    columns: list[tuple[list[str | None], Array] | None] = []
-    for name in SAID:
-        column = hits.column(name)
-        if column.null_count == len(column):
-            columns.append(None)
-            continue
-        coded = pc.dictionary_encode(column, null_encoding="encode")
-        indices = np.asarray(coded.indices.to_numpy())
-        codes = joined(codes, indices)
-        columns.append((coded.dictionary.to_pylist(), indices))
-    firsts = np.empty(int(codes.max()) + 1, np.int64)
-    firsts[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # ascending, for codes are given in order of appearance
-    nothing = [None] * len(firsts)
-    texts = [nothing if known is None else [known[0][code] for code in known[1][firsts].tolist()] for known in columns]
-    return firsts, list(zip(*texts, strict=True))

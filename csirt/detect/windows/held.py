@@ -11,22 +11,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect.windows import sliding
-from csirt.detect.windows.codes import begins
+from csirt.detect.windows import placing, sliding
 from csirt.detect.windows.interned import Interned
 from csirt.detect.windows.keys import event_keys, key_text, plain_keys
 from csirt.detect.windows.payload import Payload
-from csirt.detect.windows.sliding import EVENT, EXTRA, HIGH, KERNELS, LINES, LOW, ROW, STEP, TIME, VALUE
+from csirt.detect.windows.sliding import EXTRA, HIGH, IDENTITY, KERNELS, LINES, LOW, ROW, STEP, TIME, VALUE
 from csirt.model.batch import Array
 
 SLACK = 1 << 18  # places for rows to come
+PATIENCE = 16  # rows that may make way for each new one before the new ones are sorted
 WHOLE = float(1 << 53)  # values beyond it count as it
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The rows of a step: the group of each (its code), its place, where its window begins, and what is in it. Sorted
-    by (group, time, event)."""
+    """The rows of a step: the group of each (its code), its place, where its window begins, and what is in it. Group
+    by group, sorted by (time, event)."""
 
     groups: Array
     places: Array
@@ -45,7 +45,7 @@ class Held:
         self.groups = Interned()
         self.payload = Payload()
         self.pool = np.empty((0, LINES), np.int64)
-        self._start = self._length = self._room = np.empty(0, np.int64)
+        self._start = self._length = self._room = self._marks = np.empty(0, np.int64)
         self._used = 0
         self._step = 0
         self._values = Interned()
@@ -61,7 +61,7 @@ class Held:
         made.pool = np.empty_like(self.pool)
         made.pool[: self._used] = self.pool[: self._used]
         made._start, made._length, made._room = self._start.copy(), self._length.copy(), self._room.copy()
-        made._seen = self._seen.copy()
+        made._seen, made._marks = self._seen.copy(), self._marks.copy()
         return made
 
     @property
@@ -81,24 +81,35 @@ class Held:
     def _put(self, table: pa.Table, rules: Array, base: int, cut: int) -> None:
         count = table.num_rows
         groups = self.groups.codes(table.column("group"))
-        moving = 2 * (self._reaching(groups) + count) + 2 * count
+        times = np.asarray(table.column("time").to_numpy())
+        self._touch(groups, times)
+        reaching = int(self._length[self._touched].sum()) + count
+        moving = 6 * reaching + 8 * count  # a group may move several times, each time into twice as much
         if self._used + moving > len(self.pool):
             self._sweep(cut, moving)
             groups = self.groups.codes(table.column("group"))
-            self._make_room()
-        rows = np.zeros((count, LINES), np.int64)
-        rows[:, TIME] = table.column("time").to_numpy()
-        rows[:, HIGH], rows[:, LOW] = self._keys(table.column("event"))
-        rows[:, HIGH] ^= self._salts[rules]
-        self._lines(rows, table, rules)
-        rows[:, ROW] = np.arange(base, base + count)
-        rows[:, STEP] = self._step
-        order = _order(groups, rows)
-        groups, rows = groups[order], rows[order]
-        firsts = begins(groups)
-        self._touched, self._least = groups[firsts], rows[firsts, TIME]
-        run = KERNELS.get(sliding.place, int(self._length[self._touched].sum()) + count)
-        self._used = run(self.pool, self._start, self._length, self._room, self._used, groups, rows, cut)
+            self._touch(groups, times)
+        lines = np.zeros((IDENTITY, count), np.int64)
+        lines[TIME] = times
+        lines[HIGH], lines[LOW] = self._keys(table.column("event"))
+        lines[HIGH] ^= self._salts[rules]
+        self._lines(lines, table, rules)
+        places = self._start, self._length, self._room
+        run = KERNELS.get(placing.lay, reaching)
+        done, used = run(self.pool, *places, self._used, groups, lines, base, self._step, cut, PATIENCE * count)
+        if done < count:  # the rest is not in order
+            order = done + _order(groups[done:], lines[:, done:])
+            rows = np.empty((len(order), LINES), np.int64)
+            rows[:, :IDENTITY], rows[:, ROW], rows[:, STEP] = lines[:, order].T, base + order, self._step
+            used = KERNELS.get(placing.merge, reaching)(self.pool, *places, used, groups[order], rows, cut)
+        self._used = int(used)
+
+    def _touch(self, groups: Array, times: Array) -> None:
+        """Which groups these rows are of."""
+        self._make_room()
+        touched, least = np.empty((2, len(groups)), np.int64)
+        count = KERNELS.get(placing.touch, len(groups))(groups, times, self._marks, touched, least)
+        self._touched, self._least = touched[:count], least[:count]
 
     def _keys(self, column: pa.ChunkedArray) -> tuple[Array, Array]:
         found = plain_keys(column.combine_chunks())
@@ -114,61 +125,48 @@ class Held:
         found: list[str] = self.payload.take(self.pool[places, ROW], ("event",)).column("event").to_pylist()
         return found
 
-    def _reaching(self, groups: Array) -> int:
-        """How many rows these groups hold."""
-        self._make_room()
-        touched = np.zeros(len(self._length), bool)
-        touched[groups] = True
-        return int(self._length[touched].sum())
-
     def _make_room(self) -> None:
         """Places for the groups whose names are new."""
         missing = len(self.groups) - len(self._start)
         if missing > 0:
             grown = np.zeros(max(missing, len(self._start)), np.int64)
-            self._start, self._length, self._room = (
-                np.concatenate([item, grown]) for item in (self._start, self._length, self._room)
+            self._start, self._length, self._room, self._marks = (
+                np.concatenate([item, grown]) for item in (self._start, self._length, self._room, self._marks)
             )
 
-    def _lines(self, rows: Array, table: pa.Table, rules: Array) -> None:
+    def _lines(self, lines: Array, table: pa.Table, rules: Array) -> None:
         """The lines VALUE and EXTRA. `values`: rule 0 or 1 (of a ratio) and the value's code; `rules`: the rule;
         `sums`: whole part and millionths, so that adding in any order gives the same; `ranks`: the float's bits."""
         if self.kind == "values":
-            rows[:, EXTRA] = self._values.codes(pc.fill_null(table.column("value"), ""))
+            lines[EXTRA] = self._values.codes(_filled(table.column("value")))
         elif self.kind == "ratio":
-            rows[:, VALUE] = rules
-            rows[:, EXTRA] = self._values.codes(pc.fill_null(table.column("value"), ""))
+            lines[VALUE] = rules
+            lines[EXTRA] = self._values.codes(_filled(table.column("value")))
         elif self.kind == "rules":
-            rows[:, VALUE] = rules
+            lines[VALUE] = rules
         elif self.kind in ("sums", "ranks"):
             numbers = np.asarray(pc.fill_null(table.column("number"), 0.0).to_numpy())
             if self.kind == "ranks":
-                rows[:, VALUE] = (numbers + 0.0).view(np.int64)  # one zero
+                lines[VALUE] = (numbers + 0.0).view(np.int64)  # one zero
             else:
                 numbers = np.clip(numbers, -WHOLE, WHOLE)
                 whole = np.floor(numbers)
-                rows[:, VALUE] = whole.astype(np.int64)
-                rows[:, EXTRA] = np.rint((numbers - whole) * 1e6).astype(np.int64)
+                lines[VALUE] = whole.astype(np.int64)
+                lines[EXTRA] = np.rint((numbers - whole) * 1e6).astype(np.int64)
 
     # -- windows --------------------------------------------------------------------------------------------------
 
     def number(self, span: int, kernel: Callable[..., Any], width: int, *extra: Any) -> Found:
         """Run a kernel over the groups that the last `add` touched; `width` numbers a row."""
-        start = self._start[self._touched]
-        end = start + self._length[self._touched]
-        left, first = np.empty_like(start), np.empty_like(start)
-        KERNELS.get(sliding.bounds, len(start) * 8)(self.pool, start, end, self._least, span, left, first)
-        most = int((end - first).sum())
+        left, first, end = np.empty((3, len(self._touched)), np.int64)
+        groups = self._start, self._length, self._touched, self._least
+        run = KERNELS.get(sliding.bounds, 8 * len(end))
+        walked, most = run(self.pool, *groups, span, left, first, end)
         places, numbers = np.empty((3, most), np.int64), np.empty((width, most), np.float64)
-        run = KERNELS.get(kernel, int((end - left).sum()))
+        run = KERNELS.get(kernel, walked)
         count = run(self.pool, left, first, end, span, self._step, places, numbers, *extra)
-        places, numbers = places[:, :count], numbers[:, :count]
-        index = places[2]
-        after = np.minimum(places[0] + 1, len(self.pool) - 1)
-        last = places[0] + 1 == end[index]
-        for line in range(EVENT):
-            last |= self.pool[after, line] != self.pool[places[0], line]
-        return Found(self._touched[index][last], places[0][last], places[1][last], numbers[:, last])
+        count = KERNELS.get(sliding.lasting, count)(self.pool, end, places, numbers, count)
+        return Found(self._touched[places[2, :count]], places[0, :count], places[1, :count], numbers[:, :count])
 
     def distinct(self, span: int) -> Found:
         """The kernel `distinct` with its scratch."""
@@ -204,6 +202,7 @@ class Held:
             self.groups.keep(alive)
         self._length = np.bincount(codes.reshape(-1), minlength=len(alive)).astype(np.int64)
         self._room = self._length + self._length // 4 + 2
+        self._marks = np.zeros(len(alive), np.int64)
         self._start = np.cumsum(self._room) - self._room
         self._used = int(self._room.sum())
         pool = np.empty((self._used + more + max(self._used // 2, SLACK), LINES), np.int64)
@@ -265,18 +264,21 @@ class Held:
             self.pool[places, ROW] = rows[wanted][self.pool[places, ROW]]
 
 
-def _order(groups: Array, rows: Array) -> Array:
+def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.fill_null(column, "") if column.null_count else column
+
+
+def _order(groups: Array, lines: Array) -> Array:
     """The order by (group, time, event, value); in one sort where the pair fits a word, ties sorted after."""
-    moments = rows[:, TIME] - rows[:, TIME].min(initial=0)
+    moments = lines[TIME] - lines[TIME].min(initial=0)
     width = int(moments.max(initial=0)) + 1
     if (int(groups.max(initial=0)) + 1) * width >= 1 << 62:
-        return np.lexsort((rows[:, EXTRA], rows[:, VALUE], rows[:, LOW], rows[:, HIGH], rows[:, TIME], groups))
+        return np.lexsort((*lines[::-1], groups))
     packed = groups * width + moments
     order = np.argsort(packed, kind="stable")
     same = np.diff(packed[order]) == 0
     if same.any():
         tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
         mine = order[tied]
-        lines = (rows[:, EXTRA][mine], rows[:, VALUE][mine], rows[:, LOW][mine], rows[:, HIGH][mine], packed[mine])
-        order[tied] = mine[np.lexsort(lines)]
+        order[tied] = mine[np.lexsort((*lines[:TIME:-1, mine], packed[mine]))]
     return order

@@ -19,7 +19,8 @@ _KEYS = np.array([secrets.randbits(63) | 1 for _ in range(2)], np.int64)  # nobo
 
 class Interned:
     """The code of each text, from 0 in the order they came. By a dictionary at first, by a table in arrays once the
-    kernels are compiled: `_bytes` has all texts, one after the other, `_ends` where each ends, `_slots` codes by hash.
+    kernels are compiled: `_bytes` has all texts, one after the other, `_ends` where each ends, `_slots` codes by hash,
+    each with half of its hash.
     """
 
     def __init__(self) -> None:
@@ -73,9 +74,9 @@ class Interned:
             part = array.slice(start, CHUNK)
             offsets, data = _buffers(part)
             self._room(len(part), int(offsets[-1] - offsets[0]))
-            arrays = self._bytes, self._ends, self._hashes, self._slots
+            arrays = self._bytes, _words(self._bytes), self._ends, self._hashes, self._slots
             run = KERNELS.compiled(intern)
-            self._count = run(data, offsets, _KEYS, *arrays, self._count, codes[start : start + CHUNK])
+            self._count = run(data, _words(data), offsets, _KEYS, *arrays, self._count, codes[start : start + CHUNK])
         return codes
 
     def _room(self, count: int, size: int) -> None:
@@ -131,53 +132,68 @@ def _longer(values: Array, used: int, least: int) -> Array:
     return longer
 
 
+def _words(octets: Array) -> Array:
+    """The eight octets at each place as a number."""
+    return np.ndarray((max(len(octets) - 7, 0),), np.int64, octets, 0, (1,))
+
+
 def intern(
     data: Array,
+    words: Array,
     offsets: Array,
     keys: Array,
     texts: Array,
+    known: Array,
     ends: Array,
     hashes: Array,
     slots: Array,
     count: int,
     codes: Array,
 ) -> int:
-    """The code of each text of a column, new ones put to the table; how many there are then."""
+    """The code of each text of a column, new ones put to the table; how many there are then. `words` and `known`: what
+    `data` and `texts` have at each place, eight octets at once."""
     mask = len(slots) - 1
     start = np.int64(offsets[0])
     for row in range(len(codes)):
         size = offsets[row + 1] - start
-        bytes_ = data[start : start + size]
+        whole = size >> 3
         hashed = keys[0] ^ size
-        for whole in range(size >> 3):
-            word = np.int64(0)
-            for byte in bytes_[whole * 8 : whole * 8 + 8]:
-                word = word << 8 | byte
-            hashed = (hashed ^ word) * keys[1]
+        for at in range(whole):
+            hashed = (hashed ^ words[start + 8 * at]) * keys[1]
             hashed ^= (hashed >> 32) & 0xFFFFFFFF
-        word = np.int64(0)
-        for byte in bytes_[size & ~7 :]:
-            word = word << 8 | byte
-        hashed = (hashed ^ word) * keys[1]
+        if whole:  # the last eight, some of them again
+            last = words[start + size - 8]
+        else:
+            last = np.int64(0)
+            for at in range(size):
+                last = last << 8 | data[start + at]
+        hashed = (hashed ^ last) * keys[1]
         hashed ^= (hashed >> 32) & 0xFFFFFFFF
+        tag = hashed >> 32 << 32  # a slot has half of the hash beside the code
         slot = hashed & mask
-        code = slots[slot]
-        while code >= 0:
-            base = ends[code]
-            if hashes[code] == hashed and ends[code + 1] - base == size:
-                at = 0
-                while at < size and texts[base + at] == bytes_[at]:
-                    at += 1
-                if at == size:
-                    break
+        found = slots[slot]
+        while found != -1:
+            code = found & 0xFFFFFFFF
+            if found - code == tag:
+                base = ends[code]
+                if ends[code + 1] - base == size:
+                    at = 0
+                    while at < whole and known[base + 8 * at] == words[start + 8 * at]:
+                        at += 1
+                    if at == whole:
+                        at *= 8
+                        while at < size and texts[base + at] == data[start + at]:
+                            at += 1
+                        if at == size:
+                            break
             slot = (slot + 1) & mask
-            code = slots[slot]
-        if code < 0:
+            found = slots[slot]
+        if found == -1:
             code = count
-            slots[slot], hashes[code] = code, hashed
+            slots[slot], hashes[code] = tag | code, hashed
             base = ends[code]
             for at in range(size):
-                texts[base + at] = bytes_[at]
+                texts[base + at] = data[start + at]
             ends[code + 1] = base + size
             count += 1
         codes[row] = code
@@ -190,6 +206,6 @@ def seat(hashes: Array, slots: Array, count: int) -> None:
     mask = len(slots) - 1
     for code in range(count):
         slot = hashes[code] & mask
-        while slots[slot] >= 0:
+        while slots[slot] != -1:
             slot = (slot + 1) & mask
-        slots[slot] = code
+        slots[slot] = hashes[code] >> 32 << 32 | code

@@ -7,14 +7,14 @@ costs a tenth of reading them step by step, and those of a change that nobody ho
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from csirt.detect.rule import Meta
 from csirt.detect.windows import fold
 from csirt.detect.windows.alerts import Growing
+from csirt.detect.windows.payload import Payload
 from csirt.model.batch import Array
 from csirt.model.hits import AlertChange
 
@@ -22,10 +22,10 @@ MOST = 200_000  # rows: more are not left for later
 
 
 class Owed:
-    """Rows in the order in which they came, each run of them one growth of an alert. `take`: gives the hits of rows."""
+    """Rows of a payload in the order in which they came, each run of them one growth of an alert."""
 
-    def __init__(self, take: Callable[[Array], pa.RecordBatch]) -> None:
-        self._take = take
+    def __init__(self, payload: Payload) -> None:
+        self._payload = payload
         self._growths: list[tuple[Growing, Meta, weakref.ref[AlertChange] | None]] = []
         self._rows: list[Array] = []
         self._fresh: list[Array] = []
@@ -49,6 +49,7 @@ class Owed:
         self._sizes.append(sizes)
         self._count += len(rows)
         self._samples = samples
+        self._payload.leaving = self.settle
         if self._count > MOST:
             self.settle()
 
@@ -69,10 +70,11 @@ class Owed:
         runs = np.cumsum(ends) - ends
         places = fold.stretches((np.cumsum(sizes) - sizes)[order], sizes[order])
         of_rows = np.repeat(runs, sizes[order])
-        parts = fold.told(self._take(rows[places]), of_rows, fresh[places], self._samples)
+        parts = fold.told(self._payload.take(rows[places], fold.WANTED), of_rows, fresh[places], self._samples)
         for number, (events, said) in zip(order[ends].tolist(), parts, strict=True):
             growing, meta, _ = growths[number]
             growing.hear(events, said, self._samples)
             change = held[number]
             if change is not None:
                 change.give(growing.alert(meta, change.numbers), growing.taken())
+        self._payload.taken()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -34,11 +35,12 @@ class Piece:
 
 class Payload:
     """Hits by a number that only grows. Small neighbours are merged, so that there are few pieces and a row is written
-    a few times at most; a piece leaves when all of it is out of reach. `leaving` is called before rows leave, or get
-    other numbers."""
+    a few times at most; a piece leaves when all of it is out of reach. `leaving`: set while somebody will
+    yet take rows that leave, and called when they have to."""
 
     def __init__(self) -> None:
-        self.leaving: Callable[[], None] = _nothing
+        self.leaving: Callable[[], None] | None = None
+        self._late: list[Piece] = []
         self.pieces: list[Piece] = []
         self._next_row = 0
         self._next_piece = 0
@@ -48,6 +50,7 @@ class Payload:
         """Another one with the same pieces."""
         made = copy(self)
         made.pieces, made._written = list(self.pieces), set(self._written)
+        made.taken()
         return made
 
     def append(self, table: pa.Table) -> int:
@@ -71,19 +74,28 @@ class Payload:
 
     def expire(self, cut: int) -> None:
         """Forget the pieces whose rows are all at or before `cut`."""
-        if any(piece.last <= cut for piece in self.pieces):
+        if all(piece.last > cut for piece in self.pieces):
+            return
+        if self.leaving is not None:
+            self._late += [piece for piece in self.pieces if piece.last <= cut]
+        self.pieces = [piece for piece in self.pieces if piece.last > cut]
+        if self.leaving is not None and sum(piece.batch.num_rows for piece in self._late) > PIECE:
             self.leaving()
-            self.pieces = [piece for piece in self.pieces if piece.last > cut]
+
+    def taken(self) -> None:
+        """Nobody will take rows that have left."""
+        self.leaving, self._late = None, []
 
     def take(self, rows: Array, names: Sequence[str] = tuple(HITS.names)) -> pa.RecordBatch:
         """The rows of these numbers, in this order; only these columns."""
         if not len(rows):
             return pa.record_batch([pa.nulls(0, HITS.field(name).type) for name in names], names=list(names))
-        bases = np.array([piece.base for piece in self.pieces])
+        pieces = sorted([*self._late, *self.pieces], key=attrgetter("base")) if self._late else self.pieces
+        bases = np.array([piece.base for piece in pieces])
         where = np.searchsorted(bases, rows, side="right") - 1
         order = np.argsort(where, kind="stable")
         edges = [*begins(where[order]).tolist(), len(rows)]
-        used = [self.pieces[number] for number in where[order[edges[:-1]]].tolist()]
+        used = [pieces[number] for number in where[order[edges[:-1]]].tolist()]
         said = [name for name in names if any(name not in piece.silent for piece in used)] or names[:1]
         parts = [
             piece.batch.select(said).take(pa.array(rows[order[left:right]] - piece.base))
@@ -100,7 +112,8 @@ class Payload:
 
     def keep(self, rows: Array) -> Array:
         """Keep only these rows; their new numbers."""
-        self.leaving()
+        if self.leaving is not None:
+            self.leaving()
         batch = self.take(rows)
         self.pieces = []
         base = self._next_row
@@ -129,10 +142,6 @@ class Payload:
         self.pieces.append(_piece(number, base, batch, level))
         self._next_row, self._next_piece = base + batch.num_rows, number + 1
         self._written.add(number)
-
-
-def _nothing() -> None:
-    """Nobody has to hear of it."""
 
 
 def _adjoin(parts: list[Piece]) -> bool:

@@ -54,61 +54,26 @@ class Kernels:
 KERNELS = Kernels()
 
 
-def place(
-    pool: Array, start: Array, length: Array, room: Array, used: int, groups: Array, rows: Array, cut: int
-) -> int:
-    """Put `rows` (lines as in the pool, sorted by group, then in order) to their groups; rows of the touched groups at
-    or before `cut` leave. A group that outgrows its room moves to the end. The new end of the used part."""
-    index = 0
-    while index < len(groups):
-        group = groups[index]
-        stop = index
-        while stop < len(groups) and groups[stop] == group:
-            stop += 1
-        old = start[group]
-        size = length[group]
-        skip = 0
-        while skip < size and pool[old + skip, TIME] <= cut:
-            skip += 1
-        kept = size - skip
-        target = old + skip
-        room[group] -= skip
-        if kept + stop - index > room[group]:
-            target = used
-            room[group] = 2 * (kept + stop - index) + 2
-            used += room[group]
-            for line in range(LINES):
-                for number in range(kept):
-                    pool[target + number, line] = pool[old + skip + number, line]
-        end = target + kept
-        for number in range(index, stop):
-            spot = end
-            while spot > target:
-                after = False
-                for line in range(IDENTITY):
-                    if pool[spot - 1, line] != rows[number, line]:
-                        after = pool[spot - 1, line] > rows[number, line]
-                        break
-                if not after:
-                    break
-                for line in range(LINES):
-                    pool[spot, line] = pool[spot - 1, line]
-                spot -= 1
-            for line in range(LINES):
-                pool[spot, line] = rows[number, line]
-            end += 1
-        start[group] = target
-        length[group] = end - target
-        index = stop
-    return used
-
-
-def bounds(pool: Array, start: Array, end: Array, least: Array, span: int, left: Array, first: Array) -> None:
-    """Per touched group the first place at or after `least`, and at or after `least - span`."""
-    for index in range(len(start)):
+def bounds(
+    pool: Array,
+    start: Array,
+    length: Array,
+    groups: Array,
+    least: Array,
+    span: int,
+    left: Array,
+    first: Array,
+    end: Array,
+) -> tuple[int, int]:
+    """Per group the first place at or after `least - span`, the first one at or after `least`, and where it ends; how
+    many places are from there to the ends, of all groups."""
+    walked, most = 0, 0
+    for index in range(len(groups)):
+        begin = start[groups[index]]
+        end[index] = begin + length[groups[index]]
         for which in range(2):
-            wanted = least[index] - (span if which else 0)
-            low, high = start[index], end[index]
+            wanted = least[index] - (0 if which else span)
+            low, high = begin, end[index]
             while low < high:
                 middle = (low + high) // 2
                 if pool[middle, TIME] < wanted:
@@ -116,9 +81,31 @@ def bounds(pool: Array, start: Array, end: Array, least: Array, span: int, left:
                 else:
                     high = middle
             if which:
-                left[index] = low
-            else:
                 first[index] = low
+            else:
+                left[index] = low
+        walked += end[index] - left[index]
+        most += end[index] - first[index]
+    return walked, most
+
+
+def lasting(pool: Array, end: Array, places: Array, numbers: Array, count: int) -> int:
+    """Keep, of the numbered places, the last of each event: what the rows before it say is not of the whole event; how
+    many."""
+    kept = 0
+    for found in range(count):
+        spot = places[0, found]
+        same = 0
+        if spot + 1 < end[places[2, found]]:
+            while same < EVENT and pool[spot, same] == pool[spot + 1, same]:
+                same += 1
+        if same < EVENT:
+            for line in range(len(places)):
+                places[line, kept] = places[line, found]
+            for line in range(len(numbers)):
+                numbers[line, kept] = numbers[line, found]
+            kept += 1
+    return kept
 
 
 def beyond(pool: Array, begins: Array, lasts: Array, times: Array, highs: Array, lows: Array) -> None:
