@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.detect.rules.load import parse_rules
-from csirt.detect.windows import sliding
+from csirt.detect.windows import held, owed, payload, sliding
 from csirt.detect.windows.state import KEY, seen
 from csirt.detect.windows.windows import Windows
 from csirt.errors import CsirtError
@@ -238,9 +239,43 @@ def test_compiled_kernels_find_what_the_interpreted_ones_find(monkeypatch: pytes
     monkeypatch.setattr(sliding, "LOADED_FROM", 1)
     monkeypatch.setattr(sliding.KERNELS, "_walked", -(1 << 60))
     interpreted = run(sent, cuts)
-    for walked, restart in ((-20_000, False), (1, False), (1, True)):
+    for walked, restart, patience in ((-20_000, False, held.PATIENCE), (1, False, 0), (1, True, -1)):
         monkeypatch.setattr(sliding.KERNELS, "_walked", walked)
+        monkeypatch.setattr(held, "PATIENCE", patience)  # from here on rows are sorted
         assert run(sent, cuts, restart=restart) == interpreted
+
+
+@settings(max_examples=25, deadline=None)
+@given(HITS_STRATEGY, st.lists(st.integers(0, 32 * SECOND), max_size=12), st.integers(-1, 1), st.data())
+def test_changes_say_the_same_whenever_they_are_taken(
+    hits: list[Hit], cuts: list[int], patience: int, data: st.DataObject
+) -> None:
+    """A change taken many steps later has the alert as it stood, though rows have left since and others were let go;
+    what the ones that are held call new is all they have."""
+    sent, _ = routed(doubled(hits))
+    one, other = Windows(RULESET), Windows(RULESET)
+    at_once, later = [], []
+    before = -1
+    with patch.multiple(payload, PIECE=10), patch.multiple(owed, MOST=40), patch.multiple(held, PATIENCE=patience):
+        for until in sorted({*cuts, 32 * SECOND}):
+            part = table([row for row in sent if before < row[1].time <= until])
+            before = until
+            at_once += [(change.alert, change.opened, change.at) for change in one.advance(part, until)]
+            later += other.advance(part, until)
+    kept = [data.draw(st.booleans()) for _ in later]
+    wanted = [item for item, keep in zip(at_once, kept, strict=True) if keep]
+    changes = [change for change, keep in zip(later, kept, strict=True) if keep]
+    later.clear()
+    for change in data.draw(st.permutations(changes)):
+        assert change.alert.id == change.id
+        assert change.numbers == (change.alert.first, change.alert.last, change.alert.count)
+    assert [(change.alert, change.opened, change.at) for change in changes] == wanted
+    entities: dict[str, set[Any]] = {}
+    for change in changes:
+        known = entities.setdefault(change.id, set())
+        assert change.fresh is not None
+        known |= {tuple(entity) for entity in change.fresh}
+        assert known == {tuple(entity) for entity in change.alert.entities}
 
 
 def test_a_restart_keeps_entities_in_order_of_appearance() -> None:
