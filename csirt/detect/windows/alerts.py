@@ -227,7 +227,7 @@ def _alert(values: dict[str, Any]) -> Alert:
 
 def _meet(known: dict[str, Any], shown: list[Entity], role: str, texts: Texts, owners: Texts) -> None:
     """Entities of an alert that are named for the first time, each with the member it has there."""
-    if len(shown) >= SAMPLE_TARGETS:
+    if not texts or len(shown) >= SAMPLE_TARGETS:
         return
     named = dict.fromkeys(zip(texts, owners, strict=True)) if owners else zip(dict.fromkeys(texts), repeat(None))
     for text, owner in named:
