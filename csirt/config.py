@@ -94,6 +94,7 @@ class Listener(Section):
     listen: str  # "127.0.0.1:2055", "[::]:514"
     transport: Literal["udp", "tcp", "tls"] = "udp"
     receive_buffer: Size = "32MiB"
+    gather: Duration = "30ms"  # netflow over udp: datagrams may wait so long in the receive buffer for others
     workers: Annotated[int, between(1, 64)] = 1  # netflow over udp: sockets on the port, each with a thread and a lane
     certificate: str = ""  # tls: PEM files; a name without `/` is a systemd credential
     key: str = ""

@@ -14,16 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from csirt.collect.framing import Array
-
+Array = np.ndarray[Any, np.dtype[Any]]
 Pieces = Sequence[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """`rows`: uint64, struct iovec: address and size. The memory must stay as it is until it is written."""
+    """`rows`: uint64, struct iovec: address and size; `address`: where they lie, one after the other. The memory must
+    stay as it is until it is written."""
 
     rows: Array
+    address: int
+
+    @classmethod
+    def of(cls, rows: Array) -> Vectors:
+        """The vectors of these rows, a copy where they do not lie as they must."""
+        rows = np.ascontiguousarray(rows, np.uint64)
+        return cls(rows, rows.ctypes.data)
+
+    def first(self, count: int) -> Vectors:
+        """The first of them."""
+        return Vectors(self.rows[:count], self.address)
 
 
 def _found() -> Any:
@@ -44,11 +55,10 @@ def write(handle: int, pieces: Pieces | Vectors, at: int) -> int:
     """Write at an offset; how many octets. Raises OSError."""
     if not isinstance(pieces, Vectors):
         return os.pwritev(handle, pieces, at)
-    rows = np.ascontiguousarray(pieces.rows, np.uint64)
     if CALL is None:
-        return os.pwritev(handle, [ctypes.string_at(address, size) for address, size in rows.tolist()], at)
+        return os.pwritev(handle, [ctypes.string_at(address, size) for address, size in pieces.rows.tolist()], at)
     while True:
-        done = int(CALL(handle, rows.ctypes.data, len(rows), at))
+        done = int(CALL(handle, pieces.address, len(pieces.rows), at))
         if done >= 0:
             return done
         code = ctypes.get_errno()

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from csirt.clock import Clock
-from csirt.collect import mmsg
-from csirt.collect.framing import Array, Slots
+from csirt.collect import mmsg, sockets
+from csirt.collect.framing import Slots
+from csirt.collect.gathered import Array
 from csirt.collect.loop import StreamLoop
 from csirt.collect.segments import SegmentWriter
 from csirt.collect.stats import Stats
@@ -104,8 +105,7 @@ class IpfixLoop(StreamLoop):
         count, self._filled = self._filled, 0
         if not count or self._to is None:
             return
-        host, port = self._to.getsockname()[:2]
-        own = socket.inet_pton(self._to.family, host.partition("%")[0])
-        buffers, size = self._slots.frame(self._lengths[:count], self._names[:count], self._clock.now(), own, port)
+        own = sockets.own(self._to)
+        vectors, size = self._slots.vectors(self._lengths[:count], self._names[:count], self._clock.now(), *own)
         self._stats.received += count
-        self._writer.append(buffers, size, count)
+        self._writer.append(vectors, size, count)

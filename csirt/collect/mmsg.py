@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from csirt.collect.framing import MAX_PAYLOAD, SLOT, Array, Slots
+from csirt.collect.framing import MAX_PAYLOAD, SLOT, Slots
+from csirt.collect.gathered import Array
 from csirt.collect.sockets import SO_RXQ_OVFL
 
 MSG_DONTWAIT = 0x40
@@ -58,20 +59,23 @@ class Recvmmsg:
         self._headers[:, 0] = self.names.ctypes.data + rows * np.uint64(NAME)
         self._headers[:, 2] = self._vectors.ctypes.data + rows * np.uint64(16)
         self._headers[:, 3] = 1
+        self._headers[:, 1], self._headers[:, 5] = NAME, CONTROL
         self._headers[:, 4] = self._control.ctypes.data + rows * np.uint64(CONTROL)
         self._words = self._headers.view(np.uint32)
+        self._last = 0  # so many headers were used by the last call
         self._pointer = ctypes.c_void_p(self._headers.ctypes.data)
 
     def __call__(self, opened: socket.socket) -> int:
         """Receive without waiting; how many datagrams. Raises OSError."""
-        self._headers[:, 1] = NAME
-        self._headers[:, 5] = CONTROL
+        # A name is as long as the last one; of control messages the kernel says how much it wrote.
+        self._headers[: self._last, 5] = CONTROL
         got = int(self._call(opened.fileno(), self._pointer, self._count, MSG_DONTWAIT, None))
         if got < 0:
             code = ctypes.get_errno()
             if code in (errno.EAGAIN, errno.EINTR):
                 return 0
             raise OSError(code, os.strerror(code))
+        self._last = got
         self.lengths[:got] = self._words[:got, 14]
         flags = self._words[:got, 12]
         if flags.any():

@@ -133,7 +133,8 @@ class Receiver:
         if self.listener.kind == "syslog":
             return SyslogLoop(own, self._writer, self._stats, self._clock, context)
         if self.listener.transport == "udp":
-            return DatagramLoop(own, self._writer, self._stats, self._clock)
+            gather = config.duration(self.listener.gather) / 1e6
+            return DatagramLoop(own, self._writer, self._stats, self._clock, gather)
         return IpfixLoop(own, self._writer, self._stats, self._clock, context)
 
     def _run(self) -> None:

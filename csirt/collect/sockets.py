@@ -101,6 +101,12 @@ def count_overflows(opened: socket.socket) -> None:
         opened.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
 
 
+def own(opened: socket.socket) -> tuple[bytes, int]:
+    """Where a socket is bound: address (4 or 16 octets) and port."""
+    host, port = opened.getsockname()[:2]
+    return socket.inet_pton(opened.family, host.partition("%")[0]), int(port)
+
+
 def inode(opened: socket.socket) -> str:
     """The socket's inode, as the kernel's tables name it."""
     return str(os.fstat(opened.fileno()).st_ino)

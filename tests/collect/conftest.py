@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from csirt import config
-from csirt.clock import SYSTEM
+from csirt.clock import SYSTEM, Clock
 from csirt.collect.receiver import Receiver
 from csirt.metrics import Metrics
 
@@ -40,9 +40,16 @@ def receiver(tmp_path: Path) -> Iterator[Callable[..., Receiver]]:
     """Make and start a receiver on `tmp_path/spool`; stopped at the end."""
     made: list[Receiver] = []
 
-    def make(kind: str = "netflow", listen: str = "127.0.0.1:0", *, transport: str = "udp", **spool: Any) -> Receiver:
+    def make(
+        kind: str = "netflow",
+        listen: str = "127.0.0.1:0",
+        *,
+        transport: str = "udp",
+        clock: Clock = SYSTEM,
+        **spool: Any,
+    ) -> Receiver:
         listener = config.Listener(source="s", kind=kind, listen=listen, transport=transport)  # type: ignore[arg-type]
-        result = Receiver(listener, config.Spool(**spool), tmp_path / "spool", Metrics(), SYSTEM)
+        result = Receiver(listener, config.Spool(**spool), tmp_path / "spool", Metrics(), clock)
         result.start()
         made.append(result)
         return result

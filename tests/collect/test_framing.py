@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.collect.framing import Slots
+from csirt.collect.gathered import Vectors
 from csirt.collect.mmsg import NAME
 
 
@@ -33,6 +34,10 @@ def _name(address: str, port: int, family: int) -> bytes:
     return (raw + packed).ljust(NAME, b"\0")
 
 
+def _joined(vectors: Vectors) -> bytes:
+    return b"".join(ctypes.string_at(address, length) for address, length in vectors.rows.tolist())
+
+
 def _frame(senders: list[tuple[str, int, bytes]], family: int, own: bytes) -> bytes:
     slots = Slots(len(senders))
     slots.memory[:] = 0xEE  # what an earlier datagram left behind
@@ -40,8 +45,8 @@ def _frame(senders: list[tuple[str, int, bytes]], family: int, own: bytes) -> by
         slots.payload(row)[: len(payload)] = payload
     names = np.frombuffer(b"".join(_name(a, p, family) for a, p, _ in senders), np.uint8).reshape(-1, NAME)
     lengths = np.array([len(payload) for _, _, payload in senders], np.int64)
-    buffers, size = slots.frame(lengths, names, 1_700_000_000_123_456, own, 2055)
-    raw = b"".join(buffers)
+    vectors, size = slots.vectors(lengths, names, 1_700_000_000_123_456, own, 2055)
+    raw = _joined(vectors)
     assert len(raw) == size
     return raw
 
@@ -103,7 +108,7 @@ def test_a_dual_socket_frames_both_families(senders: list[tuple[str, int, bytes]
     )
 )
 def test_slots_are_used_again(batches: list[tuple[list[tuple[str, int, bytes]], bool, str, int]]) -> None:
-    """Whatever the slots held before, a batch is framed as in fresh ones, as pieces and as vectors."""
+    """Whatever the slots held before, a batch is framed as in fresh ones."""
     used = Slots(5)
     for senders, dual, own, port in batches:
         family = socket.AF_INET6 if dual else socket.AF_INET
@@ -114,10 +119,9 @@ def test_slots_are_used_again(batches: list[tuple[list[tuple[str, int, bytes]], 
         for slots in (Slots(5), used):
             for row, (_, _, payload) in enumerate(senders):
                 slots.payload(row)[: len(payload)] = payload
-            framed.append(b"".join(slots.frame(lengths, names, 1, host, port)[0]))
-        rows, size = used.vectors(lengths, names, 1, host, port)
-        framed.append(b"".join(ctypes.string_at(address, length) for address, length in rows.tolist()))
-        assert framed[0] == framed[1] == framed[2] and len(framed[0]) == size
+            vectors, size = slots.vectors(lengths, names, 1, host, port)
+            framed.append(_joined(vectors))
+        assert framed[0] == framed[1] and len(framed[0]) == size
 
 
 def test_the_largest_datagram_fits(read_blocks: Callable[[bytes], list[bytes]]) -> None:

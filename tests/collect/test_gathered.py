@@ -27,12 +27,12 @@ def test_vectors_write_what_pieces_write(tmp_path: Path, monkeypatch: pytest.Mon
     handle = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
     try:
         assert gathered.write(handle, [b"ab", memoryview(b"c")], 0) == 3
-        assert gathered.write(handle, Vectors(rows), 3) == 111
+        assert gathered.write(handle, Vectors.of(rows), 3) == 111
         assert (tmp_path / "x").read_bytes() == b"abc" + wanted
     finally:
         os.close(handle)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        gathered.write(handle, Vectors(rows), 0)
+        gathered.write(handle, Vectors.of(rows), 0)
 
 
 def test_a_signal_does_not_fail_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_a_signal_does_not_fail_a_write(tmp_path: Path, monkeypatch: pytest.Monk
     memory = np.arange(9, dtype=np.uint8)
     handle = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
     try:
-        assert gathered.write(handle, Vectors(np.array([[memory.ctypes.data, 9]], np.uint64)), 0) == 9
+        assert gathered.write(handle, Vectors.of(np.array([[memory.ctypes.data, 9]], np.uint64)), 0) == 9
     finally:
         os.close(handle)
     assert len(calls) == 3 and (tmp_path / "x").read_bytes() == memory.tobytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from csirt.clock import Clock
 from csirt.collect import mmsg, netflow
 from csirt.collect.receiver import Receiver
 from csirt.model import spool as form
@@ -45,12 +47,46 @@ def _tshark(path: Path, *fields: str) -> list[list[str]]:
     return [line.split("\t") for line in done.stdout.splitlines()]
 
 
-def test_a_small_batch_waits_as_long_as_the_buffer_has_room() -> None:
-    """Not at all with a small receive buffer, in proportion to a larger one, and never so long that times are off."""
-    assert netflow.pause(netflow.ROOMY - 1) == 0
-    assert netflow.pause(netflow.ROOMY) == netflow.GATHER
-    assert netflow.pause(2 * netflow.ROOMY) == 2 * netflow.GATHER
-    assert netflow.pause(1 << 30) == netflow.MOST < 0.01
+def test_waiting_fits_the_buffer() -> None:
+    """Datagrams wait for others as long as was asked for, but no longer than the fastest flood needs to fill the
+    receive buffer, and not at all where that is hardly anything, or where it was not asked for."""
+    assert netflow.pause(32 << 20, 0.03) == 0.03
+    assert netflow.pause(4 << 20, 0.03) == pytest.approx(0.0039, rel=0.01)
+    assert netflow.pause(106_496, 0.03) == 0
+    assert netflow.pause(32 << 20, 0) == 0
+
+
+def test_a_full_batch_is_followed_at_once(receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes as much as he can takes again without waiting; who empties the socket lets others gather, once."""
+    monkeypatch.setattr(netflow, "BATCH", 8)
+    seen: list[int | float] = []
+    take = netflow.DatagramLoop._take
+    gate = threading.Semaphore(0)
+
+    def noted(self: Any, opened: socket.socket) -> int:
+        got = take(self, opened)
+        seen.extend([got] if got else [])
+        return got
+
+    class Gated(Clock):
+        def sleep(self, seconds: float) -> None:
+            seen.append(seconds)
+            gate.acquire()
+
+    def until(wanted: list[int | float]) -> None:
+        deadline = time.monotonic() + 10
+        while seen != wanted and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert seen == wanted
+
+    monkeypatch.setattr(netflow.DatagramLoop, "_take", noted)
+    item = receiver(clock=Gated())
+    _send(item.address, [b"a"])
+    until([1, 0.03])
+    _send(item.address, [b"x"] * 19)
+    gate.release()
+    until([1, 0.03, 8, 8, 3, 0.03])
+    gate.release()
 
 
 def test_nothing_is_lost_and_the_stop_empties_the_socket(
