@@ -182,7 +182,7 @@ class Streamed:
         texts = self._texts.get(name)
         if texts is None:
             return pa.nulls(rows, kind)
-        return pa.DictionaryArray.from_arrays(pa.nulls(rows, kind.index_type), texts)
+        return pa.DictionaryArray.from_arrays(pa.nulls(rows, kind.index_type), texts, safe=False)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -214,8 +214,9 @@ def _recoded(
     else:
         codes = places.astype(small).take(codes, mode="clip")
     if valid is not None:
-        codes = codes.clip(0, max(len(texts) - 1, 0))  # under a null there may be any index
+        # Under a null there may be any index: a negative one is a great one.
+        codes = np.minimum(codes.view(f"u{small.itemsize}"), max(len(texts) - 1, 0)).view(small)
     if valid is not None and indices.offset:
         valid = pa.array(np.zeros(len(indices), np.int8), mask=~indices.is_valid().to_numpy(False)).buffers()[0]
     same = pa.Array.from_buffers(kind, len(codes), [valid, pa.py_buffer(codes)])
-    return pa.DictionaryArray.from_arrays(same, texts)
+    return pa.DictionaryArray.from_arrays(same, texts, safe=False)

@@ -91,8 +91,8 @@ def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
 def constant(value: str | None, rows: int) -> pa.DictionaryArray:
     """A dictionary column with the same text (or null) in every row."""
     if value is None:
-        return pa.DictionaryArray.from_arrays(pa.nulls(rows, pa.int32()), pa.array([], pa.string()))
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([value]))
+        return pa.DictionaryArray.from_arrays(pa.nulls(rows, pa.int32()), pa.array([], pa.string()), safe=False)
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([value]), safe=False)
 
 
 def codes(values: Array, names: list[str | None]) -> pa.DictionaryArray:
@@ -108,7 +108,7 @@ def codes(values: Array, names: list[str | None]) -> pa.DictionaryArray:
         valid = np.empty(-(-len(values) // 8), np.uint8)
         valid = pa.py_buffer(valid) if spread_known(values, table, indices, valid) else None
     array = pa.Array.from_buffers(pa.int32(), len(indices), [valid, pa.py_buffer(indices)])
-    return pa.DictionaryArray.from_arrays(array, texts)
+    return pa.DictionaryArray.from_arrays(array, texts, safe=False)
 
 
 def distinct(names: list[str | None]) -> tuple[pa.Array, Array]:

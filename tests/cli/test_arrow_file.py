@@ -115,3 +115,28 @@ def test_short_writes_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(arrow_file.os, "pwrite", lambda handle, view, at: single(handle, view[:100_000], at))
     written(path, [wanted])
     assert pa.ipc.open_file(path).read_all().equals(pa.Table.from_batches([wanted]))
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_place_is_asked_for_ahead_where_that_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, able: bool
+) -> None:
+    """It leaves no trace: the file is as long as what was written, and the same where there is no such call or it
+    fails."""
+    path, wanted = tmp_path / "x.arrow", batch(5)
+    asked: list[tuple[int, ...]] = []
+    real = arrow_file._fallocate
+
+    def ask(*words: int) -> int:
+        asked.append(words)
+        return int(real(*words)) if able and real is not None else -1
+
+    written(path, [wanted])
+    usual = path.read_bytes()
+    monkeypatch.setattr(arrow_file, "_fallocate", ask)
+    written(path, [wanted])
+    assert path.read_bytes() == usual and len(asked) == 1
+    assert 0 < asked[0][3] < len(usual) and os.stat(path).st_blocks * 512 < len(usual) + (1 << 16)
+    monkeypatch.setattr(arrow_file, "_fallocate", None)
+    written(path, [wanted])
+    assert path.read_bytes() == usual

@@ -46,3 +46,17 @@ def test_without_any_place_for_a_cache_the_code_still_runs(monkeypatch: pytest.M
         return value * 2
 
     assert double(21) == 42
+
+
+def test_memory_fetched_ahead_is_as_it_was() -> None:
+    """It is a hint, also far beyond the end."""
+    import numpy as np
+
+    @jit.kernel
+    def look(octets: np.ndarray, at: int) -> int:  # type: ignore[type-arg]
+        jit.fetch_ahead(octets, np.uint64(at))
+        return int(octets[0])
+
+    memory = np.arange(7, 107, dtype=np.uint8)
+    assert [look(memory, at) for at in (0, 99, 1 << 40)] == [7, 7, 7]
+    assert memory.tolist() == list(range(7, 107))

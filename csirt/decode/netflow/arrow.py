@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.decode.netflow import fill, private
+from csirt.decode.netflow import private, spans
 from csirt.decode.netflow.layout import NUMBERS, Column
 from csirt.decode.netflow.rows import Rows
 from csirt.model import ecs
@@ -79,11 +79,11 @@ class Arrow:
         if at is not None:
             offset, length = offset[at], length[at]
         if column.storage.startswith("cut:"):
-            fill.header_end(self.buffer, offset, length, column.storage == "cut:ethernet")
+            spans.header_end(self.buffer, offset, length, column.storage == "cut:ethernet")
         ends = np.zeros(len(length) + 1, np.int64)
         np.cumsum(length, out=ends[1:])
         data = np.empty(int(ends[-1]), np.uint8)
-        fill.gather(self.buffer, offset, length, data)
+        spans.gather(self.buffer, offset, length, data)
         if column.storage.startswith("text"):
             offsets = pa.py_buffer(ends.astype(np.int32))
             raw = pa.Array.from_buffers(pa.binary(), len(length), [None, offsets, pa.py_buffer(data)])
@@ -99,7 +99,7 @@ class Arrow:
             return found
         indices = np.zeros(len(mask), np.int32)
         indices[at] = found.indices.to_numpy()
-        return pa.DictionaryArray.from_arrays(masked(indices, pa.int32(), mask), found.dictionary)
+        return pa.DictionaryArray.from_arrays(masked(indices, pa.int32(), mask), found.dictionary, safe=False)
 
     def _clean(self, array: pa.DictionaryArray, name: str, rule: private.Rule) -> pa.DictionaryArray:
         """Without what must not leave decode; values that held an identity number are counted under `name`."""
@@ -131,7 +131,7 @@ def spread_codes(rows: Rows, codes: Array, texts: pa.Array) -> pa.DictionaryArra
     if codes.min(initial=0) < 0:
         known, codes = rows.spread(codes >= 0), np.maximum(codes, 0)  # under a null too there must be an index
     indices = rows.spread(codes.astype(np.int32, copy=False))
-    return pa.DictionaryArray.from_arrays(masked(indices, pa.int32(), known), texts)
+    return pa.DictionaryArray.from_arrays(masked(indices, pa.int32(), known), texts, safe=False)
 
 
 def times(values: Array, mask: Array | None) -> pa.Array:
@@ -151,13 +151,13 @@ def macs(values: Array, mask: Array | None, ecs_form: bool) -> pa.Array:
     names = [sign.join(name[i : i + 2] for i in range(0, 12, 2)) for name in names]
     names = [name.upper() for name in names] if ecs_form else names
     indices = pa.array(inverse.reshape(-1).astype(np.int32), mask=None if mask is None else ~mask)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()), safe=False)
 
 
 def _decoded(raw: pa.DictionaryArray) -> pa.DictionaryArray:
     """Binary dictionary values as UTF-8, what is none of it replaced."""
     try:
-        return pa.DictionaryArray.from_arrays(raw.indices, raw.dictionary.cast(pa.string()))
+        return pa.DictionaryArray.from_arrays(raw.indices, raw.dictionary.cast(pa.string()), safe=False)
     except pa.ArrowInvalid:
         values = pa.array([item.decode("utf-8", "replace") for item in raw.dictionary.to_pylist()], pa.string())
         return _distinct(raw.indices, values)
@@ -167,5 +167,5 @@ def _distinct(indices: pa.Array, values: pa.Array) -> pa.DictionaryArray:
     """A dictionary array whose values differ from each other."""
     if len(values) and pc.count_distinct(values).as_py() != len(values):
         distinct = values.dictionary_encode()
-        return pa.DictionaryArray.from_arrays(pc.take(distinct.indices, indices), distinct.dictionary)
-    return pa.DictionaryArray.from_arrays(indices, values)
+        return pa.DictionaryArray.from_arrays(pc.take(distinct.indices, indices), distinct.dictionary, safe=False)
+    return pa.DictionaryArray.from_arrays(indices, values, safe=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csirt.decode.netflow import scan
-from csirt.decode.netflow.fill import gather
+from csirt.decode.netflow.spans import gather
 from csirt.decode.netflow.state import HELD, OVERHEAD, Held, State
 from csirt.model.batch import Array
 

@@ -91,11 +91,11 @@ def fill(
             continue
         mine = [change for change in changes if change[2] == kind]
         known = [table.get(kind, {}) for table in tables]
-        if not mine and sum(len(names) for names in known) <= max(rows.count, FEW):
-            _put_known(rows, columns, column, number, known)
+        if (stages := _stages(rows, known, mine)) is not None:
+            _put_known(rows, columns, column, number, *stages)
             continue
         step = np.searchsorted(np.array([change[0] for change in mine], np.int64), rows.sets.at, side="right")
-        keys = rows.spread(rows.sets.exporter), number, rows.spread(step.astype(np.int64))
+        keys = rows.spread(rows.sets.exporter), number.astype(np.int64), rows.spread(step.astype(np.int64))
         place, first = np.empty(rows.count, np.int64), np.empty(rows.count, np.int64)
         count = numbering.number_keys(*keys, np.zeros(rows.count, np.int64), place, first)
         distinct = zip(*(key[first[:count]].tolist() for key in keys), strict=True)
@@ -105,18 +105,57 @@ def fill(
             _put(columns, column, codes(place, names))
 
 
-def _put_known(rows: Rows, columns: dict[str, Any], column: str, number: Array, known: list[dict[int, str]]) -> None:
-    """Add the column where no name changes: `known` by exporter, and fewer than there are rows."""
+def _stages(
+    rows: Rows, known: list[dict[int, str]], changes: list[Change]
+) -> tuple[Array, list[dict[int, str]]] | None:
+    """(a number for each set, the names that count for the sets of each number): those of its exporter after the chunk,
+    or as they were before one of the changes. None where they were more than there are rows."""
+    exporter, at = rows.sets.exporter, rows.sets.at
+    mine: dict[int, list[Change]] = {}
+    for change in changes:
+        mine.setdefault(change[1], []).append(change)
+    when = {number: sorted({change[0] for change in some}) for number, some in mine.items()}
+    more = sum((len(known[number]) + len(some)) * len(when[number]) for number, some in mine.items())
+    if more + sum(map(len, known)) > max(rows.count, FEW):
+        return None
+    stages, ends, steps = list(known), np.zeros(len(known), np.int64), []
+    for number in sorted(mine):
+        stages += _undone(known[number], mine[number], when[number])
+        steps += [number << 32 | datagram for datagram in when[number]]
+        ends[number] = len(steps)
+    passed = np.searchsorted(np.array(steps, np.int64), exporter << 32 | at, side="right")
+    return (np.where(passed < ends[exporter], len(known) + passed, exporter) if steps else exporter), stages
+
+
+def _undone(names: dict[int, str], changes: list[Change], when: list[int]) -> list[dict[int, str]]:
+    """The names as they were before what changed at each of these datagrams, in their order."""
+    found: list[dict[int, str]] = []
+    names, rest = dict(names), list(changes)
+    for at in reversed(when):
+        while rest and rest[-1][0] >= at:
+            _, _, _, ident, old = rest.pop()
+            if old is None:
+                names.pop(ident, None)
+            else:
+                names[ident] = old
+        found.append(dict(names))
+    return found[::-1]
+
+
+def _put_known(
+    rows: Rows, columns: dict[str, Any], column: str, number: Array, group: Array, known: list[dict[int, str]]
+) -> None:
+    """Add the column, where there are fewer names than rows. `group`: of each set, which of `known` names it."""
     ids = np.array([ident for names in known for ident in names], np.int64)
     owner = np.repeat(np.arange(len(known)), [len(names) for names in known])
     names, text = distinct([name for names in known for name in names.values()])
     codes, order = np.empty(rows.count, np.int32), np.empty(len(names), np.int32)
     valid = np.empty(-(-rows.count // 8), np.uint8)
-    sets = rows.sets
-    count = numbering.find_texts(sets.exporter, sets.records, number, owner, ids, text, codes, valid, order)
+    count = numbering.find_texts(group, rows.sets.records, number, owner, ids, text, codes, valid, order)
     if count:
         some = pa.Array.from_buffers(pa.int32(), rows.count, [pa.py_buffer(valid), pa.py_buffer(codes)])
-        _put(columns, column, pa.DictionaryArray.from_arrays(some, names.take(pa.array(order[:count]))))
+        array = pa.DictionaryArray.from_arrays(some, names.take(pa.array(order[:count])), safe=False)
+        _put(columns, column, array)
 
 
 def _history(changes: list[Change]) -> dict[tuple[int, int], list[tuple[int, str | None]]]:
@@ -157,9 +196,21 @@ def _texts(rows: Rows, columns: Mapping[str, Any], elements: tuple[str, ...]) ->
     return np.where((indices >= 0) & ~empty[np.maximum(indices, 0)], indices, -1), names
 
 
+def _as_sent(rows: Rows, elements: tuple[str, ...]) -> Array | None:
+    """The column of four octets that is the first of these elements in every row, as interfaces mostly are."""
+    shapes = rows.shapes
+    found = {next((shape.names[name] for name in elements if name in shape.names), None) for shape in shapes}
+    column = rows.columns.get(found.pop() or "") if len(found) == 1 else None
+    if column is None or column.storage != "uint" or column.parts[0].dtype != np.uint32:
+        return None
+    return column.parts[0]
+
+
 def _numbers(rows: Rows, elements: tuple[str, ...], buffer: Array) -> Array | None:
     """The number each row means, -1 where it has none. One in octets (an application's) is its octets and length."""
-    found = sampling.numbers(rows, elements, -1)
+    found = _as_sent(rows, elements)
+    if found is None:
+        found = sampling.numbers(rows, elements, -1)
     for name in elements:
         column = rows.columns.get(f"netflow.{name}")
         if column is None or column.storage != "hex":

@@ -80,8 +80,12 @@ def flows(
     arrow = Arrow(rows, buffer)
     columns = common(rows, arrow, names)
     elements = _times(rows, arrow, columns, roles, due)
-    rate, origin = sampling.rates(rows, roles, before, changes, names.rates)
+    said = roles, before, changes, names.rates
+    by_set = sampling.of_sets(rows, *said)
+    rate, origin = sampling.rates(rows, *said) if by_set is None else by_set
     one = bool(len(rate)) and bool((rate == rate[0]).all()) and bool((origin == origin[0]).all())
+    if by_set is not None and not one:
+        rate, origin = rows.spread(rate), rows.spread(origin)
     if one and origin[0]:
         columns["csirt.flow.sampling_rate"] = masked(rows.constant(np.uint32(rate[0])), pa.uint32(), None)
         columns["csirt.flow.sampling_origin"] = arrow.codes(np.zeros_like(rows.of_set), [sampling.ORIGINS[origin[0]]])

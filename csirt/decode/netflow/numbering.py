@@ -71,46 +71,47 @@ def find_texts(
     while size < 8 * known_group.size:  # so few are beside their place that the loops below are as good as straight
         size *= 2
     size = groups * span + 1 if straight else size
-    texts: Array = np.full(size, -1, np.int32)
+    place: Array = np.full(size, -1, np.int32)  # -1: no key; below: key of text -2 - value; else its text's code
     own_group = np.full(0 if straight else size, -1, np.int64)
     own_number = np.zeros(0 if straight else size, np.int64)
     for k in range(known_group.size):
         if straight:
-            texts[known_group[k] * span + known_number[k]] = text[k]
+            slot = np.uint64(known_group[k] * span + known_number[k])
         else:
             slot = _slot_of(known_group[k], known_number[k], size)
-            while texts[slot] >= 0:
+            while place[slot] != -1:
                 slot = (slot + np.uint64(1)) & np.uint64(size - 1)
             own_group[slot] = known_group[k]
             own_number[slot] = known_number[k]
-            texts[slot] = text[k]
+        place[slot] = -2 - text[k]
     given: Array = np.full(order.size, -1, np.int32)
     count: Number = 0
     row: Number = 0
     bits: Number = 0
     for s in range(group.size):
         g = group[s]
-        base = g * span
+        base = np.uint64(g * span)
         for _ in range(records[s]):
-            n = number[row]
-            found: Number = np.int32(-1)
-            if not straight:
+            n = np.uint64(number[row])
+            if straight:
+                slot = base + n if n < np.uint64(span) else np.uint64(size - 1)
+            else:
                 slot = _slot_of(g, n, size)
-                while texts[slot] >= 0 and (own_group[slot] != g or own_number[slot] != n):
+                while place[slot] != -1 and (own_group[slot] != g or np.uint64(own_number[slot]) != n):
                     slot = (slot + np.uint64(1)) & np.uint64(size - 1)
-                found = texts[slot]
-            elif 0 <= n < span:
-                found = texts[base + n]
-            code: Number = np.int32(0)
-            if found >= 0:
-                code = given[found]
+            code: Number = place[slot]
+            if code < -1:
+                name = -2 - code
+                code = given[name]
                 if code < 0:
                     code = np.int32(count)
-                    given[found] = code
-                    order[count] = found
+                    given[name] = code
+                    order[count] = name
                     count += 1
-                bits |= 1 << (row & 7)
-            codes[row] = code
+                place[slot] = code
+            known = code >= 0
+            codes[row] = code if known else 0
+            bits |= np.int64(known) << (row & 7)
             if row & 7 == 7:
                 valid[row >> 3] = bits
                 bits = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from csirt.decode.netflow import fill
+from csirt.decode.netflow import reading
 from csirt.decode.netflow.elements import VARIABLE, Element, ElementTable, unknown
 from csirt.decode.netflow.templates import Signature
 from csirt.model import ecs
@@ -16,13 +16,14 @@ _UNSIGNED = {"unsigned8": 1, "unsigned16": 2, "unsigned32": 4, "unsigned64": 8}
 _SIGNED = {"signed8": 1, "signed16": 2, "signed32": 4, "signed64": 8}
 _FLOAT = {"float32": 4, "float64": 8}
 _TIMES = {
-    "dateTimeSeconds": fill.SECONDS,
-    "dateTimeMilliseconds": fill.MILLIS,
-    "dateTimeMicroseconds": fill.NTP,
-    "dateTimeNanoseconds": fill.NTP,
+    "dateTimeSeconds": reading.SECONDS,
+    "dateTimeMilliseconds": reading.MILLIS,
+    "dateTimeMicroseconds": reading.NTP,
+    "dateTimeNanoseconds": reading.NTP,
 }
-_ADDRESS = {"ipv4Address": (fill.V4, 4), "ipv6Address": (fill.V6, 16)}
+_ADDRESS = {"ipv4Address": (reading.V4, 4), "ipv6Address": (reading.V6, 16)}
 END, START = "@timestamp", "event.start"
+OP_WIDTH = 4  # numbers of an operation, which fills a column: kind, field, second and third field (or -1)
 # kinds of storage whose column is one array of the given width
 WIDTHS = {"uint": 0, "sint": 0, "float": 0, "bool": 1, "time": 8, "mac": 8}
 
@@ -82,7 +83,7 @@ class Plan:
     mapped: list[tuple[str, str, str]] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     shape: Shape = field(default_factory=lambda: Shape((), (), ()))
-    ops: Array = field(default_factory=lambda: np.empty((0, fill.OP_WIDTH), np.int64))
+    ops: Array = field(default_factory=lambda: np.empty((0, OP_WIDTH), np.int64))
     ordered: bool = False
 
     def settle(self) -> None:
@@ -91,7 +92,7 @@ class Plan:
         columns = tuple((output.column, output.storage, output.width) for output in self.outputs)
         self.shape = Shape(columns, tuple(sorted(self.mapped)), tuple(sorted(self.names.items())))
         rows = [(output.kind, output.field, output.second, output.third) for output in self.outputs]
-        self.ops = np.array(rows, np.int64).reshape(-1, fill.OP_WIDTH)
+        self.ops = np.array(rows, np.int64).reshape(-1, OP_WIDTH)
 
 
 def fixed_signature(version: int, table: ElementTable) -> Signature:
@@ -163,22 +164,22 @@ def _own(column: str, element: Element, number: int, length: int, table: Element
     if kind in _UNSIGNED or kind in _SIGNED:
         sign = kind in _SIGNED
         width = max(_SIGNED[kind] if sign else _UNSIGNED[kind], next(w for w in (1, 2, 4, 8) if w >= length))
-        return Output(column, "sint" if sign else "uint", width, fill.SINT if sign else fill.UINT, number)
+        return Output(column, "sint" if sign else "uint", width, reading.SINT if sign else reading.UINT, number)
     if kind in _FLOAT:
-        return Output(column, "float", max(_FLOAT[kind], length), fill.FLOAT, number)
+        return Output(column, "float", max(_FLOAT[kind], length), reading.FLOAT, number)
     if kind in _TIMES:
         return Output(column, "time", 8, _TIMES[kind], number)
     if kind in _ADDRESS:
         return Output(column, "address", _ADDRESS[kind][1], _ADDRESS[kind][0], number)
     if kind == "boolean":
-        return Output(column, "bool", 1, fill.UINT, number)
+        return Output(column, "bool", 1, reading.UINT, number)
     if kind == "macAddress":
-        return Output(column, "mac", 8, fill.UINT, number)
+        return Output(column, "mac", 8, reading.UINT, number)
     if kind == "string":
         care = table.care.get(element.name)
-        return Output(column, f"text:{care}" if care else "text", 0, fill.TEXT, number)
+        return Output(column, f"text:{care}" if care else "text", 0, reading.TEXT, number)
     cut = table.headers.get(element.name)
-    return Output(column, f"cut:{cut}" if cut else "hex", 0, fill.SPAN, number)
+    return Output(column, f"cut:{cut}" if cut else "hex", 0, reading.SPAN, number)
 
 
 def _ecs_outputs(plan: Plan, fields: list[tuple[Element, int]], table: ElementTable) -> dict[int, str]:
@@ -201,7 +202,9 @@ def _ecs_outputs(plan: Plan, fields: list[tuple[Element, int]], table: ElementTa
         if column in ecs.ADDRESSES and len(there) > 1:
             for number in there:  # both families: each keeps its own column too, `normalise` chooses
                 kind, width = _ADDRESS[fields[number][0].type]
-                plan.outputs.append(Output(f"{column}/{4 if kind == fill.V4 else 6}", "address", width, kind, number))
+                plan.outputs.append(
+                    Output(f"{column}/{4 if kind == reading.V4 else 6}", "address", width, kind, number)
+                )
             continue
         for number in there:
             output = _shared(column, fields[number], number)
@@ -219,13 +222,13 @@ def _shared(column: str, field: tuple[Element, int], number: int) -> Output | No
         kind, width = _ADDRESS[element.type]
         return Output(column, "address", width, kind, number)
     if element.type == "macAddress":
-        return Output(column, "mac", 8, fill.UINT, number)
+        return Output(column, "mac", 8, reading.UINT, number)
     if element.type == "string":
-        return Output(column, "text", 0, fill.TEXT, number)
+        return Output(column, "text", 0, reading.TEXT, number)
     width = ecs.FLOW[column].bit_width // 8
     if element.type not in _UNSIGNED or length > width:
         return None
-    return Output(column, "uint", width, fill.UINT, number)
+    return Output(column, "uint", width, reading.UINT, number)
 
 
 def _time_outputs(
@@ -240,15 +243,15 @@ def _time_outputs(
             continue
         element = fields[number][0]
         if element.name in times["delta"]:
-            kind, transform = fill.DELTA, None
+            kind, transform = reading.DELTA, None
         elif element.name in times["uptime"]:
             if fields[number][1] != 4:
                 continue
-            kind, transform = fill.UPTIME, "uptime" if plan.signature.version < 10 else None
+            kind, transform = reading.UPTIME, "uptime" if plan.signature.version < 10 else None
         else:
             kind, transform = _TIMES[element.type], ""
         paired = next((n for n in ends if fields[n][0].name in times["uptime"] and fields[n][1] == 4), number)
-        second = boot if kind == fill.UPTIME and plan.signature.version == 10 else -1
+        second = boot if kind == reading.UPTIME and plan.signature.version == 10 else -1
         output = Output(column, "time", 8, kind, number, second, paired)
         if transform is None:  # it cannot be told from the time any more: the raw number keeps its own column
             plan.outputs.append(output)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from csirt.decode.netflow import fill
 from csirt.decode.netflow.alike import arranged, reordered
 from csirt.decode.netflow.elements import ElementTable
 from csirt.decode.netflow.layout import Layout
@@ -25,15 +26,14 @@ Kind = tuple[int, bool, bytes]  # version, options data, sorted fields
 @dataclass(frozen=True, slots=True)
 class Tables:
     """`slot`: of a plan by its number, -1 for one that is not compiled. By slot: `size` of a record (0: it varies),
-    `shape`, and where in `ops`, `starts` and `sizes` a plan's operations and fields begin (one entry more)."""
+    `shape`, and where in `reads` (see `fill`) and `sizes` a plan's operations and fields begin (one entry more)."""
 
     slot: Array
     size: Array
     shape: Array
-    first_op: Array
+    first_read: Array
     first_field: Array
-    ops: Array
-    starts: Array
+    reads: Array
     sizes: Array
 
 
@@ -162,17 +162,35 @@ class Plans:
         plans = [plan for number in self._compiled if (plan := self._plans[number]) is not None]
         slot = np.full(len(self), -1, np.int64)
         slot[self._compiled] = np.arange(len(plans))
+        size = np.array([plan.size for plan in plans], np.int64)
+        first_read, first_field = (
+            _firsts([len(plan.ops) for plan in plans]),
+            _firsts([len(plan.sizes) for plan in plans]),
+        )
+        sizes = _joined([plan.sizes for plan in plans])
+        of = np.repeat(np.arange(len(plans)), np.diff(first_read))  # whose each operation is
+        starts = _joined([plan.starts for plan in plans])
         self._tables = Tables(
             slot=slot,
-            size=np.array([plan.size for plan in plans], np.int64),
+            size=size,
             shape=np.array(self._shape_of, np.int64),
-            first_op=_firsts([len(plan.ops) for plan in plans]),
-            first_field=_firsts([len(plan.sizes) for plan in plans]),
-            ops=_joined([plan.ops for plan in plans]),
-            starts=_joined([plan.starts for plan in plans]),
-            sizes=_joined([plan.sizes for plan in plans]),
+            first_read=first_read,
+            first_field=first_field,
+            reads=_reads(_joined([plan.ops for plan in plans]), first_field[of], size[of] > 0, starts, sizes),
+            sizes=sizes,
         )
         return self._tables
+
+
+def _reads(ops: Array, first: Array, fixed: Array, starts: Array, sizes: Array) -> Array:
+    """Operations as the kernels take them. `first`: where the fields of each one's plan begin in `starts` and `sizes`;
+    `fixed`: whether its records are all of one length."""
+    reads = np.full((len(ops), fill.READ_WIDTH), fill.NONE, np.uint16)
+    places = first[:, None] + np.maximum(ops[:, 1:], 0)
+    where = np.where(fixed[:, None], starts[places], ops[:, 1:])
+    reads[:, 0], reads[:, 1] = ops[:, 0], sizes[places[:, 0]]
+    reads[:, 2:5] = np.where(ops[:, 1:] < 0, fill.NONE, where)
+    return reads
 
 
 def _firsts(counts: list[int]) -> Array:

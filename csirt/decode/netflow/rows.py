@@ -103,7 +103,7 @@ def build(sets: Sets, plans: Plans, buffer: Array) -> Rows:
     memory, rows.columns, place = layout.allocate(count)
     views = (memory.view(np.uint8), memory.view(np.uint16), memory.view(np.uint32), memory.view(np.uint64))
     fill.records(
-        *(buffer, *views, tables.ops, tables.first_op, tables.starts, tables.sizes, tables.first_field, tables.size),
+        *(buffer, *views, tables.reads, tables.first_read, tables.sizes, tables.first_field, tables.size),
         *(place, layout.first[of_set]),
         *(slot, sets.offset, sets.records, first, sets.export, sets.uptime),
     )

@@ -197,6 +197,37 @@ def only(table: dict[int, int]) -> int:
     return rates.pop() if len(rates) == 1 else 0
 
 
+def of_sets(
+    rows: Rows, roles: Roles, before: dict[int, dict[int, int]], changes: list[Change], forced: Array
+) -> tuple[Array, Array] | None:
+    """What `rates` says, by set, where every record of a set has the same: no record states a rate, and no exporter has
+    samplers that differ. None where it is not so."""
+    if changes or stated(rows, roles) is not None:
+        return None
+    agreed = np.zeros(len(forced), np.int64)
+    for exporter, table in before.items():
+        agreed[exporter] = only(table)
+        if any(rate != agreed[exporter] for rate in table.values()):
+            return None
+    ways = [(agreed, OPTIONS)] if before else []
+    if forced.any():
+        ways.append((forced, CONFIG))
+    header = rows.sets.sampling & 0x3FFF
+    origin = np.where(header > 0, HEADER, UNKNOWN).astype(np.uint8)
+    return _combined(header, origin, [(values[rows.sets.exporter], name) for values, name in ways])
+
+
+def _combined(rate: Array, origin: Array, stated_by: list[tuple[Array, int]]) -> tuple[Array, Array]:
+    """The rates and their origins, replaced where others say one; the last counts most."""
+    for values, name in stated_by:
+        here = values > 0
+        if here.all():
+            rate, origin = values, np.full(len(values), name, np.uint8)
+        elif here.any():
+            rate, origin = np.where(here, values, rate), np.where(here, np.uint8(name), origin)
+    return rate, origin
+
+
 def rates(
     rows: Rows, roles: Roles, before: dict[int, dict[int, int]], changes: list[Change], forced: Array
 ) -> tuple[Array, Array]:
@@ -232,11 +263,5 @@ def rates(
     if forced.any():
         stated_by.append((rows.spread(forced[rows.sets.exporter]), CONFIG))
     header = rows.sets.sampling & 0x3FFF
-    rate, origin = rows.spread(header), rows.spread(np.where(header > 0, HEADER, UNKNOWN).astype(np.uint8))
-    for values, name in stated_by:
-        here = values > 0
-        if here.all():
-            rate, origin = values, rows.constant(np.uint8(name))
-        elif here.any():
-            rate, origin = np.where(here, values, rate), np.where(here, np.uint8(name), origin)
-    return rate, origin
+    origin = rows.spread(np.where(header > 0, HEADER, UNKNOWN).astype(np.uint8))
+    return _combined(rows.spread(header), origin, stated_by)

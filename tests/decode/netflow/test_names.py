@@ -148,6 +148,17 @@ def test_chunks_and_restarts_change_no_name(steps: list[tuple[int, int]], data: 
     assert found == wanted
 
 
+def test_names_that_outnumber_the_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are more names than rows only those asked for are looked up: each flow has the name it has anyhow."""
+    sent = [ipfix(FLOWS, TABLE, called(1, "a"))]
+    sent += [
+        ipfix(called(number, f"n{at}"), flow(1), called(1 + at % 2, f"m{at}")) for at, number in enumerate((1, 7, 9))
+    ]
+    usual = [ingress(event) for event in events(*sent)]
+    monkeypatch.setattr(names, "FEW", 0)
+    assert [ingress(event) for event in events(*sent)] == usual == ["m0", "m0", "m2"]
+
+
 def test_rates_by_interface() -> None:
     """A rate whose scope is an interface counts for flows that came in there, or, seen leaving, left there; several
     samplers, sampler 0, and a rate stated as interval and space (RFC 5477)."""
