@@ -84,19 +84,19 @@ def _columns(path: Path, size: int) -> Iterator[Callable[[], RawFrame]]:
         return
     table, nulls = known
     where = {name: np.asarray(rows) for name, rows in nulls.items()}
+    schema: pa.Schema | None = None
     for at in range(0, table.num_rows, size):
-        part = _encoded(table.slice(at, size))
+        part = _encoded(table.slice(at, size), schema)
+        schema = part.schema  # a reader's batches have one
         here = {name: (rows[(rows >= at) & (rows < at + size)] - at).tolist() for name, rows in where.items()}
         yield lambda part=part, here=here: from_table(part, here)  # type: ignore[misc]
 
 
-def _encoded(table: pa.Table) -> pa.Table:
+def _encoded(table: pa.Table, schema: pa.Schema | None) -> pa.Table:
     """The batch with its own dictionaries, in one piece."""
-    columns = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        one = column.combine_chunks()
-        columns[name] = one.dictionary_encode() if pa.types.is_string(one.type) else one
-    return pa.table(columns)
+    ones = [column.combine_chunks() for column in table.columns]
+    columns = [one.dictionary_encode() if pa.types.is_string(one.type) else one for one in ones]
+    return pa.table(columns, names=table.column_names) if schema is None else pa.table(columns, schema=schema)
 
 
 def _warm(program: Program, path: Path) -> None:

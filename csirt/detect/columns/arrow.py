@@ -12,6 +12,9 @@ from csirt.detect.columns.coded import Distinct, bits, numbers_of, of_dictionary
 from csirt.detect.columns.columns import Column, NumberColumn, TextColumn, TimeColumn, TruthColumn
 from csirt.model.batch import Array
 
+# Of fewer texts it does not pay to find the distinct ones.
+FEW_TEXTS = 2000
+
 
 def testable(kind: pa.DataType) -> bool:
     """Whether `from_arrow` makes a column of that type."""
@@ -84,13 +87,34 @@ def _as_text(array: Any) -> pa.DictionaryArray | None:
     return None
 
 
+def _of_few_texts(array: Any) -> Column | None:
+    """Lists of a few texts, each its own value; None where they are not."""
+    inner = array.values
+    if not pa.types.is_string(inner.type) or inner.null_count or array.type.num_fields != 1:
+        return None
+    bounds = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+    first, count = int(bounds[0]), int(bounds[-1] - bounds[0])
+    valid = _valid(array) if array.null_count else np.ones(len(array), bool)
+    sizes = np.diff(bounds)
+    if count > FEW_TEXTS or sizes[~valid].any():
+        return None
+    parents = np.repeat(np.arange(len(array)), sizes)
+    found = Distinct(inner.slice(first, count), np.arange(count, dtype=np.int32), parents)
+    return TextColumn(len(array), found, valid, ~valid)
+
+
 def _of_lists(array: Any) -> Column | None:
+    if pa.types.is_list(array.type) and len(array):
+        few = _of_few_texts(array)
+        if few is not None:
+            return few
+    valid = np.asarray(pc.is_valid(array).to_numpy(zero_copy_only=False))
     parents = np.asarray(pc.list_parent_indices(array).to_numpy(zero_copy_only=False))
+    parents = parents[valid[parents]]  # a list that is null may span members, which are nobody's
     inner = from_arrow(pc.list_flatten(array))
     if inner is None:
         return None
     found = inner.distinct()
     if found.parents is not None:  # a list of lists: the innermost members count
         parents = parents[found.parents]
-    valid = np.asarray(pc.is_valid(array).to_numpy(zero_copy_only=False))
     return TextColumn(len(array), Distinct(found.texts, found.codes, parents, found.kinds), valid, ~valid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from csirt.detect.columns.columns import (
     TimeColumn,
     constant,
 )
-from csirt.detect.columns.physical import Physical, coded, of_table
+from csirt.detect.columns.physical import Physical, Taken, coded
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch, Identities, address_parts, event_ids
 
@@ -29,6 +30,33 @@ _MODULES = {
 }
 # Columns that say where a row rests, which no keyword should find.
 _UNSEARCHED = frozenset({"csirt.segment", "csirt.ordinal", "event.id", "related.ip"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """Where the columns of text are in tables of a schema, and which are known to be none."""
+
+    dataset: str
+    schema: pa.Schema
+    names: tuple[str, ...]
+    places: Array
+    written: frozenset[str]
+
+
+_plans: list[_Plan] = []
+# A dataset's tables have one schema, or a few.
+_MOST_PLANS = 16
+
+
+def _planned(dataset: str, schema: pa.Schema) -> _Plan:
+    for known in _plans:
+        if known.dataset == dataset and known.schema.equals(schema):
+            return known
+    found = {field.name: place for place, field in enumerate(schema) if coded(field.type)}
+    others = frozenset(field.name for field in schema if written(field.type))
+    made = _Plan(dataset, schema, tuple(found), np.array(list(found.values()), np.int64), others)
+    _plans[:] = [made, *_plans[: _MOST_PLANS - 1]]
+    return made
 
 
 class BatchFrame:
@@ -59,14 +87,21 @@ class BatchFrame:
 
     def written(self) -> Collection[str]:
         """Columns that are known to be no text before they are made."""
-        return frozenset(field.name for field in self.table.schema if written(field.type))
+        return _planned(self.dataset, self.table.schema).written
+
+    def could_have(self, name: str) -> bool:
+        """Whether a frame alike could have the column."""
+        return name in self._physical or f"{name}:f" in self._physical or name in COMPUTED
+
+    def alike(self) -> object:
+        """What all frames have that have columns of the same names and kinds."""
+        return _planned(self.dataset, self.table.schema)
 
     def physical(self) -> Physical | None:
         """The columns of text, one to a row, as a table of addresses; None for a table in several pieces."""
         if self._text is None:
-            found = [(field.name, place) for place, field in enumerate(self.table.schema) if coded(field.type)]
-            names, places = tuple(name for name, _ in found), [place for _, place in found]
-            self._text = of_table(self.table, names, np.array(places, np.int64))
+            plan = _planned(self.dataset, self.table.schema)
+            self._text = Taken(self.table, plan.names, plan.places, plan.places[:0]).text
         return self._text
 
     def event_ids(self, rows: Array) -> pa.Array:

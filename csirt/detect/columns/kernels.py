@@ -170,24 +170,29 @@ def set_bits(bitmap: int, offset: int, count: int) -> int:
 
 @kernel
 def described(array: int, table: Array, filled: Array) -> None:
-    """Lines of `physical` for the children of an Arrow array (its C data interface), which are dictionary text;
-    `filled`: how many rows of each have a value, or -1 where a dictionary holds a null."""
+    """Lines of `physical` for the children of an Arrow array (its C data interface), which are dictionary text, or
+    numbers as they lie in their buffer; `filled`: how many rows of each have a value, or -1 where a dictionary holds a
+    null."""
     children = int64(array, 6)
     for at in range(filled.size):
         child = int64(children, at)
         rows, nulls, offset, buffers = int64(child, 0), int64(child, 1), int64(child, 2), int64(child, 5)
         bitmap, dictionary = int64(buffers, 0), int64(child, 7)
-        texts, first, inner = int64(dictionary, 0), int64(dictionary, 2), int64(dictionary, 5)
         if bitmap == 0:
             nulls = 0
-        table[at, 0] = int64(buffers, 1) + 4 * offset
+        table[at, 0] = int64(buffers, 1)
         table[at, 1] = bitmap if nulls else 0
-        table[at, 2] = offset if nulls else 0
+        table[at, 2] = offset
         table[at, 4] = rows
+        filled[at] = rows - nulls if nulls >= 0 else set_bits(bitmap, offset, rows)
+        if dictionary == 0:
+            continue
+        texts, first, inner = int64(dictionary, 0), int64(dictionary, 2), int64(dictionary, 5)
+        table[at, 0] += 4 * offset
+        table[at, 2] = offset if nulls else 0
         table[at, 6] = int64(inner, 1) + 4 * first
         table[at, 7] = int64(inner, 2)
         table[at, 8] = texts
-        filled[at] = rows - nulls if nulls >= 0 else set_bits(bitmap, offset, rows)
         if int64(inner, 0) and set_bits(int64(inner, 0), first, texts) < texts:
             filled[at] = -1
 
@@ -251,3 +256,18 @@ def put_texts(data: Array, starts: Array, texts: Array, edges: Array) -> None:
         moved = starts[text] - edges[text]
         for at in range(edges[text], edges[text + 1]):
             data[at + moved] = texts[at]
+
+
+@kernel
+def begins(data: Array, offsets: Array, some: Array, places: Array) -> int:
+    """Leave, at the front, those of some texts whose first bytes are each among those of their place; how many."""
+    count = 0
+    for at in range(some.size):
+        start, size = whole(offsets[some[at]]), whole(offsets[some[at] + 1]) - whole(offsets[some[at]])
+        place = 0
+        while place < places.shape[0] and place < size and places[place, data[start + place]]:
+            place += 1
+        if place == places.shape[0]:
+            some[count] = some[at]
+            count += 1
+    return count

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from csirt.detect.columns import values
-from csirt.detect.columns.coded import Distinct
+from csirt.detect.columns.coded import Distinct, bits
 from csirt.model.batch import Array
 
 # Of a column: where its codes are; the bitmap of what is there, or 0, and how many of its bits are before the first;
@@ -48,25 +48,59 @@ _RELEASE = 8
 _release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-def of_table(table: pa.Table, names: tuple[str, ...], places: Array) -> Physical | None:
-    """The columns at some places of a table, dictionaries of 32 bits; None for a table in several pieces."""
-    rows = table.num_rows
-    some = [at for at, place in enumerate(places.tolist()) if table.column(place).null_count < rows]
-    found, filled = np.zeros((len(places), WIDTH), np.int64), np.zeros(len(places), np.int64)
-    if not some:
-        return Physical(names, found, filled, None)
-    batches = table.select(places[some].tolist()).to_batches()
-    if len(batches) != 1:
-        return None
-    from csirt.detect.columns import kernels
+class Taken:
+    """The columns of a table that are dictionary text, or numbers, and have a value, taken out of Arrow at once; those
+    at `texts` and `numbers`, places in the table."""
 
-    exported = _Exported(batches[0])
-    lines, values_ = np.zeros((len(some), WIDTH), np.int64), np.zeros(len(some), np.int64)
-    kernels.described(exported.address, lines, values_)
-    if (values_ < 0).any():
-        return None
-    found[some], filled[some] = lines, values_
-    return Physical(names, found, filled, exported)
+    def __init__(self, table: pa.Table, names: tuple[str, ...], texts: Array, numbers: Array) -> None:
+        from csirt.detect.columns import kernels
+
+        rows, places = table.num_rows, np.concatenate([texts, numbers])
+        some = np.array([at for at, place in enumerate(places.tolist()) if table.column(place).null_count < rows], int)
+        lines, filled = np.zeros((len(some), WIDTH), np.int64), np.zeros(len(some), np.int64)
+        batches = table.select(places[some].tolist()).to_batches() if len(some) else []
+        self.text: Physical | None = None
+        """The columns of text; None for a table in several pieces, or with a dictionary that holds a null."""
+        self._kept = _Exported(batches[0]) if len(batches) == 1 else None
+        self._lines: dict[int, list[int]] = {}
+        self.whole = len(batches) < 2
+        """Whether the table was in one piece, so that it is known of each of its numbers."""
+        if self._kept is not None:
+            kernels.described(self._kept.address, lines, filled)
+            own = some >= len(texts)
+            self._lines = dict(zip(places[some[own]].tolist(), lines[own].tolist(), strict=True))
+        if self.whole and (filled >= 0).all():
+            table_, values_ = np.zeros((len(texts), WIDTH), np.int64), np.zeros(len(texts), np.int64)
+            table_[some[some < len(texts)]] = lines[some < len(texts)]
+            values_[some[some < len(texts)]] = filled[some < len(texts)]
+            self.text = Physical(names, table_, values_, self._kept)
+
+    def numbers(self, place: int, kind: np.dtype[Any]) -> tuple[Array, Array | None] | None:
+        """The numbers of a column and which of them are valid (None: all), or None for a column without a value.
+        Truth values are bits."""
+        line = self._lines.get(place)
+        if line is None:
+            return None
+        rows, first = line[MEMBERS], line[OFFSET]
+        valid = None
+        if line[BITMAP]:
+            valid = bits(_at(line[BITMAP], (first + rows + 7) // 8, np.dtype(np.uint8), self._kept), first, rows)
+        if kind.kind == "b":
+            packed = _at(line[CODES], (first + rows + 7) // 8, np.dtype(np.uint8), self._kept)
+            return bits(packed, first, rows), valid
+        return _at(line[CODES] + kind.itemsize * first, rows, kind, self._kept), valid
+
+
+class _Memory:
+    """What numpy asks of an object that owns memory."""
+
+    def __init__(self, where: int, count: int, kind: np.dtype[Any], kept: Any) -> None:
+        self.__array_interface__ = {"data": (where, True), "shape": (count,), "typestr": kind.str, "version": 3}
+        self.kept = kept
+
+
+def _at(where: int, count: int, kind: np.dtype[Any], kept: Any) -> Array:
+    return np.asarray(_Memory(where, count, kind, kept))
 
 
 def coded(kind: pa.DataType) -> bool:

@@ -38,14 +38,16 @@ class RawFrame:
         columns: Mapping[str, Callable[[], Column | None]],
         text: Callable[[], Physical | None] = lambda: None,
         written: Collection[str] = (),
+        alike: object = None,
     ) -> None:
         """`text`: what makes the table of text, of columns that are the same by name; `written`: columns that are no
-        text."""
+        text; `alike`: as the method of that name says it."""
         self.rows = rows
         self.makers = columns
         self._columns: dict[str, Column | None] = {}
         self._text = text
         self._written = written
+        self._alike = alike
         self._physical: Physical | None = None
 
     def column(self, name: str) -> Column | None:
@@ -63,6 +65,14 @@ class RawFrame:
     def written(self) -> Collection[str]:
         """Columns that are known to be no text before they are made."""
         return self._written
+
+    def could_have(self, name: str) -> bool:
+        """Whether a frame alike could have the column."""
+        return name.replace(" ", "") in self.makers
+
+    def alike(self) -> object:
+        """What all frames have that have columns of the same names and kinds; None where that is not known."""
+        return self._alike
 
     def physical(self) -> Physical | None:
         """The columns of text, one to a row, as a table of addresses; None where there is none."""

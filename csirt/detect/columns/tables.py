@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 from csirt.detect.columns import physical
 from csirt.detect.columns.arrow import from_arrow, testable, written
 from csirt.detect.columns.coded import OTHER, Distinct
-from csirt.detect.columns.columns import AddressColumn, Column, TextColumn
+from csirt.detect.columns.columns import AddressColumn, Column, NumberColumn, TextColumn, TruthColumn
 from csirt.detect.columns.physical import Physical
 from csirt.detect.columns.raw import RawFrame, from_events
 from csirt.model import ecs
@@ -38,7 +38,8 @@ def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None
             place = plan.places.get(name) if rows else None
             maker = makers[name] if place is None else partial(_all, flat, place)
             given[name] = partial(_with_nulls, maker, rows)
-    return RawFrame(table.num_rows, makers, partial(_text, flat, plan, frozenset(nulls or ())), plan.written)
+    alike = None if given or nulls else plan
+    return RawFrame(table.num_rows, makers, partial(makers.text, frozenset(nulls or ())), plan.written, alike)
 
 
 class _Makers(Mapping[str, Callable[[], Column | None]]):
@@ -46,12 +47,17 @@ class _Makers(Mapping[str, Callable[[], Column | None]]):
 
     def __init__(self, table: pa.Table, plan: _Plan, given: Mapping[str, Callable[[], Column | None]]) -> None:
         self._table, self._plan, self._given = table, plan, given
+        self._taken: physical.Taken | None = None
 
     def __getitem__(self, name: str) -> Callable[[], Column | None]:
         if name in self._given:
             return self._given[name]
         make, what = self._plan.makers[name]
-        return partial(make, self._table, what)
+        return (
+            partial(self._number, what)
+            if make is _made and what in self._plan.numbers
+            else partial(make, self._table, what)
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self._plan.makers, *self._given]))
@@ -59,19 +65,34 @@ class _Makers(Mapping[str, Callable[[], Column | None]]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def text(self, nulls: frozenset[str]) -> Physical | None:
+        """The table of text. A field that is null somewhere is there, with values or without: it is left out."""
+        plan = self._plan
+        if self._taken is None:
+            self._taken = physical.Taken(self._table, plan.texts, plan.text_places, plan.number_places)
+        known = self._taken.text
+        if known is None or nulls.isdisjoint(plan.texts):
+            return known
+        some = np.array([name not in nulls for name in plan.texts], bool)
+        names = tuple(name for name in plan.texts if name not in nulls)
+        return Physical(names, known.table[some], known.filled[some], known.kept)
 
-def _text(table: pa.Table, plan: _Plan, nulls: frozenset[str]) -> Physical | None:
-    """The table of text. A field that is null somewhere is there, with values or without: it is left out."""
-    if nulls.isdisjoint(plan.texts):
-        return physical.of_table(table, plan.texts, plan.text_places)
-    names = tuple(name for name in plan.texts if name not in nulls)
-    return physical.of_table(table, names, np.array([plan.places[name] for name in names], np.int64))
+    def _number(self, place: int) -> Column | None:
+        """A column of numbers, or of truth values."""
+        kind = self._plan.numbers[place]
+        if self._taken is None or not self._taken.whole:
+            return _made(self._table, place)
+        found = self._taken.numbers(place, kind)
+        if found is None:
+            return None
+        return TruthColumn(*found) if kind.kind == "b" else NumberColumn(*found)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
     """How tables of a schema become columns: by name what makes it of the table, and of which part. `places` of plain
-    columns; `plain`: the names of all of the table's own; `twice`: some are the same."""
+    columns; `plain`: the names of all of the table's own; `twice`: some are the same. `numbers`: what numpy calls the
+    numbers, or truth values, of plain columns, by place."""
 
     schema: pa.Schema
     makers: Mapping[str, tuple[Callable[[pa.Table, Any], Column | None], Any]]
@@ -80,6 +101,8 @@ class _Plan:
     twice: bool
     texts: tuple[str, ...]
     text_places: Array
+    numbers: Mapping[int, np.dtype[Any]]
+    number_places: Array
     nested: bool
     written: frozenset[str]
 
@@ -112,11 +135,19 @@ def _plan(schema: pa.Schema) -> _Plan:
         makers.setdefault("event.id", (_ids, None))
     places = {name: what for name, (make, what) in makers.items() if make is _made}
     texts = {name: place for name, place in places.items() if physical.coded(schema.field(place).type)}
-    where = np.array(list(texts.values()), np.int64)
+    where = _array(texts.values())
+    kinds = {place: schema.field(place).type for place in places.values()}
+    numbers = {place: np.dtype(kind.to_pandas_dtype()) for place, kind in kinds.items() if written(kind)}
     nested = any(map(pa.types.is_struct, schema.types))
     twice = len(set(plain)) < len(plain)
     others = frozenset(name for name, place in places.items() if written(schema.field(place).type))
-    return _Plan(schema, makers, places, frozenset(plain), twice, tuple(texts), where, nested, others)
+    return _Plan(
+        schema, makers, places, frozenset(plain), twice, tuple(texts), where, numbers, _array(numbers), nested, others
+    )
+
+
+def _array(places: Iterable[int]) -> Array:
+    return np.array(list(places), np.int64)
 
 
 def _all(table: pa.Table, place: int) -> Column | None:

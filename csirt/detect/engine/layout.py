@@ -30,20 +30,24 @@ class Layout:
     @classmethod
     def of(cls, program: Compiled, frame: Frame) -> Layout:
         """The layout for a frame; those of other frames are kept with the program."""
-        known = frame.physical()
-        key = (known.names if known is not None else (), tuple(frame.names()) if program.keywords else ())
+        known, alike = frame.physical(), frame.alike()
+        texts = known.names if known is not None else ()
+        key: tuple[object, ...] = (alike, known is None)
+        if alike is None:
+            key = (texts, tuple(frame.names()), frozenset(frame.written()))
         found: Layout | None = program.layouts.get(key)
         if found is None:
             while len(program.layouts) >= MOST:
                 del program.layouts[next(iter(program.layouts))]
-            found = program.layouts[key] = _made(program, *key)
+            found = program.layouts[key] = _made(program, texts, frame)
         return found
 
 
-def _made(program: Compiled, names: tuple[str, ...], searched: tuple[str, ...]) -> Layout:
+def _made(program: Compiled, names: tuple[str, ...], frame: Frame) -> Layout:
     numbered = program.numbered
     last = len(numbered.fields)
-    everywhere = frozenset(searched)
+    everywhere = frozenset(frame.names() if program.keywords else ())
+    no_text = frame.written()
 
     def wanted(name: str) -> bool:
         place = numbered.places.get(name)
@@ -55,7 +59,7 @@ def _made(program: Compiled, names: tuple[str, ...], searched: tuple[str, ...]) 
     given = frozenset(names)
     others = [
         (name, numbered.places.get(name, last), wanted(name))
-        for name in dict.fromkeys([*numbered.fields, *searched])
-        if name not in given
+        for name in dict.fromkeys([*numbered.fields, *(name for name in everywhere if name not in no_text)])
+        if name not in given and frame.could_have(name)
     ]
     return Layout(np.array(chosen, np.int64), np.array(places, np.int64), read, tuple(others), everywhere)

@@ -33,6 +33,12 @@ class Frame(Protocol):
     def written(self) -> Collection[str]:
         """Columns that are known to be no text before they are made."""
 
+    def could_have(self, name: str) -> bool:
+        """Whether a frame alike could have the column; True where that is not known."""
+
+    def alike(self) -> object:
+        """What all frames have that have columns of the same names and kinds; None where that is not known."""
+
     def physical(self) -> Physical | None:
         """Its columns of text, one to a row, as a table of addresses; None where it has none ready."""
 
@@ -52,7 +58,7 @@ class Compiled:
         self._in_writings: dict[Atom, bool] = {}
         self.overrun: set[int] = set()
         self._fields_of: dict[int, frozenset[str] | None] = {}
-        self.layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
+        self.layouts: dict[tuple[object, ...], Any] = {}
         by_field: dict[str | None, dict[Atom, None]] = defaultdict(dict)
         for atom in self._atoms():
             by_field[atom.field][atom] = None

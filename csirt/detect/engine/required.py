@@ -15,6 +15,8 @@ from typing import Any
 # Fewer bytes hit too often to help; more alternatives cost more than they save.
 SHORTEST = 3
 MOST = 32
+# So many places of a text's beginning are looked at.
+PLACES = 64
 # Written the same, read differently: POSIX classes, and {,n}, which is plain text to RE2.
 _OTHERWISE = ("[[:", "[:", "{,", "[^[:", "\\Q", "\\C", "\\p", "\\P", "\\pN")
 
@@ -44,6 +46,50 @@ def least(pattern: str) -> int:
             return int(re._parser.parse(pattern).getwidth()[0])  # type: ignore[attr-defined]
     except (re.error, RecursionError, OverflowError, Warning, ValueError):
         return 0
+
+
+@cache
+def beginning(pattern: str) -> tuple[frozenset[int], ...]:
+    """The bytes each of the first places of a text has to be one of for the expression to match; none: not known. Only
+    of expressions that are held to the text's beginning, as far as what they take is ASCII."""
+    if any(mark in pattern for mark in _OTHERWISE):
+        return ()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tree = re._parser.parse(pattern)  # type: ignore[attr-defined]
+    except (re.error, RecursionError, OverflowError, Warning, ValueError):
+        return ()
+    if not tree or str(tree[0][1]) != "AT_BEGINNING" or tree.state.flags & re.MULTILINE:
+        return ()
+    found: list[frozenset[int]] = []
+    for operation, argument in tree[1:]:
+        least, most, inner = argument if str(operation) == "MAX_REPEAT" else (1, 1, [(operation, argument)])
+        taken = _bytes(inner[0], bool(tree.state.flags & re.IGNORECASE)) if len(inner) == 1 else frozenset()
+        if not taken:
+            break
+        found += [taken] * min(least, PLACES - len(found))
+        if least != most or len(found) == PLACES:
+            break
+    return tuple(found)
+
+
+def _bytes(part: tuple[Any, Any], blind: bool) -> frozenset[int]:
+    """The bytes of a character that has to be ASCII; none: it need not be."""
+    found: set[int] = set()
+    for operation, argument in part[1] if str(part[0]) == "IN" else [part]:
+        name = str(operation)
+        if name == "LITERAL":
+            found.add(argument)
+        elif name == "RANGE" and argument[1] < 128:
+            found |= set(range(argument[0], argument[1] + 1))
+        elif name == "CATEGORY" and str(argument) == "CATEGORY_DIGIT":
+            found |= set(b"0123456789")
+        else:
+            return frozenset()
+    if max(found, default=128) > 127 or (blind and found & set(b"sSkK")):
+        return frozenset()
+    return frozenset(found | set(bytes(found).swapcase())) if blind else frozenset(found)
 
 
 def _sequence(parts: Iterable[tuple[Any, Any]], blind: bool) -> tuple[str, ...] | None:

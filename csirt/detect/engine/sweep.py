@@ -38,10 +38,7 @@ class Sweep:
         states = np.full(len(program.numbered.fields) + 1, ABSENT, np.uint8)
         fields, lines = self._text(layout, states)
         more: list[list[int]] = []
-        written = frame.written()
         for name, place, wanted in layout.others:
-            if place == len(states) - 1 and name in written:
-                continue
             column = frame.column(name)
             if column is not None:
                 states[place] = self._look(column, wanted, name in layout.searched, more)

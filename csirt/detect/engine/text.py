@@ -80,8 +80,13 @@ class Scanner:
         least = _least(atom)
         if not least:
             return np.flatnonzero(self._mask(atom, texts))
-        _, offsets = values.text_buffers(texts)
+        data, offsets = values.text_buffers(texts)
         long = np.flatnonzero(np.diff(offsets) >= least)
+        places = _beginning(atom)
+        if places is not None and len(long) > FEW_VALUES:
+            from csirt.detect.columns import kernels
+
+            long = long[: kernels.begins(data, offsets, long, places)]
         if len(long) * 2 > len(texts):
             return np.flatnonzero(self._mask(atom, texts))
         return long[self._mask(atom, texts.take(pa.array(long)))] if len(long) else long
@@ -187,6 +192,18 @@ def _least(atom: Atom) -> int:
     if atom.kind == "re":
         return required.least(atom.argument)
     return len(atom.argument.encode("utf-8", "surrogatepass")) if isinstance(atom.argument, str) else 0
+
+
+@lru_cache(maxsize=8192)
+def _beginning(atom: Atom) -> Array | None:
+    """By place of a text's beginning and byte whether the atom may hold; None: not known."""
+    found = required.beginning(atom.argument) if atom.kind == "re" else ()
+    if not found:
+        return None
+    places = np.zeros((len(found), 256), bool)
+    for place, bytes_ in enumerate(found):
+        places[place, list(bytes_)] = True
+    return places
 
 
 def _pattern(atom: Atom) -> str:

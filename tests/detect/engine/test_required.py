@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csirt.detect.atoms import Atom
-from csirt.detect.engine.required import literals
+from csirt.detect.engine import text
+from csirt.detect.engine.required import beginning, literals
 from csirt.detect.engine.text import Scanner
 from csirt.detect.engine.views import fold
 from tests.detect.loops import compiled
@@ -74,3 +77,49 @@ def test_scanning_first_finds_what_the_expression_finds(patterns: list[str], tex
     for atom in atoms:
         expected = pc.indices_nonzero(pc.match_substring_regex(values, atom.argument)).to_pylist()
         assert list(found.get(atom, [])) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("^[ab]{2}\\.", [b"ab", b"ab", b"."]),
+        ("(?i)^aK", [b"Aa"]),
+        ("^\\d{1,}x", [b"0123456789"]),
+        ("^a*b", []),
+        ("^[^a]b", []),
+        ("(?m)^abc", []),
+        ("abc", []),
+        ("^abc|d", []),
+        ("^é", []),
+        ("^[a-é]", []),
+        ("[[:alpha:]]", []),
+        ("(", []),
+    ],
+)
+def test_the_bytes_of_a_texts_beginning(pattern: str, wanted: list[bytes]) -> None:
+    """What the first places have to be, or nothing where that cannot be said."""
+    assert [bytes(sorted(place)) for place in beginning(pattern)] == wanted
+
+
+STARTS = st.lists(
+    st.sampled_from(
+        ["a", "[ab]", "[a-c]{2}", "\\d", "[Kk]{1,}", "s", "[^a]", ".", "é", "b?", "(?:a|b)", "\\.", "x{0}"]
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    STARTS,
+    st.sampled_from(["^", "(?i)^", "(?m)^", "(?s)^", ""]),
+    st.lists(st.text(alphabet="abcKſksé1.x\n", max_size=6), min_size=1, max_size=30),
+)
+def test_looking_at_the_beginning_first_loses_no_match(pieces: list[str], head: str, texts: list[str]) -> None:
+    """In few values and many, in a slice of a column."""
+    atom = Atom("f", "re", head + "".join(pieces))
+    values = pa.array(["abc", *texts], pa.string()).slice(1)
+    with patch.object(text, "FEW_VALUES", -1):
+        found = Scanner({"f": [atom]}).look(atom, values)
+    assert found.tolist() == pc.indices_nonzero(pc.match_substring_regex(values, atom.argument)).to_pylist()
