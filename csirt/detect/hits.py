@@ -85,7 +85,7 @@ def hits(
         if consumer.numeric:
             table = _with_number(table)
         tables.append(table)
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables) if len(tables) > 1 else tables[0]
 
 
 def condensed(frame: BatchFrame, consumer: Stream, rows: Array) -> pa.Table:

@@ -91,7 +91,7 @@ class Detector:
                 if plain and len(left):
                     tables.append(hits(frame, batch.dataset, plain, left, frame.times(left), frame.event_ids(left)))
                 tables += [condensed(frame, item, left) for item in share if item.baseline is not None and len(left)]
-        return pa.concat_tables(tables) if tables else none()
+        return pa.concat_tables(tables) if len(tables) > 1 else tables[0] if tables else none()
 
     def _left(
         self,

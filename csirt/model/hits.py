@@ -101,8 +101,8 @@ class AlertChange:
 
     @property
     def fresh(self) -> list[Entity] | None:
-        """Its entities that the change before it did not have, or those before it that nobody held; None where that is
-        not known."""
+        """Its entities that the change before it did not have, and perhaps some that changes had which nobody held;
+        None where that is not known."""
         if self._make is not None:
             self._make()
         return self._fresh

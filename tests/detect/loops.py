@@ -12,9 +12,15 @@ from csirt.detect.engine import engine, literals, rows
 
 @contextlib.contextmanager
 def compiled(always: bool = True) -> Iterator[None]:
-    """Within it no frame is too small for them."""
+    """Within it no frame is too small for them, and no rules are too few."""
     with contextlib.ExitStack() as stack:
         if always:
-            for module, name in ((engine, "FEW_ROWS"), (literals, "FEW"), (rows, "FEW"), (coded, "FEW_BITS")):
+            for module, name in (
+                (engine, "FEW_ROWS"),
+                (engine, "FEW_CONDITIONS"),
+                (literals, "FEW"),
+                (rows, "FEW"),
+                (coded, "FEW_BITS"),
+            ):
                 stack.enter_context(patch.object(module, name, -1))
         yield

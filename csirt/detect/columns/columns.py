@@ -198,12 +198,8 @@ class NumberColumn(Column):
         return mask
 
     def texts(self, rows: Array) -> pa.DictionaryArray:
-        valid = None if self.valid is None else self.valid[rows]
-        return NumberColumn(self.numbers[rows], valid).distinct_texts()
-
-    def distinct_texts(self) -> pa.DictionaryArray:
-        """All rows as dictionary text."""
-        return Column.texts(self, np.arange(self.rows))
+        found = pa.array(self.numbers[rows], mask=None if self.valid is None else ~self.valid[rows]).dictionary_encode()
+        return pa.DictionaryArray.from_arrays(found.indices, _number_texts(found.dictionary))
 
 
 class TruthColumn(Column):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A frame of fewer rows is done before the compiled loops were loaded.
 FEW_ROWS = 256
+# So few conditions are looked for one after the other sooner than all that is there for many is set up.
+FEW_CONDITIONS = 8
 # A condition whose candidates are more than this share of a frame tries other witnesses, once in so many frames;
 # results never depend on the choice.
 HEAVY_ROWS = 500
@@ -41,7 +43,8 @@ class Program(Compiled):
         self.budget.start()
         run = Run(self, frame)
         # Nobody that knows the frame is known by what it knows: a circle would keep frames until garbage is looked for.
-        looked = _verdicts(run) if frame.rows >= max(FEW_ROWS, 1) else run
+        many = frame.rows >= max(FEW_ROWS, 1) and len(self.plans) > FEW_CONDITIONS
+        looked = _verdicts(run) if many else run
         found = looked.results()
         self._frames += 1
         if self.budget.spent:

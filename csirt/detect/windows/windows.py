@@ -15,6 +15,7 @@ Semantics, all in (time, event id) order per group:
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -235,6 +236,14 @@ def _split(hits: pa.Table) -> dict[str, pa.Table]:
     """The hits of each stream."""
     if not hits.num_rows:
         return {}
+    alone = [_alone(chunk) for chunk in hits.column("stream").chunks]
+    if None not in alone and len(alone) < MANY_RUNS:  # as a detector hands them on
+        cuts_at = accumulate((len(chunk) for chunk in hits.column("stream").chunks), initial=0)
+        parts: dict[str, list[pa.Table]] = {}
+        for name, (left, right) in zip(alone, pairwise(cuts_at), strict=True):
+            if right > left:
+                parts.setdefault(str(name), []).append(hits.slice(left, right - left))
+        return {name: pa.concat_tables(found) for name, found in parts.items()}
     encoded = hits.column("stream").combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
@@ -255,3 +264,20 @@ def _split(hits: pa.Table) -> dict[str, pa.Table]:
         name: table.slice(left, right - left)
         for name, left, right in zip(encoded.dictionary.to_pylist(), cuts, cuts[1:], strict=False)
     }
+
+
+def _alone(texts: pa.StringArray) -> str | None:
+    """The text that all rows have; None where they have several."""
+    count = len(texts)
+    if not count:
+        return ""
+    if texts.null_count:
+        return None
+    _, offsets, data = texts.buffers()
+    edges = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + count + 1]
+    size, begin = int(edges[1] - edges[0]), int(edges[0])
+    length = int(edges[-1]) - begin
+    if length != size * count or (np.diff(edges) != size).any():
+        return None
+    same = length == size or data.slice(begin, length - size).equals(data.slice(begin + size, length - size))
+    return str(texts[0]) if same else None

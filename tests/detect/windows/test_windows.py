@@ -251,7 +251,7 @@ def test_changes_say_the_same_whenever_they_are_taken(
     hits: list[Hit], cuts: list[int], patience: int, data: st.DataObject
 ) -> None:
     """A change taken many steps later has the alert as it stood, though rows have left since and others were let go;
-    what the ones that are held call new is all they have."""
+    where none was, what the changes call new is all they have."""
     sent, _ = routed(doubled(hits))
     one, other = Windows(RULESET), Windows(RULESET)
     at_once, later = [], []
@@ -265,6 +265,7 @@ def test_changes_say_the_same_whenever_they_are_taken(
     kept = [data.draw(st.booleans()) for _ in later]
     wanted = [item for item, keep in zip(at_once, kept, strict=True) if keep]
     changes = [change for change, keep in zip(later, kept, strict=True) if keep]
+    gaps = {change.id for change, keep in zip(later, kept, strict=True) if not keep}
     later.clear()
     for change in data.draw(st.permutations(changes)):
         assert change.alert.id == change.id
@@ -275,7 +276,8 @@ def test_changes_say_the_same_whenever_they_are_taken(
         known = entities.setdefault(change.id, set())
         assert change.fresh is not None
         known |= {tuple(entity) for entity in change.fresh}
-        assert known == {tuple(entity) for entity in change.alert.entities}
+        every = {tuple(entity) for entity in change.alert.entities}
+        assert known == every or (change.id in gaps and known <= every)
 
 
 def test_a_restart_keeps_entities_in_order_of_appearance() -> None:
