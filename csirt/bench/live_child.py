@@ -2,13 +2,15 @@
 
 Datagrams are received and spooled as `csirt collect netflow` does it; another thread reads the synced spool, decodes,
 and writes an uncompressed Arrow file, a new one for every segment; like nfcapd's it is not synced, the spool is.
-Segments that were read, and files that are whole, are deleted, so that the disk is not filled. Ends when nothing came
-for IDLE seconds; prints JSON. CPU seconds count from the moment it is ready.
+So that the disk is not filled, segments that were read are deleted, and files that are whole by another process, as
+nfexpire does with nfcapd's. Ends when nothing came for IDLE seconds; prints JSON. CPU seconds count from the moment it
+is ready.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,21 +30,24 @@ from csirt.sources.base import Input
 from csirt.sources.spool import SpoolSource, datagram_input
 
 ROWS = 5_000_000  # of one file
-DATAGRAMS = 8_000  # at a time
-WAIT = 0.25  # for more: what a piece costs whatever is in it is shared by more datagrams
+DATAGRAMS = 12_000  # at a time
+WAIT = 0.45  # for more: what a piece costs whatever is in it is shared by more datagrams
 
 
 class Files:
     """Arrow files one after the other in a folder; sums of what went into them."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "flows.arrow"
+        self._folder = folder
+        self._number = 0
         self.records = self.octets = self.packets = self._rows = 0
         self._out: Streamed | None = None
+        self._remover = subprocess.Popen(["xargs", "-d", "\\n", "-n", "1", "rm"], stdin=subprocess.PIPE)
 
     def write(self, table: Any) -> None:
         """Append the rows."""
         if self._out is None:
+            self._path = self._folder / f"flows-{self._number}.arrow"
             self._handle = self._path.open("w+b")
             self._out = Streamed(self._handle, rewritable=True)
         self._out.write(table)
@@ -55,13 +60,19 @@ class Files:
             self.close()
 
     def close(self) -> None:
-        """Finish the file, delete it."""
+        """Finish the file and let it be deleted."""
         if self._out is None:
             return
         self._out.close()
         self._handle.close()
-        self._path.unlink()
-        self._out, self._rows = None, 0
+        assert self._remover.stdin is not None
+        self._remover.stdin.write(f"{self._path}\n".encode())
+        self._remover.stdin.flush()
+        self._out, self._rows, self._number = None, 0, self._number + 1
+
+    def end(self) -> None:
+        """Wait until all are deleted."""
+        self._remover.communicate()
 
 
 class Reading:
@@ -128,6 +139,7 @@ def main() -> None:
         pass
     files.close()
     cpu = SYSTEM.cpu() - spent
+    files.end()
     stats = receiver.stats()
     document = {
         "cpu_s": cpu,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import pytest
 from csirt import config
 from csirt.clock import SYSTEM, Frozen
 from csirt.collect import segments
-from csirt.collect.segments import Limits, SegmentWriter, SpoolFailed, next_name, seal_leftovers
+from csirt.collect.segments import Limits, SegmentWriter, SpoolFailed
 from csirt.collect.stats import Stats
 from csirt.model import spool as form
 
@@ -112,15 +111,6 @@ def test_rotation_by_age(writer: Callable[..., SegmentWriter]) -> None:
     _until(lambda: len(_sealed(item.folder)) == 1)
 
 
-def test_names_sort_even_when_the_clock_goes_back(tmp_path: Path) -> None:
-    """A later segment's name sorts after every earlier one, whatever the clock says."""
-    names = []
-    for now in (2_000_000_000_000_000, 1_000_000_000_000_000, 1_500_000_000_000_000):
-        names.append(next_name(tmp_path, now, "ab" * 16, form.FRAMES))
-        (tmp_path / names[-1]).touch()
-    assert names == sorted(names) and all(form.is_segment(name) for name in names)
-
-
 def test_drop_newest_at_the_limit(writer: Callable[..., SegmentWriter]) -> None:
     """At the limit what comes new is dropped and counted; what is there stays."""
     item = writer(limit=20_000, segment_size=4096)
@@ -183,6 +173,27 @@ def test_a_full_disk_drops_counts_and_recovers(
     assert _sealed(item.folder)[0].read_bytes()[form.FRAMES_HEADER.size :] == RECORD * 2
 
 
+def test_a_large_write_that_fails_leaves_no_place_taken(
+    writer: Callable[..., SegmentWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large writes ask for their place first; one that then fails leaves the segment as it was, its blocks too."""
+    item = writer()
+    many = [RECORD * 1000] * 2
+    size = sum(map(len, many))
+    assert size >= segments.LARGE and item.append(many, size, 2000)
+    assert item._current is not None
+    before = os.fstat(item._current.handle)
+    monkeypatch.setattr(segments.gathered, "write", lambda handle, buffers, offset: 10)
+    assert not item.append(many, size, 2000)
+    after = os.fstat(item._current.handle)
+    assert (after.st_size, after.st_blocks) == (before.st_size, before.st_blocks)
+    monkeypatch.undo()
+    assert item.append(many, size, 2000)
+    item.close()
+    assert item.stats.spool_dropped == {"disk_full": 2000} and item.stats.spooled == 4000
+    assert _sealed(item.folder)[0].read_bytes()[form.FRAMES_HEADER.size :] == RECORD * 4000
+
+
 def test_a_disk_that_is_nearly_full_is_left_to_others(
     writer: Callable[..., SegmentWriter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,23 +227,6 @@ def test_a_refused_sync_stops_the_writer(
     with pytest.raises(SpoolFailed, match=r"Input/output error.*check the disk"):
         item.append([RECORD], len(RECORD), 1)
     assert not any(form.read_mark(path) for path in item.folder.glob("*.synced"))
-
-
-def test_leftovers_of_the_dead_are_sealed_and_of_the_living_are_not(tmp_path: Path) -> None:
-    """An open segment that nobody has locked is sealed, its torn tail as it is; a locked one is left alone."""
-    names = [next_name(tmp_path, 10**15 + n * 10**6, f"{n:032x}"[::-1], form.FRAMES) for n in range(2)]
-    for name in names:
-        (tmp_path / f"{name}.open").write_bytes(_header(bytes(16)) + RECORD + RECORD[:30])
-        (tmp_path / f"{name}.synced").write_bytes(bytes(8))
-    handle = os.open(tmp_path / f"{names[1]}.open", os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        assert seal_leftovers(tmp_path) == [tmp_path / names[0]]
-        assert (tmp_path / names[0]).read_bytes() == _header(bytes(16)) + RECORD + RECORD[:30]
-        assert not (tmp_path / f"{names[0]}.synced").exists() and (tmp_path / f"{names[1]}.open").exists()
-    finally:
-        os.close(handle)
-    assert seal_leftovers(tmp_path) == [tmp_path / names[1]]
 
 
 def test_a_spool_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:

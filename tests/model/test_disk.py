@@ -23,3 +23,22 @@ def test_sixteen_mebibytes_or_an_eighth_of_a_small_disk_stay_free(
     found = SimpleNamespace(f_bavail=left * MIB // 4096, f_frsize=4096, f_blocks=size * MIB // 4096)
     monkeypatch.setattr(os, "statvfs", lambda _: found)
     assert disk.scarce(tmp_path) is scarce
+
+
+def test_what_is_reserved_is_in_no_file_until_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for place changes neither a file's size nor what it holds, and a cut gives back what was not written;
+    where it cannot be asked for, nothing changes."""
+    handle = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
+    try:
+        os.pwrite(handle, b"begun", 0)
+        disk.reserve(handle, 5, MIB)
+        assert os.fstat(handle).st_size == 5 and os.pread(handle, 10, 0) == b"begun"
+        before = os.fstat(handle).st_blocks
+        os.ftruncate(handle, 5)
+        assert os.fstat(handle).st_blocks <= before and os.pread(handle, 10, 0) == b"begun"
+        monkeypatch.setattr(disk, "_fallocate", lambda: None)
+        disk.reserve(handle, 5, MIB)
+        assert os.fstat(handle).st_size == 5
+    finally:
+        os.close(handle)
+    disk.reserve(handle, 0, MIB)  # a refusal is no error: the write will say so
