@@ -8,14 +8,13 @@ places are filled in here.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from csirt.model import disk
 from csirt.model.batch import Array
 
 ALIGN = 64  # of buffers, as Arrow recommends
@@ -30,7 +29,6 @@ _BLOCK = np.dtype([("offset", "<i8"), ("metadata", "<i4"), ("padding", "<i4"), (
 _MARK = b"\xff\xff\xff\xff"
 _PADDING = bytes(ALIGN)
 _PREFIX = 8  # a message's mark and length
-KEEP_SIZE = 1  # fallocate(2): the file is as long as what was written
 
 
 class ArrowFile:
@@ -77,7 +75,7 @@ class ArrowFile:
                 pieces += (buffer, _PADDING[: -size % ALIGN])
                 at += size + -size % ALIGN
         pieces[0] = pattern.filled(batch.num_rows, nodes, lying, at, head)
-        self._reserve(head + at)
+        disk.reserve(self._handle, self._end, head + at)
         self._write(pieces)
         self._blocks.append((self._end - head - at, head, 0, at))
 
@@ -94,12 +92,6 @@ class ArrowFile:
         size = _PREFIX + int.from_bytes(raw[4:8].to_pybytes(), "little")
         self._blocks.append((self._end, size, 0, raw.size - size))
         self._write([raw])
-
-    def _reserve(self, size: int) -> None:
-        """Ask for the place of what is written next at once; block by block as it comes it costs the kernel a fifth
-        more. A file system that cannot says so, and nothing changes."""
-        if _fallocate is not None:
-            _fallocate(self._handle, KEEP_SIZE, self._end, size)
 
     def _write(self, pieces: Sequence[bytes | pa.Buffer]) -> None:
         """Append, small pieces together and large ones in parts."""
@@ -151,17 +143,6 @@ class _Pattern:
         self._rows[0], self._body[0] = rows, body
         self._nodes[:], self._buffers[:] = nodes, buffers
         return (_MARK + (size - _PREFIX).to_bytes(4, "little") + self._raw[_PREFIX:].tobytes()).ljust(size, b"\0")
-
-
-def _allocator() -> Any:
-    """fallocate(2) of the C library, not Python's, which writes zeros where the file system cannot; None elsewhere."""
-    found = getattr(ctypes.CDLL(None), "fallocate64", None)
-    if found is not None:
-        found.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return found
-
-
-_fallocate = _allocator()
 
 
 def _kind(kind: pa.DataType) -> tuple[bool, int | None]:

@@ -28,7 +28,7 @@ def scarce(folder: Path) -> bool:
 
 def reserve(handle: int, begin: int, size: int) -> None:
     """Ask for the place of what will be written next to a file, all of it at once: to find it page by page as it comes
-    costs the kernel a quarter more. Where the file system cannot, or has no room, nothing changes, and the write says
+    costs the kernel a fifth or more. Where the file system cannot, or has no room, nothing changes, and the write says
     so."""
     call = _fallocate()
     if call is not None:

@@ -12,6 +12,7 @@ import pytest
 
 from csirt.cli import arrow_file
 from csirt.cli.arrow_file import ArrowFile
+from csirt.model import disk
 
 ROWS = 100_003
 TEXTS = pa.array(["a", "b"])
@@ -125,7 +126,7 @@ def test_a_place_is_asked_for_ahead_where_that_can_be(
     fails."""
     path, wanted = tmp_path / "x.arrow", batch(5)
     asked: list[tuple[int, ...]] = []
-    real = arrow_file._fallocate
+    real = disk._fallocate()
 
     def ask(*words: int) -> int:
         asked.append(words)
@@ -133,10 +134,10 @@ def test_a_place_is_asked_for_ahead_where_that_can_be(
 
     written(path, [wanted])
     usual = path.read_bytes()
-    monkeypatch.setattr(arrow_file, "_fallocate", ask)
+    monkeypatch.setattr(disk, "_fallocate", lambda: ask)
     written(path, [wanted])
     assert path.read_bytes() == usual and len(asked) == 1
     assert 0 < asked[0][3] < len(usual) and os.stat(path).st_blocks * 512 < len(usual) + (1 << 16)
-    monkeypatch.setattr(arrow_file, "_fallocate", None)
+    monkeypatch.setattr(disk, "_fallocate", lambda: None)
     written(path, [wanted])
     assert path.read_bytes() == usual
