@@ -104,6 +104,8 @@ def _warm(program: Program, path: Path) -> None:
     frame = next(iter(read(path)), None)
     if frame is None:
         return
+    for name in frame.written():  # numbers are read when they are asked for
+        frame.column(name)
     for make in _first(path):
         program.run(make())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from csirt.detect.columns import jsonframe, jsonlines, pages
+from csirt.detect.columns import jsonframe, jsonlines, numberpages, pages
 from csirt.detect.columns.columns import Column
 from csirt.detect.columns.raw import RawFrame, from_events
 from csirt.detect.columns.tables import from_table
@@ -41,9 +42,10 @@ def _parquet(path: Path) -> Iterator[RawFrame]:
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
             metadata = file.metadata
         with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts) as file, path.open("rb") as stream:
-            places = pages.taken(file)
+            places, kinds = pages.taken(file), numberpages.taken(file)
             for group in range(file.num_row_groups):
-                frame = _group(file, stream, group, places)
+                numbers = numberpages.read(stream, file.metadata, group, kinds)
+                frame = _group(file, stream, group, places, numberpages.makers(numbers, partial(_again, path, group)))
                 if frame is not None:
                     yield frame
                     continue
@@ -54,13 +56,19 @@ def _parquet(path: Path) -> Iterator[RawFrame]:
         raise Usage(f"{path}: not a Parquet file: {error}") from error
 
 
-def _group(file: pq.ParquetFile, stream: BinaryIO, group: int, places: Sequence[int]) -> RawFrame | None:
-    """A row group whose text is read without Arrow; None where it cannot be."""
+def _group(
+    file: pq.ParquetFile,
+    stream: BinaryIO,
+    group: int,
+    places: Sequence[int],
+    numbers: Mapping[str, Callable[[], Column | None]],
+) -> RawFrame | None:
+    """A row group whose text is read without Arrow; None where it cannot be. `numbers`: what makes columns of them."""
     text = pages.read(stream, file.metadata, group, places)
     if text is None:
         return None
     mine = set(text.names) - {"csirt.segment"}  # half of an event's id
-    names = [name for name in file.schema_arrow.names if name not in mine]
+    names = [name for name in file.schema_arrow.names if name not in mine and name.replace(" ", "") not in numbers]
     others: Mapping[str, Callable[[], Column | None]] = {}
     written: Collection[str] = ()
     if names:
@@ -71,9 +79,20 @@ def _group(file: pq.ParquetFile, stream: BinaryIO, group: int, places: Sequence[
         rest = from_table(table)
         others, written = rest.makers, rest.written()
     makers = text.makers()
-    if others.keys() & makers.keys() - {"csirt.segment"}:
+    if others.keys() & makers.keys() - {"csirt.segment"} or others.keys() & numbers.keys():
         return None
-    return RawFrame(text.rows, {**others, **makers}, text.physical, written)
+    return RawFrame(text.rows, {**others, **makers, **numbers}, text.physical, frozenset(written) | numbers.keys())
+
+
+def _again(path: Path, group: int, name: str) -> Column | None:
+    """A column of a row group as Arrow reads it, which also says what is wrong with it. Raises Usage."""
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read_row_group(group, [name], use_threads=False)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise Usage(f"{path}: not a Parquet file: {error}") from error
+    return from_table(table).column(name)
 
 
 def _ndjson(stream: BinaryIO, name: str) -> Iterator[RawFrame]:

@@ -73,7 +73,7 @@ def _decoded(
     room = _PAGES
     while True:
         table, odd = np.empty((room, 7), np.int64), np.zeros(len(names), bool)
-        count = pagescan.pages(address(raw), starts, ends, table, odd)
+        count = pagescan.pages(address(raw), starts, ends, table, odd, False)
         if count >= 0:
             break
         room *= 4

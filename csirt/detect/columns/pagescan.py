@@ -19,7 +19,7 @@ ODD, NO_ROOM = -1, -2
 # Of a page: its chunk, its kind, where its bytes are, how many, how many unpacked, how many values, their encoding.
 CHUNK, KIND, START, PACKED, SIZE, VALUES, ENCODING = range(7)
 DATA, DICTIONARY = 0, 2
-PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY = 0, 2, 3, 8
+PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY, SPLIT = 0, 2, 3, 8, 9
 # Objects in a header's objects.
 DEPTH = 8
 # What Thrift's compact protocol calls types.
@@ -111,8 +111,9 @@ def _header(data: int, at: int, end: int, page: Array) -> int:
 
 
 @kernel
-def pages(data: int, starts: Array, ends: Array, found: Array, odd: Array) -> int:
-    """The pages of chunks, in order, and how many; without those of chunks that are marked `odd`."""
+def pages(data: int, starts: Array, ends: Array, found: Array, odd: Array, numbers: bool) -> int:
+    """The pages of chunks, in order, and how many; without those of chunks that are marked `odd`. `numbers`: they have
+    no dictionaries."""
     count = 0
     for chunk in range(starts.size):
         at, end, first = starts[chunk], ends[chunk], count
@@ -123,6 +124,8 @@ def pages(data: int, starts: Array, ends: Array, found: Array, odd: Array) -> in
             at = _header(data, at, end, page)
             if at < 0 or page[PACKED] < 0 or page[SIZE] < 0 or page[VALUES] < 0 or page[PACKED] > end - at:
                 odd[chunk] = True
+            elif numbers:
+                odd[chunk] = page[KIND] != DATA or (page[ENCODING] != PLAIN and page[ENCODING] != SPLIT)
             elif page[KIND] == DICTIONARY:
                 odd[chunk] = count > first or (page[ENCODING] != PLAIN and page[ENCODING] != PLAIN_DICTIONARY)
             else:
