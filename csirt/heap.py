@@ -9,14 +9,10 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-from typing import Any
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # mallopt(3)
 _KEPT = 256 << 20
 _STEP = 16 << 20
-_LARGE = 64 << 20  # of the heap, in large pages as far as it is used at all
-_PAGE = 2 << 20
-_HUGEPAGE = 14  # madvise(2)
 # Objects made, less those gone, between two looks for garbage among the youngest; looks between two at older ones.
 _YOUNG, _OLDER = 20_000, 20
 
@@ -27,28 +23,11 @@ def keep_freed() -> None:
     import ctypes
 
     try:
-        library = ctypes.CDLL(None)
-        mallopt, _ = library.mallopt, library.madvise
+        mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return
     for option, value in ((_MMAP_THRESHOLD, _KEPT), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _STEP)):
         mallopt(option, value)
-    size, address = ctypes.c_size_t, ctypes.c_void_p
-    library.malloc.restype, library.malloc.argtypes = address, [size]
-    library.free.restype, library.free.argtypes = None, [address]
-    library.madvise.argtypes = [address, size, ctypes.c_int]
-    _large_pages(library)
-
-
-def _large_pages(library: Any) -> None:
-    """Let the heap grow, untouched, by what a chunk takes, and ask for large pages there: the first chunk pays for one
-    where it would pay for 512. Where the kernel has none to give, nothing changes."""
-    block = library.malloc(_LARGE)
-    if not block:
-        return
-    begin = -(-block // _PAGE) * _PAGE
-    library.madvise(begin, (block + _LARGE - begin) // _PAGE * _PAGE, _HUGEPAGE)
-    library.free(block)
 
 
 def prepare() -> None:

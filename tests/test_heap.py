@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -24,36 +23,18 @@ for turn in range(6):
         np.ones(40_000_000, np.uint8)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
-FIRST = """
-import resource
-import numpy as np
-from csirt.heap import keep_freed
-if {keep}:
-    keep_freed()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-kept = [np.ones(3_000_000, np.uint8) for _ in range(10)]
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
 
 
-def faults(program: str, *, keep: bool) -> int:
-    """Page faults of what a program takes, in a process of its own."""
-    words = [sys.executable, "-c", program.format(keep=keep)]
+def faults(*, keep: bool) -> int:
+    """Page faults of taking the same memory again, in a process of its own."""
+    words = [sys.executable, "-c", TAKE.format(keep=keep)]
     return int(subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="optional: only glibc is asked")
 def test_memory_taken_again_costs_no_page_faults() -> None:
     """What was freed is taken again without asking the kernel, for which it pays once."""
-    assert faults(TAKE, keep=True) < 100 < faults(TAKE, keep=False)
-
-
-def test_the_first_chunk_takes_large_pages() -> None:
-    """Memory that is touched for the first time costs a fault for 2 MiB, not for 4 KiB."""
-    switch = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    if not switch.exists() or "[never]" in switch.read_text():
-        pytest.skip("optional: this kernel gives no large pages")
-    assert faults(FIRST, keep=True) < 2_000 < faults(FIRST, keep=False)
+    assert faults(keep=True) < 100 < faults(keep=False)
 
 
 def test_garbage_is_looked_for_rarely_and_still_found() -> None:

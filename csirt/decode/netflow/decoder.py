@@ -198,7 +198,7 @@ class NetflowDecoder:
             _add(redacted, rows.redacted)
         changes = sampling.follow(live, sorted(changes, key=lambda change: change[0]))
         renamed = options_names.follow(self._state.exporters, said)
-        flows = sets.take(~options)
+        flows = sets.take(~options) if options.any() else sets
         normalise.apply_boots(flows, boots)
         done: list[Batch] = []
         for rows in self._parts(flows, intake.buffer):

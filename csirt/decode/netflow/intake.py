@@ -96,7 +96,7 @@ class Intake:
         slots = numbering.number_keys(exporter, template, zero, zero, number, first)
         first = first[:slots]
         self._keys = exporter[first], template[first]  # by slot
-        self._slots: dict[tuple[int, int], int] = {}
+        self._slots: dict[int, dict[int, int]] = {}
         self.held_slot = number[: len(held["exporter"])]
         self.s_slot = np.full(len(self.s_id), -1, np.int64)
         self.s_slot[data] = number[len(held["exporter"]) :]
@@ -146,11 +146,12 @@ class Intake:
         used = self._used.get(number, 0)
         if used + len(definitions) > limits.CHANGES or not self._keeping.learn(number, definitions, clock):
             return False
-        slots = self._all_slots()
+        slots = self._slots_of(number)
+        plans = self._plans.numbers([item.signature for item in definitions], scan.NO_TEMPLATE) if slots else []
         changes = [
-            (s, slot, self._plans.number(item.signature))
-            for item in definitions
-            if item.signature is not None and (slot := slots.get((number, item.template))) is not None
+            (s, slot, plan)
+            for item, plan in zip(definitions, plans, strict=False)
+            if (slot := slots.get(item.template)) is not None
         ]
         self._changes += changes
         self._used[number] = used + len(changes)
@@ -209,13 +210,14 @@ class Intake:
 
     def _slot(self, number: int, ident: int) -> int | None:
         """The slot of a template that a set here or a held one waits for."""
-        return self._all_slots().get((number, ident))
+        return self._slots_of(number).get(ident)
 
-    def _all_slots(self) -> dict[tuple[int, int], int]:
+    def _slots_of(self, number: int) -> dict[int, int]:
+        """An exporter's slots by template."""
         if not self._slots:  # a chunk that only refreshes templates needs none
-            keys = zip(*(key.tolist() for key in self._keys), strict=True)
-            self._slots = {key: slot for slot, key in enumerate(keys)}
-        return self._slots
+            for slot, (owner, template) in enumerate(zip(*(key.tolist() for key in self._keys), strict=True)):
+                self._slots.setdefault(owner, {})[template] = slot
+        return self._slots.get(number, {})
 
     def _withdraw(self, s: int, number: int, template: int) -> None:
         self._keeping.remove(number, template)

@@ -29,7 +29,7 @@ class Keeping:
         """Weigh the templates anew, after exporters were numbered anew."""
         self._fields: dict[int, int] = {}
         self._others: dict[tuple[int, int], int] = {}  # of exporters that are not listed: what they weigh
-        self._order: dict[tuple[int, int], int] = {}  # of all: when they were refreshed
+        self._order: dict[tuple[int, int], int] = {}  # of all, where they expire: when they were refreshed
         self._weight = 0
         order: list[tuple[int, int, int]] = []
         for number, item in enumerate(self.state.exporters):
@@ -40,7 +40,7 @@ class Keeping:
     def put(self, number: int, ident: int, signature: Signature, clock: int) -> list[tuple[int, int]] | None:
         """Keep one, or refresh it. Returns what had to go for it, as (exporter number, template); None where it can
         never fit."""
-        if len(signature.fields) > MAX_FIELDS:
+        if signature.count > MAX_FIELDS:
             return None
         exporter = self.state.exporters[number]
         old = exporter.templates.get(ident)
@@ -50,7 +50,7 @@ class Keeping:
                 return []
             self.remove(number, ident)
         gone: list[tuple[int, int]] = []
-        fields = len(signature.fields)
+        fields = signature.count
         while len(exporter.templates) >= MAX_TEMPLATES or self._fields.get(number, 0) + fields > MAX_FIELDS:
             gone.append((number, next(iter(exporter.templates))))
             self.remove(*gone[-1])
@@ -68,7 +68,7 @@ class Keeping:
     def learn(self, number: int, definitions: list[Definition], clock: int) -> bool:
         """Keep what one set of templates says where all of it is new and there is room; False where it is not."""
         exporter = self.state.exporters[number]
-        sizes = {item.template: len(item.signature.fields) for item in definitions if item.signature is not None}
+        sizes = {item.template: item.signature.count for item in definitions if item.signature is not None}
         more = sum(sizes.values())
         weight = 0 if exporter.listed else more + TEMPLATE * len(sizes)
         if len(sizes) < len(definitions) or not exporter.templates.keys().isdisjoint(sizes):
@@ -84,7 +84,8 @@ class Keeping:
             said += 1
             exporter.templates[item.template] = item.signature
             exporter.refreshed[item.template] = (clock, said)
-            self._order[number, item.template] = clock
+            if self.expiry:
+                self._order[number, item.template] = clock
         if weight:
             self._others |= {(number, ident): size + TEMPLATE for ident, size in sizes.items()}
         self.state.definitions, self._weight, self._fields[number] = said, self._weight + weight, fields
@@ -97,7 +98,7 @@ class Keeping:
         templates, refreshed, said = exporter.templates, exporter.refreshed, self.state.definitions
         if not templates or not self._roomy(number, exporter):
             return 0
-        done, order, others = 0, self._order, None if exporter.listed else self._others
+        done, order, expiry, others = 0, self._order, self.expiry, None if exporter.listed else self._others
         for item in definitions:
             ident, signature = item.template, item.signature
             if signature is None or templates.get(ident) is not signature:
@@ -106,10 +107,12 @@ class Keeping:
             del templates[ident]
             templates[ident] = signature
             refreshed[ident] = (clock, said + done)
-            key = (number, ident)
-            del order[key]
-            order[key] = clock
+            if expiry:
+                key = (number, ident)
+                del order[key]
+                order[key] = clock
             if others is not None:
+                key = (number, ident)
                 others[key] = others.pop(key)
         if done:
             self.state.definitions += done
@@ -128,8 +131,9 @@ class Keeping:
         exporter.refreshed[ident] = (clock, self.state.definitions)
         exporter.mark_templates()
         key = (number, ident)
-        del self._order[key]
-        self._order[key] = clock
+        if self.expiry:
+            del self._order[key]
+            self._order[key] = clock
         if not exporter.listed:
             self._others[key] = self._others.pop(key)
 
@@ -137,9 +141,11 @@ class Keeping:
         """Forget one."""
         exporter = self.state.exporters[number]
         signature = exporter.templates.pop(ident)
-        del exporter.refreshed[ident], self._order[number, ident]
+        del exporter.refreshed[ident]
+        if self.expiry:
+            del self._order[number, ident]
         exporter.change_templates()
-        self._fields[number] -= len(signature.fields)
+        self._fields[number] -= signature.count
         if not exporter.listed:
             self._weight -= self._others.pop((number, ident))
 
@@ -151,8 +157,9 @@ class Keeping:
 
     def _note(self, number: int, ident: int) -> None:
         exporter = self.state.exporters[number]
-        fields = len(exporter.templates[ident].fields)
-        self._order[number, ident] = exporter.refreshed[ident][0]
+        fields = exporter.templates[ident].count
+        if self.expiry:
+            self._order[number, ident] = exporter.refreshed[ident][0]
         self._fields[number] = self._fields.get(number, 0) + fields
         if not exporter.listed:
             weight = self._others[number, ident] = fields + TEMPLATE

@@ -44,4 +44,5 @@ class Parsed:
     def _one(self, item: Definition) -> Definition:
         if item.signature is None:
             return item
-        return Definition(item.template, self._signatures.setdefault(item.signature, item.signature), item.options)
+        item.signature = self._signatures.setdefault(item.signature, item.signature)
+        return item

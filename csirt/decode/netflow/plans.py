@@ -76,7 +76,7 @@ class Plans:
         for number in numbers:
             if self._plans[number] is None:
                 one = self.signatures[number]
-                missing.setdefault((one.version, one.options, len(one.fields)), []).append(number)
+                missing.setdefault((one.version, one.options, one.count), []).append(number)
         for (version, options, _), some in missing.items():
             signatures = [self.signatures[number] for number in some]
             fields, places, free = arranged(signatures)
@@ -136,7 +136,7 @@ class Plans:
     def widths(self) -> Array:
         """How many fields a plan has, by number."""
         if len(self._widths) != len(self):
-            self._widths = np.array([len(signature.fields) for signature in self.signatures], np.int64)
+            self._widths = np.array([signature.count for signature in self.signatures], np.int64)
         return self._widths
 
     def layout(self, shapes: Array) -> Layout:
@@ -186,10 +186,13 @@ def _reads(ops: Array, first: Array, fixed: Array, starts: Array, sizes: Array) 
     """Operations as the kernels take them. `first`: where the fields of each one's plan begin in `starts` and `sizes`;
     `fixed`: whether its records are all of one length."""
     reads = np.full((len(ops), fill.READ_WIDTH), fill.NONE, np.uint16)
-    places = first[:, None] + np.maximum(ops[:, 1:], 0)
-    where = np.where(fixed[:, None], starts[places], ops[:, 1:])
-    reads[:, 0], reads[:, 1] = ops[:, 0], sizes[places[:, 0]]
-    reads[:, 2:5] = np.where(ops[:, 1:] < 0, fill.NONE, where)
+    place = first + ops[:, 1]
+    reads[:, 0], reads[:, 1] = ops[:, 0], sizes[place]
+    reads[:, 2] = np.where(fixed, starts[place], ops[:, 1])
+    for column in (2, 3):
+        some = np.flatnonzero(ops[:, column] >= 0)
+        field = ops[some, column]
+        reads[some, column + 1] = np.where(fixed[some], starts[first[some] + field], field)
     return reads
 
 

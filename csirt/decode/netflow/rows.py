@@ -40,12 +40,18 @@ class Sets:
 
     def take(self, which: Array | slice) -> Sets:
         """Some of the sets."""
-        return Sets(*(getattr(self, item.name)[which] for item in fields(Sets)))
+        if isinstance(which, slice):
+            return Sets(*(getattr(self, name)[which] for name in _NAMES))
+        which = np.flatnonzero(which) if which.dtype == bool else which
+        return Sets(*(getattr(self, name).take(which) for name in _NAMES))
 
     @staticmethod
     def join(first: Sets, second: Sets) -> Sets:
         """One after the other."""
-        return Sets(*(np.concatenate([getattr(first, f.name), getattr(second, f.name)]) for f in fields(Sets)))
+        return Sets(*(np.concatenate([getattr(first, name), getattr(second, name)]) for name in _NAMES))
+
+
+_NAMES = tuple(item.name for item in fields(Sets))
 
 
 @dataclass(slots=True)

@@ -3,54 +3,91 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import repeat
-from operator import itemgetter
 
 from csirt.decode.netflow.elements import VARIABLE
 
 MAX_FIELDS = 512  # real templates have fewer than 100; a datagram could claim 16,000
 MAX_RECORD = 65_507  # no record longer than a UDP payload ever arrives
 _ENTERPRISE = 0x8000
-_LENGTH = itemgetter(2)  # of a field
 
 
-@dataclass(frozen=True, slots=True)
 class Signature:
-    """What two templates must share to be decoded by one plan. `fields`: (enterprise number, id, length) in order, the
-    first `scopes` of them scope fields; `options`: the records are options data. Its hash is taken once: it is looked
-    up for every refresh."""
+    """What two templates must share to be decoded by one plan; never changed. `fields`: (enterprise number, id, length)
+    in order, the first `scopes` of them scope fields, `count` in all; `options`: the records are options data; `least`:
+    the octets of the shortest record.
 
-    version: int
-    options: bool
-    scopes: int
-    fields: tuple[tuple[int, int, int], ...]
-    _hash: int = field(init=False, repr=False, compare=False)
-    _raw: bytes = field(init=False, repr=False, compare=False, default=b"")
+    It is kept as the octets that announced it, for most are only compared: four a field, or eight, with the enterprise
+    number first, where there is any."""
 
-    def __post_init__(self) -> None:
-        """Hash it."""
-        object.__setattr__(self, "_hash", hash((self.version, self.options, self.scopes, self.fields)))
+    __slots__ = ("_fields", "_hash", "_raw", "count", "least", "octets", "options", "scopes", "version")
+
+    def __init__(self, version: int, options: bool, scopes: int, fields: tuple[tuple[int, int, int], ...]) -> None:
+        wide = any(pen for pen, _, _ in fields)
+        numbers = [number for field in fields for number in (field if wide else field[1:])]
+        octets = struct.pack(">" + ("IHH" if wide else "HH") * len(fields), *numbers)
+        self._keep(version, options, scopes, octets, len(fields), _least([length for _, _, length in fields]))
+
+    @classmethod
+    def announced(cls, version: int, options: bool, scopes: int, octets: bytes, words: tuple[int, ...]) -> Signature:
+        """Of fields without enterprise numbers, as octets and as numbers of two octets."""
+        self = cls.__new__(cls)
+        self._keep(version, options, scopes, octets, len(words) // 2, _least(words[1::2]))
+        return self
+
+    def _keep(self, version: int, options: bool, scopes: int, octets: bytes, count: int, least: int) -> None:
+        self.version, self.options, self.scopes = version, options, scopes
+        self.octets, self.count, self.least = octets, count, least
+        self._hash = hash((version, options, scopes, count, octets))
+        self._fields: tuple[tuple[int, int, int], ...] | None = None
+        self._raw = b""
+
+    @property
+    def narrow(self) -> bool:
+        """Whether no field has an enterprise number."""
+        return len(self.octets) == 4 * self.count
+
+    @property
+    def fields(self) -> tuple[tuple[int, int, int], ...]:
+        """(enterprise number, id, length) of each."""
+        if self._fields is None:
+            if self.narrow:
+                words = _words(self.octets)
+                self._fields = tuple(zip(repeat(0), words[::2], words[1::2], strict=False))
+            else:
+                self._fields = tuple(struct.iter_unpack(">IHH", self.octets))
+        return self._fields
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Signature)
+            and self.octets == other.octets
+            and (self.version, self.options, self.scopes, self.count)
+            == (other.version, other.options, other.scopes, other.count)
+        )
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __repr__(self) -> str:
+        return f"Signature({self.version}, {self.options}, {self.scopes}, {self.fields})"
 
     def raw(self) -> bytes:
         """It as numbers with commas between them and a list of those of its fields: what the state says of it."""
         if not self._raw:
             numbers = ",".join(str(value) for one in self.fields for value in one)
-            text = f"{self.version},{'true' if self.options else 'false'},{self.scopes},[{numbers}]"
-            object.__setattr__(self, "_raw", text.encode())
+            self._raw = f"{self.version},{'true' if self.options else 'false'},{self.scopes},[{numbers}]".encode()
         return self._raw
 
-    @property
-    def least(self) -> int:
-        """The octets of the shortest record."""
-        lengths: list[int] = list(map(_LENGTH, self.fields))
-        return sum(lengths) - lengths.count(VARIABLE) * (VARIABLE - 1)
+
+def _least(lengths: Sequence[int]) -> int:
+    """The octets of the shortest record with fields of these lengths."""
+    return sum(lengths) - lengths.count(VARIABLE) * (VARIABLE - 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take four times as long to make
 class Definition:
     """One template record. `signature` None: the template is withdrawn; `template` 0 then means all of that kind."""
 
@@ -94,9 +131,8 @@ def _nine(body: bytes, options: bool, most: int) -> tuple[list[Definition], int]
         end = at + 2 * count
         if template < 256 or not 0 < count <= MAX_FIELDS or end > len(words):
             return found, 1
-        fields = tuple(zip(repeat(0), words[at:end:2], words[at + 1 : end : 2], strict=False))
+        signature = Signature.announced(9, options, scopes, body[2 * at : 2 * end], words[at:end])
         at = end
-        signature = Signature(9, options, scopes, fields)
         if not 0 < signature.least <= MAX_RECORD:
             return found, 1
         found.append(Definition(template, signature, options))
@@ -125,10 +161,15 @@ def _ipfix(body: bytes, options: bool, most: int) -> tuple[list[Definition], int
             at += 1
         if template < 256 or count > MAX_FIELDS or (options and not 0 < scopes <= count):
             return found, 1
-        fields, at = _fields(words, at, count)
-        if not fields:
-            return found, 1
-        signature = Signature(10, options, scopes, fields)
+        end = at + 2 * count
+        if end <= len(words) and max(words[at:end:2]) < _ENTERPRISE:
+            signature = Signature.announced(10, options, scopes, body[2 * at : 2 * end], words[at:end])
+            at = end
+        else:
+            fields, at = _fields(words, at, count)
+            if not fields:
+                return found, 1
+            signature = Signature(10, options, scopes, fields)
         if not 0 < signature.least <= MAX_RECORD:
             return found, 1
         found.append(Definition(template, signature, options))
@@ -137,9 +178,6 @@ def _ipfix(body: bytes, options: bool, most: int) -> tuple[list[Definition], int
 
 def _fields(words: tuple[int, ...], at: int, count: int) -> tuple[tuple[tuple[int, int, int], ...], int]:
     """The field specifiers from `at` on, none where they are cut short, and where they end."""
-    end = at + 2 * count
-    if end <= len(words) and max(words[at:end:2]) < _ENTERPRISE:
-        return tuple(zip(repeat(0), words[at:end:2], words[at + 1 : end : 2], strict=False)), end
     fields: list[tuple[int, int, int]] = []
     for _ in range(count):
         if at + 2 > len(words):

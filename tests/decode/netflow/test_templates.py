@@ -65,3 +65,28 @@ def test_any_octets(version: int, number: int, body: bytes) -> None:
     for item in found:
         assert item.template == 0 or item.template >= 256
         assert item.signature is None or (len(item.signature.fields) <= MAX_FIELDS and item.signature.least > 0)
+
+
+@given(
+    st.sampled_from([9, 10]),
+    st.lists(
+        st.tuples(st.sampled_from([0, 9, 35632]), st.integers(1, 0x7FFF), st.integers(1, 99)), min_size=1, max_size=9
+    ),
+)
+def test_a_signature_is_what_its_fields_are(version: int, fields: list[tuple[int, int, int]]) -> None:
+    """Kept as octets or made of numbers, also where an enterprise number is 0: equal, found by each other, one text."""
+    fields = fields if version == 10 else [(0, ident, length) for _, ident, length in fields]
+    body = struct.pack(">HH", 256, len(fields))
+    for place, (pen, ident, length) in enumerate(fields):
+        wide = pen > 0 or (version == 10 and place == 3)
+        body += struct.pack(">HH", ident | 0x8000 if wide else ident, length) + (
+            struct.pack(">I", pen) if wide else b""
+        )
+    [item], broken = parse(version, 0 if version == 9 else 2, body)
+    made = Signature(version, False, 0, tuple(fields))
+    assert item.signature is not None and not broken
+    assert item.signature == made and {made: 1}[item.signature] and item.signature.raw() == made.raw()
+    assert item.signature.fields == made.fields == tuple(fields) and item.signature.count == len(fields)
+    assert item.signature.least == made.least == sum(length for _, _, length in fields)
+    assert made != Signature(version, True, 0, tuple(fields))
+    assert made != Signature(version, False, 0, (*fields[:-1], (0, 0, 1)))
