@@ -15,6 +15,12 @@ def begins(codes: Array) -> Array:
     return np.flatnonzero(fresh)
 
 
+def stretches(starts: Array, sizes: Array) -> Array:
+    """The numbers of stretches that begin there and are so long, one after the other."""
+    found: Array = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(int(sizes.sum()))
+    return found
+
+
 def dense(values: Array) -> Array:
     """A number per distinct value, from 0 without gaps."""
     if len(values) and values.min() == values.max():

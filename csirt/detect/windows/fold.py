@@ -100,9 +100,3 @@ def _texts(column: pa.StringArray) -> Sequence[str | None]:
     coded = column.dictionary_encode()
     known = coded.dictionary.to_pylist()
     return [None if code is None else known[code] for code in coded.indices.to_pylist()]
-
-
-def stretches(starts: Array, sizes: Array) -> Array:
-    """The numbers of stretches that begin there and are so long, one after the other."""
-    found: Array = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(int(sizes.sum()))
-    return found

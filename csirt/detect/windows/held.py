@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.detect.windows import placing, sliding
+from csirt.detect.windows.codes import stretches
 from csirt.detect.windows.interned import Interned
 from csirt.detect.windows.keys import event_keys, key_text, plain_keys
 from csirt.detect.windows.payload import Payload
+from csirt.detect.windows.placing import LENGTH, SPOTS, START
 from csirt.detect.windows.sliding import EXTRA, HIGH, IDENTITY, KERNELS, LINES, LOW, ROW, STEP, TIME, VALUE
 from csirt.model.batch import Array
 
@@ -45,7 +47,7 @@ class Held:
         self.groups = Interned()
         self.payload = Payload()
         self.pool = np.empty((0, LINES), np.int64)
-        self._start = self._length = self._room = self._marks = np.empty(0, np.int64)
+        self._spots = np.empty((0, SPOTS), np.int64)
         self._used = 0
         self._step = 0
         self._values = Interned()
@@ -60,14 +62,13 @@ class Held:
         made.payload = self.payload.copy()
         made.pool = np.empty_like(self.pool)
         made.pool[: self._used] = self.pool[: self._used]
-        made._start, made._length, made._room = self._start.copy(), self._length.copy(), self._room.copy()
-        made._seen, made._marks = self._seen.copy(), self._marks.copy()
+        made._spots, made._seen = self._spots.copy(), self._seen.copy()
         return made
 
     @property
     def rows(self) -> int:
         """How many rows are held, those included that nothing reaches any more."""
-        return int(self._length.sum())
+        return int(self._spots[:, LENGTH].sum())
 
     def add(self, inputs: Sequence[pa.Table], cut: int) -> dict[str, int]:
         """Take in the hits of each rule. Rows at or before `cut` are out of reach. What the bounds cost."""
@@ -82,8 +83,7 @@ class Held:
         count = table.num_rows
         groups = self.groups.codes(table.column("group"))
         times = np.asarray(table.column("time").to_numpy())
-        self._touch(groups, times)
-        reaching = int(self._length[self._touched].sum()) + count
+        reaching = self._touch(groups, times) + count
         moving = 6 * reaching + 8 * count  # a group may move several times, each time into twice as much
         if self._used + moving > len(self.pool):
             self._sweep(cut, moving)
@@ -94,22 +94,22 @@ class Held:
         lines[HIGH], lines[LOW] = self._keys(table.column("event"))
         lines[HIGH] ^= self._salts[rules]
         self._lines(lines, table, rules)
-        places = self._start, self._length, self._room
         run = KERNELS.get(placing.lay, reaching)
-        done, used = run(self.pool, *places, self._used, groups, lines, base, self._step, cut, PATIENCE * count)
+        done, used = run(self.pool, self._spots, self._used, groups, lines, base, self._step, cut, PATIENCE * count)
         if done < count:  # the rest is not in order
             order = done + _order(groups[done:], lines[:, done:])
             rows = np.empty((len(order), LINES), np.int64)
             rows[:, :IDENTITY], rows[:, ROW], rows[:, STEP] = lines[:, order].T, base + order, self._step
-            used = KERNELS.get(placing.merge, reaching)(self.pool, *places, used, groups[order], rows, cut)
+            used = KERNELS.get(placing.merge, reaching)(self.pool, self._spots, used, groups[order], rows, cut)
         self._used = int(used)
 
-    def _touch(self, groups: Array, times: Array) -> None:
-        """Which groups these rows are of."""
+    def _touch(self, groups: Array, times: Array) -> int:
+        """Which groups these rows are of; how many rows those have."""
         self._make_room()
         touched, least = np.empty((2, len(groups)), np.int64)
-        count = KERNELS.get(placing.touch, len(groups))(groups, times, self._marks, touched, least)
+        count, reaching = KERNELS.get(placing.touch, len(groups))(groups, times, self._spots, touched, least)
         self._touched, self._least = touched[:count], least[:count]
+        return int(reaching)
 
     def _keys(self, column: pa.ChunkedArray) -> tuple[Array, Array]:
         found = plain_keys(column.combine_chunks())
@@ -127,12 +127,10 @@ class Held:
 
     def _make_room(self) -> None:
         """Places for the groups whose names are new."""
-        missing = len(self.groups) - len(self._start)
+        missing = len(self.groups) - len(self._spots)
         if missing > 0:
-            grown = np.zeros(max(missing, len(self._start)), np.int64)
-            self._start, self._length, self._room, self._marks = (
-                np.concatenate([item, grown]) for item in (self._start, self._length, self._room, self._marks)
-            )
+            grown = np.zeros((max(missing, len(self._spots)), SPOTS), np.int64)
+            self._spots = np.concatenate([self._spots, grown])
 
     def _lines(self, lines: Array, table: pa.Table, rules: Array) -> None:
         """The lines VALUE and EXTRA. `values`: rule 0 or 1 (of a ratio) and the value's code; `rules`: the rule;
@@ -159,9 +157,8 @@ class Held:
     def number(self, span: int, kernel: Callable[..., Any], width: int, *extra: Any) -> Found:
         """Run a kernel over the groups that the last `add` touched; `width` numbers a row."""
         left, first, end = np.empty((3, len(self._touched)), np.int64)
-        groups = self._start, self._length, self._touched, self._least
         run = KERNELS.get(sliding.bounds, 8 * len(end))
-        walked, most = run(self.pool, *groups, span, left, first, end)
+        walked, most = run(self.pool, self._spots, self._touched, self._least, span, left, first, end)
         places, numbers = np.empty((3, most), np.int64), np.empty((width, most), np.float64)
         run = KERNELS.get(kernel, walked)
         count = run(self.pool, left, first, end, span, self._step, places, numbers, *extra)
@@ -176,7 +173,7 @@ class Held:
 
     def ranked(self, span: int, share: float) -> Found:
         """The kernel `ranked` with its scratch."""
-        most = int(self._length[self._touched].max(initial=0))
+        most = int(self._spots[self._touched, LENGTH].max(initial=0))
         values = self.pool.view(np.float64)
         return self.number(span, sliding.ranked, 1, values, np.empty(most + 1, np.float64), share)
 
@@ -184,10 +181,8 @@ class Held:
 
     def _all(self) -> tuple[Array, Array]:
         """The group and the place of every row, group by group."""
-        groups = np.repeat(np.arange(len(self._start)), self._length)
-        offset = np.cumsum(self._length) - self._length
-        places = np.arange(len(groups)) - np.repeat(offset, self._length) + np.repeat(self._start, self._length)
-        return groups, places
+        starts, lengths = self._spots[:, START], self._spots[:, LENGTH]
+        return np.repeat(np.arange(len(starts)), lengths), stretches(starts, lengths)
 
     def _sweep(self, cut: int, more: int) -> None:
         """Let go of what is out of reach, groups and values without rows too, and make room for `more` rows."""
@@ -200,11 +195,10 @@ class Held:
         alive, codes = np.unique(groups, return_inverse=True)
         if len(alive) < len(self.groups):
             self.groups.keep(alive)
-        self._length = np.bincount(codes.reshape(-1), minlength=len(alive)).astype(np.int64)
-        self._room = self._length + self._length // 4 + 2
-        self._marks = np.zeros(len(alive), np.int64)
-        self._start = np.cumsum(self._room) - self._room
-        self._used = int(self._room.sum())
+        lengths = np.bincount(codes.reshape(-1), minlength=len(alive))
+        rooms = lengths + lengths // 4 + 2
+        self._used = int(rooms.sum())
+        self._spots = np.stack([np.cumsum(rooms) - rooms, lengths, rooms, np.zeros_like(rooms)], 1).astype(np.int64)
         pool = np.empty((self._used + more + max(self._used // 2, SLACK), LINES), np.int64)
         _, spots = self._all()
         pool[spots] = self.pool[places]
@@ -218,7 +212,7 @@ class Held:
     def _bound(self, cut: int) -> dict[str, int]:
         """Keep to the bounds, an eighth below them: the oldest rows leave, then the groups that are silent longest."""
         lost = {"hits": 0, "groups": 0}
-        if self.rows <= self._max_rows and np.count_nonzero(self._length) <= self._max_groups:
+        if self.rows <= self._max_rows and np.count_nonzero(self._spots[:, LENGTH]) <= self._max_groups:
             return lost
         groups, places = self._all()
         reached = self.pool[places, TIME] > cut
@@ -229,7 +223,7 @@ class Held:
             excess = len(places) - self._max_rows + self._max_rows // 8
             kept[np.argsort(times, kind="stable")[:excess]] = False
             lost["hits"] = excess
-        latest = np.full(len(self._start), sliding.NEVER)
+        latest = np.full(len(self._spots), sliding.NEVER)
         np.maximum.at(latest, groups[kept], times[kept])
         alive = np.flatnonzero(latest > sliding.NEVER)
         if len(alive) > self._max_groups:

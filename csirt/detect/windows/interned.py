@@ -151,7 +151,10 @@ def intern(
     codes: Array,
 ) -> int:
     """The code of each text of a column, new ones put to the table; how many there are then. `words` and `known`: what
-    `data` and `texts` have at each place, eight octets at once."""
+    `data` and `texts` have at each place, eight octets at once.
+
+    First the hash of each, then where that is in the table: what memory is asked for does not wait for what was asked
+    for before."""
     mask = len(slots) - 1
     start = np.int64(offsets[0])
     for row in range(len(codes)):
@@ -168,7 +171,20 @@ def intern(
             for at in range(size):
                 last = last << 8 | data[start + at]
         hashed = (hashed ^ last) * keys[1]
-        hashed ^= (hashed >> 32) & 0xFFFFFFFF
+        codes[row] = hashed ^ (hashed >> 32) & 0xFFFFFFFF
+        start += size
+    near = np.int64(0)
+    for row in range(len(codes)):
+        found = slots[codes[row] & mask]
+        if found != -1:
+            near ^= texts[ends[found & 0xFFFFFFFF]]
+    if count < 0:  # it never is, but then the compiler cannot leave the loop out
+        return int(near)
+    start = np.int64(offsets[0])
+    for row in range(len(codes)):
+        size = offsets[row + 1] - start
+        whole = size >> 3
+        hashed = codes[row]
         tag = hashed >> 32 << 32  # a slot has half of the hash beside the code
         slot = hashed & mask
         found = slots[slot]

@@ -14,6 +14,7 @@ import numpy as np
 from csirt.detect.rule import Meta
 from csirt.detect.windows import fold
 from csirt.detect.windows.alerts import Growing
+from csirt.detect.windows.codes import stretches
 from csirt.detect.windows.payload import Payload
 from csirt.model.batch import Array
 from csirt.model.hits import AlertChange
@@ -68,7 +69,7 @@ class Owed:
         ends = np.array([one is not None for one in held], bool)[order]
         ends[np.flatnonzero(np.diff(alerts[order], append=-1))] = True
         runs = np.cumsum(ends) - ends
-        places = fold.stretches((np.cumsum(sizes) - sizes)[order], sizes[order])
+        places = stretches((np.cumsum(sizes) - sizes)[order], sizes[order])
         of_rows = np.repeat(runs, sizes[order])
         parts = fold.told(self._payload.take(rows[places], fold.WANTED), of_rows, fresh[places], self._samples)
         for number, (events, said) in zip(order[ends].tolist(), parts, strict=True):

@@ -16,7 +16,7 @@ from csirt.model.batch import Array
 from csirt.model.hits import HITS, conform
 
 PIECE = 131_072  # rows a piece grows to
-MERGED = 8  # so many neighbours of a level become one piece of the next
+MERGED = 16  # so many neighbours of a level become one piece of the next
 
 
 @dataclass(frozen=True, slots=True)

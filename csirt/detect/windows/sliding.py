@@ -56,8 +56,7 @@ KERNELS = Kernels()
 
 def bounds(
     pool: Array,
-    start: Array,
-    length: Array,
+    spots: Array,
     groups: Array,
     least: Array,
     span: int,
@@ -69,8 +68,8 @@ def bounds(
     many places are from there to the ends, of all groups."""
     walked, most = 0, 0
     for index in range(len(groups)):
-        begin = start[groups[index]]
-        end[index] = begin + length[groups[index]]
+        begin = spots[groups[index], 0]
+        end[index] = begin + spots[groups[index], 1]
         for which in range(2):
             wanted = least[index] - (0 if which else span)
             low, high = begin, end[index]
