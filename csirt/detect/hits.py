@@ -50,6 +50,49 @@ def hits(
     frame: Frame, dataset: str, consumers: Sequence[Stream], rows: Array, times: Array, events: pa.Array
 ) -> pa.Table:
     """The hits of one rule: `rows` of the frame with their event times (microseconds) and ids, for each consumer."""
+    tables = _tables(frame, dataset, consumers, rows, times, events)
+    return pa.concat_tables(tables) if len(tables) > 1 else tables[0]
+
+
+def together(frame: BatchFrame, found: Sequence[tuple[Sequence[Stream], Array]]) -> list[pa.Table]:
+    """The hits of several rules, each of its consumers and rows, in that order. Rules whose hits are made of the same
+    fields have them made at once."""
+    alike: dict[Any, list[int]] = {}
+    for place, (consumers, _) in enumerate(found):
+        shape = tuple((item.group, item.value, item.facts, item.numeric) for item in consumers)
+        alike.setdefault(shape, []).append(place)
+    made: dict[int, list[pa.Table]] = {}
+    for places in alike.values():
+        rows = np.concatenate([found[place][1] for place in places])
+        tables = _tables(frame, frame.dataset, found[places[0]][0], rows, frame.times(rows), frame.event_ids(rows))
+        if len(places) == 1:
+            made[places[0]] = tables
+        elif all(table.num_rows == len(rows) for table in tables):
+            end = 0
+            for place in places:
+                start, end = end, end + len(found[place][1])
+                parts = [table.slice(start, end - start) for table in tables]
+                made[place] = [_of(part, item) for part, item in zip(parts, found[place][0], strict=True)]
+        else:  # rows without a value are no hits, or rows with several are several
+            for place in places:
+                consumers, rows = found[place]
+                times, events = frame.times(rows), frame.event_ids(rows)
+                made[place] = _tables(frame, frame.dataset, consumers, rows, times, events)
+    return [table for place in range(len(found)) for table in made[place]]
+
+
+def _of(table: pa.Table, consumer: Stream) -> pa.Table:
+    """The hits as those of another consumer."""
+    columns = table.columns
+    columns[:2] = [
+        pa.repeat(pa.scalar(name), table.num_rows) for name in (consumer.mark + consumer.name, consumer.rule)
+    ]
+    return pa.table(columns, schema=HITS)
+
+
+def _tables(
+    frame: Frame, dataset: str, consumers: Sequence[Stream], rows: Array, times: Array, events: pa.Array
+) -> list[pa.Table]:
     count = len(rows)
     texts = _Texts(frame, rows)
     shared = {
@@ -85,7 +128,7 @@ def hits(
         if consumer.numeric:
             table = _with_number(table)
         tables.append(table)
-    return pa.concat_tables(tables) if len(tables) > 1 else tables[0]
+    return tables
 
 
 def condensed(frame: BatchFrame, consumer: Stream, rows: Array) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from csirt.detect.atoms import Node, leaves
 from csirt.detect.columns.frame import BatchFrame, stored
 from csirt.detect.engine.engine import Program
-from csirt.detect.hits import condensed, hits, shared
+from csirt.detect.hits import condensed, shared, together
 from csirt.detect.rule import Meta, Rule
 from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.streams import Stream, streams
@@ -63,7 +63,7 @@ class Detector:
         self._streams: dict[tuple[str, str], list[Stream]] = {}
 
     def match(self, batch: Batch) -> pa.Table:
-        """The hits of a batch (`model.hits.HITS`), by rule, then in the batch's row order."""
+        """The hits of a batch (`model.hits.HITS`), by rule, then in the batch's row order; those of baselines last."""
         return self.hits(batch, *self.found(batch)) if batch.rows else none()
 
     def found(self, batch: Batch) -> tuple[BatchFrame, dict[int, Array]]:
@@ -79,6 +79,7 @@ class Detector:
         rules, _, exempts = self._program(batch.dataset)
         twice = duplicates(batch.table)
         tables: list[pa.Table] = []
+        plain: list[tuple[list[Stream], Array]] = []
         for index, found in sorted(matched.items()):
             if index >= len(rules):
                 break
@@ -87,10 +88,13 @@ class Detector:
             rows = found if twice is None or names_duplicates(rule) else found[~twice[found]]
             consumers = self._consumers(rule, batch.dataset)
             for share, left in self._left(rule, consumers, rows, frame, exempts, matched):
-                plain = [item for item in share if item.baseline is None]
-                if plain and len(left):
-                    tables.append(hits(frame, batch.dataset, plain, left, frame.times(left), frame.event_ids(left)))
-                tables += [condensed(frame, item, left) for item in share if item.baseline is not None and len(left)]
+                if not len(left):
+                    continue
+                alerting = [item for item in share if item.baseline is None]
+                if alerting:
+                    plain.append((alerting, left))
+                tables += [condensed(frame, item, left) for item in share if item.baseline is not None]
+        tables = [*together(frame, plain), *tables]
         return pa.concat_tables(tables) if len(tables) > 1 else tables[0] if tables else none()
 
     def _left(

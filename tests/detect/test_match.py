@@ -15,6 +15,7 @@ from csirt.detect import hits
 from csirt.detect.match import Detector, by_rule
 from csirt.detect.rules.load import parse_rules
 from csirt.detect.rules.ruleset import Ruleset
+from csirt.detect.streams import streams
 from csirt.model.batch import Batch
 from csirt.model.hits import HITS, none
 
@@ -273,6 +274,51 @@ def test_a_rule_that_overruns_its_budget_is_told_of_once(batch: Callable[..., Ba
         hits = detector.match(batch("dns", rows))
         assert set(hits.column("rule").to_pylist()) == {"00000000-0000-4000-8000-00000000000b"}
     assert told == ["00000000-0000-4000-8000-00000000000a"]
+
+
+SEVERAL = """
+title: Rule {number}
+id: 0000000{number}-0000-4000-8000-000000000001
+name: rule{number}
+logsource: {{product: csirt, service: flow}}
+detection: {{s: {{{where}}}, condition: s}}
+---
+"""
+COUNTED = """
+title: Counted
+id: 00000009-0000-4000-8000-000000000001
+correlation: {type: TYPE, rules: [rule1, rule2, rule3], group-by: [destination.ip], timespan: 5m, condition: CONDITION}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition"),
+    [
+        ("event_count", "{gte: 2}"),
+        ("value_count", "{field: source.ip, gte: 2}"),
+        ("value_sum", "{field: network.bytes, gte: 2}"),
+    ],
+)
+def test_hits_of_rules_that_are_made_together_are_those_of_each(batch: Maker, kind: str, condition: str) -> None:
+    """Rules whose hits have the same fields get what each would get alone, rows without a value or not, in the order
+    of the rules; one that shows other facts stands between them."""
+    where = ("destination.port: 445", "network.bytes|gte: 6", "destination.ip|contains: '.'")
+    text = "".join(SEVERAL.format(number=number, where=item) for number, item in enumerate(where, 1))
+    text = text.replace("name: rule2\n", "name: rule2\ncsirt: {facts: [network.transport]}\n")
+    loaded = parse_rules(text + COUNTED.replace("TYPE", kind).replace("CONDITION", condition))
+    assert not loaded.problems, [str(problem) for problem in loaded.problems]
+    given = batch("flow", FLOWS)
+    detector = Detector(loaded)
+    frame, found = detector.found(given)
+    rules, ids_of = loaded.rules, frame.event_ids
+    alone = [
+        hits.hits(
+            frame, "flow", streams(rules[index], loaded.correlations, "flow"), rows, frame.times(rows), ids_of(rows)
+        )
+        for index, rows in sorted(found.items())
+    ]
+    assert len(alone) == 3
+    assert detector.match(given).to_pylist() == pa.concat_tables(alone).to_pylist()
 
 
 def test_objects_are_canonical_json() -> None:
