@@ -90,7 +90,7 @@ def _as_text(array: Any) -> pa.DictionaryArray | None:
 def _of_few_texts(array: Any) -> Column | None:
     """Lists of a few texts, each its own value; None where they are not."""
     inner = array.values
-    if not pa.types.is_string(inner.type) or inner.null_count or array.type.num_fields != 1:
+    if not pa.types.is_string(inner.type) or inner.null_count:
         return None
     bounds = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
     first, count = int(bounds[0]), int(bounds[-1] - bounds[0])

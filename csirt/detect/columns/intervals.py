@@ -40,13 +40,14 @@ class Intervals:
         """Where each atom holds, as sorted positions; atoms that hold nowhere are left out."""
         classes = self.classes(family, high, low)
         inside = np.flatnonzero(classes >= 0)
+        if not len(inside):
+            return {}
         order = inside[np.argsort(classes[inside], kind="stable")]
         ranked = classes[order]
         pieces: dict[Atom, list[Array]] = {}
-        if len(order):
-            for piece in np.split(order, np.flatnonzero(np.diff(ranked)) + 1):
-                for atom in self.owners[int(classes[piece[0]])]:
-                    pieces.setdefault(atom, []).append(piece)
+        for piece in np.split(order, np.flatnonzero(np.diff(ranked)) + 1):
+            for atom in self.owners[int(classes[piece[0]])]:
+                pieces.setdefault(atom, []).append(piece)
         return {atom: part[0] if len(part) == 1 else np.sort(np.concatenate(part)) for atom, part in pieces.items()}
 
 

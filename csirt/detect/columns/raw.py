@@ -54,8 +54,8 @@ class RawFrame:
         """The column of that name, spaces aside."""
         if name not in self._columns:
             plain = name.replace(" ", "")
-            maker = self.makers.get(plain)
-            self._columns[name] = self.column(plain) if plain != name else None if maker is None else maker()
+            there = plain in self.makers
+            self._columns[name] = self.column(plain) if plain != name else self.makers[plain]() if there else None
         return self._columns[name]
 
     def names(self) -> Sequence[str]:

@@ -59,6 +59,9 @@ class _Makers(Mapping[str, Callable[[], Column | None]]):
             else partial(make, self._table, what)
         )
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._plan.makers or name in self._given
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self._plan.makers, *self._given]))
 

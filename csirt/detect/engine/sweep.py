@@ -36,6 +36,8 @@ class Sweep:
         self._kept: list[object] = []
         layout = Layout.of(program, frame)
         states = np.full(len(program.numbered.fields) + 1, ABSENT, np.uint8)
+        self.others: set[str] = set()
+        """The columns that are there and are not read here."""
         fields, lines = self._text(layout, states)
         more: list[list[int]] = []
         for name, place, wanted in layout.others:
@@ -44,6 +46,8 @@ class Sweep:
                 states[place] = self._look(column, wanted, name in layout.searched, more)
                 if states[place] in (READ, LISTS):
                     fields.append(name)
+                else:
+                    self.others.add(name)
         states[-1] = OTHER  # the place of those that are no rule's field, and of keywords
         self.columns = np.concatenate([lines, np.array(more, np.int64).reshape(-1, physical.WIDTH)])
         self.places = {name: place for place, name in enumerate(fields)}
@@ -60,6 +64,7 @@ class Sweep:
         filled = known.filled[layout.chosen] > 0
         states[layout.places[filled]] = np.where(layout.read[filled], READ, OTHER)
         chosen = layout.chosen[filled & layout.read]
+        self.others.update(known.names[place] for place in layout.chosen[filled & ~layout.read].tolist())
         return [known.names[place] for place in chosen.tolist()], known.table[chosen]
 
     def _look(self, column: Column, wanted: bool, searched: bool, more: list[list[int]]) -> int:

@@ -30,6 +30,8 @@ SHORTEST = 2
 # Arrow compiles an expression at every call: over so few values, and more the longer it is, a kept one is cheaper.
 FEW_VALUES = 24
 FEW_PER_BYTE = 1.5
+# Over so few a call of the compiled loop costs what it saves.
+FEW_BEGINNINGS = 8
 
 
 class Scanner:
@@ -83,10 +85,12 @@ class Scanner:
         data, offsets = values.text_buffers(texts)
         long = np.flatnonzero(np.diff(offsets) >= least)
         places = _beginning(atom)
-        if places is not None and len(long) > FEW_VALUES:
+        if places is not None and len(long) > FEW_BEGINNINGS:
             from csirt.detect.columns import kernels
 
             long = long[: kernels.begins(data, offsets, long, places)]
+        if atom.kind == "re" and _few(len(long), _pattern(atom)):
+            return self._singly(atom, long, data, offsets)
         if len(long) * 2 > len(texts):
             return np.flatnonzero(self._mask(atom, texts))
         return long[self._mask(atom, texts.take(pa.array(long)))] if len(long) else long
@@ -139,12 +143,15 @@ class Scanner:
     def verified(self, atom: Atom, found: Array, views: Gathered) -> Array:
         """Where an atom does hold, of some of all texts."""
         whole = views.all(atom.cased or atom.kind == "re")
-        if atom.kind not in ("wild", "re") or not _few(len(found), pattern := _pattern(atom)):
+        if atom.kind not in ("wild", "re") or not _few(len(found), _pattern(atom)):
             return found[self._mask(atom, whole.take(pa.array(found)))]
-        data, offsets = values.text_buffers(whole)
+        return self._singly(atom, found, *values.text_buffers(whole))
+
+    def _singly(self, atom: Atom, found: Array, data: Array, offsets: Array) -> Array:
+        """Where an expression does hold, of a few texts, one by one."""
         raw, starts, ends = data.data, offsets[found].tolist(), offsets[found + 1].tolist()
         texts = (bytes(raw[start:end]) for start, end in zip(starts, ends, strict=True))
-        return found[self._budget.each(atom, texts, _expression(pattern).search)]
+        return found[self._budget.each(atom, texts, _expression(_pattern(atom)).search)]
 
     def _index(self, cased: bool) -> Literals:
         if cased not in self._indices:

@@ -117,15 +117,15 @@ class Verdicts:
             where: dict[Atom, Array] = {}
             if not field:
                 where = self._keywords(atoms)
+                asked.append(atoms.numbers)
             elif field in sweep.places:
-                self._look(field, atoms.looked)
-            else:
+                if atoms.looked:
+                    self._look(field, atoms.looked)
+                asked.append(atoms.numbers)
+            elif field in sweep.others:
                 column = self._run.frame.column(field)
                 if column is not None:
                     self._run.column_rows(field, column, atoms, where)
-                others += [(numbers[atom], found) for atom, found in where.items()]
-                continue
-            asked.append(atoms.numbers)
             others += [(numbers[atom], found) for atom, found in where.items()]
         every = np.concatenate([*asked, _NONE])
         for number in every[sweep.unsure[every]].tolist():

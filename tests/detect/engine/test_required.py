@@ -115,11 +115,14 @@ STARTS = st.lists(
     STARTS,
     st.sampled_from(["^", "(?i)^", "(?m)^", "(?s)^", ""]),
     st.lists(st.text(alphabet="abcKſksé1.x\n", max_size=6), min_size=1, max_size=30),
+    st.booleans(),
 )
-def test_looking_at_the_beginning_first_loses_no_match(pieces: list[str], head: str, texts: list[str]) -> None:
+def test_looking_at_the_beginning_first_loses_no_match(
+    pieces: list[str], head: str, texts: list[str], few: bool
+) -> None:
     """In few values and many, in a slice of a column."""
     atom = Atom("f", "re", head + "".join(pieces))
     values = pa.array(["abc", *texts], pa.string()).slice(1)
-    with patch.object(text, "FEW_VALUES", -1):
+    with patch.object(text, "FEW_BEGINNINGS", -1), patch.object(text, "FEW_VALUES", 1 << 40 if few else -(1 << 40)):
         found = Scanner({"f": [atom]}).look(atom, values)
     assert found.tolist() == pc.indices_nonzero(pc.match_substring_regex(values, atom.argument)).to_pylist()
