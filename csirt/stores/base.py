@@ -49,6 +49,7 @@ class Commit:
     counts: dict[str, int] = field(default_factory=dict)
     ready: Any = None  # what `Store.prepare` made of the batches and hits
     noted: Any = None  # what a store with a cluster will send of the batches
+    made: Any = None  # what it will send of the documents
 
 
 @dataclass(slots=True)

@@ -5,22 +5,44 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import apsw
 import orjson
 import pytest
 
 from csirt.clock import Frozen
+from csirt.config import ElasticCluster
+from csirt.errors import Conflict
 from csirt.model.chunk import Position
 from csirt.stores.base import Commit
-from csirt.stores.elastic import outbox
-from csirt.stores.embedded import EmbeddedStore, open_embedded
+from csirt.stores.elastic import layout, outbox
+from csirt.stores.elastic.fresh import Fresh
+from csirt.stores.embedded import EmbeddedStore
+from csirt.stores.embedded.catalogue import apply
+from csirt.stores.embedded.lake.parts import Part
+from csirt.stores.embedded.store import open_embedded
 from tests.stores import build
 
 Held = dict[tuple[str, str], str]
 
 
-def joined(folder: Path) -> EmbeddedStore:
+class Noted(EmbeddedStore):
+    """A folder whose commits note their documents at once, as those of a store with a cluster do."""
+
+    fresh: Fresh | None = None
+
+    def _apply(
+        self, connection: apsw.Connection, change: Commit, written: list[Part], hits: apply.Hits | None, now: int
+    ) -> dict[str, str]:
+        made = self.fresh.making() if self.fresh else None
+        numbers = apply.apply(connection, change, written, hits, now, outbox.Noting(connection, made))
+        if self.fresh is not None and made is not None:
+            self.fresh.add(made)
+        return numbers
+
+
+def joined(folder: Path, made: type[EmbeddedStore] = Noted) -> EmbeddedStore:
     """A store folder that keeps account."""
-    store = open_embedded(folder, clock=Frozen(build.START))
+    store = open_embedded(folder, clock=Frozen(build.START), made=made)
     with store.database.transaction("test") as connection:
         outbox.join(connection)
     return store
@@ -45,6 +67,109 @@ def waiting(store: EmbeddedStore) -> int:
     """How many documents wait."""
     with store.database.reading() as connection:
         return outbox.waiting(connection)
+
+
+def everything(count: int) -> Commit:
+    """A commit with a document of every kind, which come again in the next one."""
+    case, events = build.opened("c", alerts=count)
+    return Commit(
+        alerts=[build.alert(name, count=count) for name in ("z", "a", f"new {count}")],
+        incidents=[build.incident("i", title=f"{count} alerts")],
+        case_events=events if count == 1 else [],
+        cases=[case],
+        runs=[build.run("r")],
+        receipts=[build.receipt("r")],
+        notifications=[build.notification("n")],
+        audit=[build.entry()],
+        position=Position("a", "f", count),
+        previous=count - 1,
+    )
+
+
+def rows(store: EmbeddedStore) -> list[tuple[str, str, int, int]]:
+    """All that waits."""
+    with store.database.reading() as connection:
+        return list(connection.execute("SELECT kind, id, first, last FROM outbox ORDER BY first"))
+
+
+def test_a_commit_notes_what_triggers_would(tmp_path: Path) -> None:
+    """Documents that are noted at once wait as those that triggers note one by one: the same, in the same order and
+    steps, before their position; whether they are new or come again."""
+    with joined(tmp_path / "one", EmbeddedStore) as one, joined(tmp_path / "other") as other:
+        for count in (1, 2, 3):
+            for store in (one, other):
+                store.commit(everything(count))
+            found = rows(other)
+            assert found == rows(one)
+        assert {kind for kind, *_ in found} == set(layout.KINDS)
+        latest = max(last for kind, _, _, last in found if kind != "position")
+        assert [last > latest for kind, _, _, last in found if kind == "position"] == [True]
+
+
+def test_a_commit_that_fails_leaves_the_triggers_awake(tmp_path: Path) -> None:
+    """After a commit, and after one that was refused half-way, what anybody else changes is noted."""
+    with joined(tmp_path) as store:
+        store.commit(everything(1))
+        with pytest.raises(Conflict):
+            case, events = build.opened("c")
+            store.commit(Commit(alerts=[build.alert("lost")], cases=[case], case_events=events))
+        before = {row[:2]: row[3] for row in rows(store)}
+        with store.database.transaction("test") as connection:
+            connection.execute("UPDATE alerts SET doc = doc WHERE id = ?", (build.alert("a").id,))
+        changed = {row[:2] for row in rows(store) if before.get(row[:2]) != row[3]}
+        assert changed == {("alert", build.alert("a").id)}
+
+
+def test_triggers_of_before_are_taken_away(tmp_path: Path) -> None:
+    """A folder that an older csirt joined notes each document once."""
+    with joined(tmp_path) as store:
+        with store.database.transaction("test") as connection:
+            connection.execute(
+                """CREATE TRIGGER outbox_alert_insert AFTER INSERT ON alerts BEGIN
+                     UPDATE cluster SET steps = steps + 1; END"""
+            )
+            outbox.join(connection)
+        with store.database.reading() as connection:
+            before = outbox.steps(connection)
+        store.commit(Commit(alerts=[build.alert("a")]))
+        with store.database.reading() as connection:
+            assert outbox.steps(connection) == before + 1
+
+
+def test_what_a_commit_made_is_what_its_text_gives(tmp_path: Path) -> None:
+    """The lines that are made with a commit are those made of the folder's texts; they are given out once, for the step
+    they are of, and as many as there is room for."""
+    config = ElasticCluster(prefix="p")
+    with joined(tmp_path) as store:
+        assert isinstance(store, Noted)
+        store.fresh = Fresh(config)
+        store.commit(everything(1))
+        noted = [row for row in rows(store) if row[0] not in ("audit", "position")]
+        with store.database.reading() as connection:
+            texts = [outbox.text_of(connection, kind, key) for kind, key, _, _ in noted]
+        for (kind, key, _, step), text in zip(noted, texts, strict=True):
+            assert store.fresh.take(kind, key, step - 1) == b""
+            made = store.fresh.take(kind, key, step)
+            assert made and made == layout.action(config, kind, key, step, text)
+            assert store.fresh.take(kind, key, step) == b""
+        store.fresh = Fresh(config, octets=1)
+        store.commit(everything(2))
+        assert len([row for row in rows(store) if store.fresh.take(row[0], row[1], row[3])]) == 1
+        store.commit(everything(3))
+        assert len([row for row in rows(store) if store.fresh.take(row[0], row[1], row[3])]) == 1
+
+
+def test_lines_that_are_older_than_the_document_are_not_sent(tmp_path: Path) -> None:
+    """A document that changed after its lines were made is sent as it is now."""
+    with joined(tmp_path) as store:
+        assert isinstance(store, Noted)
+        fresh = store.fresh = Fresh(ElasticCluster(prefix="p"))
+        store.commit(Commit(alerts=[build.alert("a")]))
+        store.fresh = None
+        store.commit(Commit(alerts=[build.alert("a", count=9)]))
+        with store.database.reading() as connection:
+            (one,), _ = outbox.window(connection, 10, 1 << 20, made=fresh.take)
+        assert not one.lines and orjson.loads(one.text or "")["count"] == 9
 
 
 class Sources:

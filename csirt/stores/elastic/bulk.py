@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from csirt.config import ElasticCluster
 from csirt.errors import Unreachable
 from csirt.stores.elastic import layout
@@ -66,7 +64,7 @@ class Bulk:
     def send(self, documents: list[Waiting]) -> list[Refused]:
         """Send all; what was refused. Raises Unreachable when the cluster is away, or when it is stopped: then some
         were sent and some not, and sending all of them again changes nothing."""
-        return self._deliver([_Item(one) for one in documents])
+        return self._deliver([_Item(one, one.lines) for one in documents])
 
     def deliver(self, actions: list[tuple[Waiting, bytes]]) -> list[Refused]:
         """As `send`, of actions whose lines are made already."""
@@ -97,25 +95,13 @@ class Bulk:
         self.sent += len(items) - len(refused)
         return refused
 
-    def _lines(self, one: Waiting) -> bytes:
-        """The lines of one action."""
-        where: dict[str, Any] = {
-            "_index": layout.alias(self.config.prefix, one.kind),
-            "_id": layout.document_id(one.kind, one.key, self.config.node),
-            "require_alias": True,
-        }
-        if one.text is None:
-            return orjson.dumps({"delete": {**where, "version": one.last, "version_type": "external"}})
-        body = layout.source(one.kind, one.key, one.text, self.config.node)
-        if one.kind in layout.CREATED:
-            return orjson.dumps({"create": where}) + b"\n" + body
-        return orjson.dumps({"index": {**where, "version": one.last, "version_type": "external"}}) + b"\n" + body
-
     def _chunks(self, items: list[_Item]) -> Iterator[list[_Item]]:
         chunk: list[_Item] = []
         size = 0
         for item in items:
-            item.lines = item.lines or self._lines(item.waiting)
+            if not item.lines:
+                one = item.waiting
+                item.lines = layout.action(self.config, one.kind, one.key, one.last, one.text)
             if chunk and size + len(item.lines) > self.size:
                 yield chunk
                 chunk, size = [], 0

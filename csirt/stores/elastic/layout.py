@@ -8,7 +8,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -17,6 +17,9 @@ from csirt.clock import iso
 from csirt.model.ecs import ECS_VERSION
 from csirt.model.severity import SEVERITIES
 from csirt.stores.embedded.catalogue import documents
+
+if TYPE_CHECKING:
+    from csirt.config import ElasticCluster
 
 ENTRIES = ("audit", "case_event", "position")
 KINDS = (*documents.KINDS, *ENTRIES)
@@ -43,9 +46,28 @@ def document_id(kind: str, key: str, node: str = "") -> str:
     return ids.digest(*orjson.loads(key)) if kind == "position" else key
 
 
-def source(kind: str, key: str, text: str, node: str = "") -> bytes:
-    """The body of a document in the cluster, from its text in the catalogue."""
-    document: dict[str, Any] = orjson.loads(text)
+def action(
+    config: ElasticCluster, kind: str, key: str, version: int, text: str | None, document: dict[str, Any] | None = None
+) -> bytes:
+    """The lines of the action that brings a document, or deletes it when it has no text. `document`: what is in the
+    text, where that is known."""
+    where: dict[str, Any] = {
+        "_index": alias(config.prefix, kind),
+        "_id": document_id(kind, key, config.node),
+        "require_alias": True,
+    }
+    if kind not in CREATED or text is None:
+        where["version"], where["version_type"] = version, "external"
+    if text is None:
+        return orjson.dumps({"delete": where})
+    what = "create" if kind in CREATED else "index"
+    return orjson.dumps({what: where}) + b"\n" + source(kind, key, text, config.node, document)
+
+
+def source(kind: str, key: str, text: str, node: str = "", document: dict[str, Any] | None = None) -> bytes:
+    """The body of a document in the cluster, from its text in the catalogue. `document`: what is in the text, where
+    that is known."""
+    document = orjson.loads(text) if document is None else document
     body = _FIELDS[kind](document)
     own = body.setdefault("csirt", {})
     for name in fields(kind):

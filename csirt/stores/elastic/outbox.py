@@ -1,15 +1,16 @@
 """What the cluster does not have yet: one row for each document that has changed since it was last acknowledged.
 
 Triggers fill it in the transaction that changes the document, so nothing is committed that is not also waiting here,
-whoever commits it. The row names the document and holds no copy of it: a long outage costs one row per changed
-document. `first` is when the document first changed since its last acknowledgement and `last` when it last did, in
-steps of one counter for the folder; `last` is also the version of the document in the cluster.
+whoever commits it; they rest while a commit writes its documents, which are then noted all at once (`Noting`). The row
+names the document and holds no copy of it: a long outage costs one row per changed document. `first` is when the
+document first changed since its last acknowledgement and `last` when it last did, in steps of one counter for the
+folder; `last` is also the version of the document in the cluster.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,7 @@ CREATE TABLE IF NOT EXISTS dead_letter (
   time INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 """
 
+_RESTING = "outbox_triggers_rest"  # a row of `meta` that no other transaction ever sees
 _CASE_EVENT = "{row}\"case\" || ':' || printf('%09d', {row}seq)"
 _AUDIT = "printf('%012d', {row}seq)"
 _POSITION = "json_array({row}source, {row}fingerprint)"
@@ -54,15 +56,21 @@ _PLACES: dict[str, tuple[str, str, str]] = {
 }
 
 
+Made = Callable[[str, str, dict[str, Any], str, int], None]
+Taken = Callable[[str, str, int], bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One document that the cluster does not have: `text` is None when it was deleted."""
+    """One document that the cluster does not have: `text` is None when it was deleted. `lines`: of its action, when
+    they were made with the commit; then its text is not read."""
 
     kind: str
     key: str
     first: int
     last: int
     text: str | None
+    lines: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +100,46 @@ def join(connection: apsw.Connection) -> None:
         add_all(connection)
     for kind, (table, key, _) in _PLACES.items():
         for event, row in (("INSERT", "NEW."), ("UPDATE", "NEW."), ("DELETE", "OLD.")):
+            connection.execute(f"DROP TRIGGER IF EXISTS outbox_{kind}_{event.lower()}")  # which knew no `Noting`
             connection.execute(
-                f"""CREATE TRIGGER IF NOT EXISTS outbox_{kind}_{event.lower()} AFTER {event} ON {table} BEGIN
+                f"""CREATE TRIGGER IF NOT EXISTS outbox_of_{kind}_{event.lower()} AFTER {event} ON {table}
+                    WHEN NOT EXISTS (SELECT 1 FROM meta WHERE key = '{_RESTING}') BEGIN
                       UPDATE cluster SET steps = steps + 1;
                       INSERT INTO outbox SELECT '{kind}', {key.format(row=row)}, steps, steps FROM cluster WHERE true
                         ON CONFLICT (kind, id) DO UPDATE SET last = excluded.last;
                     END"""  # noqa: S608
             )
+
+
+class Noting:
+    """Notes all documents of a commit at once, in its transaction, in their order: a trigger for each costs more than
+    the document. `made(kind, key, document, text, step)` hears of each."""
+
+    def __init__(self, connection: apsw.Connection, made: Made | None = None) -> None:
+        self._connection, self._made = connection, made
+        self._step = 0
+        self._noted: list[tuple[str, str, int, int]] = []
+
+    def __enter__(self) -> documents.Told:
+        self._step = steps(self._connection)
+        self._connection.execute("INSERT INTO meta VALUES (?, '')", (_RESTING,))
+        return self._take
+
+    def __exit__(self, kind: type[BaseException] | None, *more: object) -> None:
+        if kind is not None:
+            return  # nothing of the transaction stays
+        self._connection.execute("DELETE FROM meta WHERE key = ?", (_RESTING,))
+        self._connection.executemany(
+            "INSERT INTO outbox VALUES (?, ?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET last = excluded.last",
+            self._noted,
+        )
+        self._connection.execute("UPDATE cluster SET steps = ?", (self._step,))
+
+    def _take(self, kind: str, key: str, document: dict[str, Any], text: str) -> None:
+        self._step = step = self._step + 1
+        self._noted.append((kind, key, step, step))
+        if self._made is not None:
+            self._made(kind, key, document, text, step)
 
 
 def adopt(connection: apsw.Connection, store: str, writer: str, steps: int) -> None:
@@ -145,35 +186,36 @@ def window(
     octets: int,
     before: int = 1 << 62,
     kinds: Iterable[str] = layout.KINDS,
+    made: Taken = lambda kind, key, step: b"",
 ) -> tuple[list[Waiting], list[Waiting]]:
     """The documents of these kinds that have waited longest, at most `limit` and about so many octets; and the
     positions whose commits the cluster has whole once it has those: of one snapshot, so that no later commit holds them
-    back. `before`: of commits before that step, from which on events are missing."""
+    back. `before`: of commits before that step, from which on events are missing. `made(kind, key, step)`: the lines of
+    a document's action as of that step, where they are there."""
     rows: list[Any] = connection.execute(
         """SELECT kind, id, first, last FROM outbox
            WHERE kind <> 'position' AND kind IN (SELECT value FROM json_each(?)) ORDER BY first LIMIT ?""",
         (documents.json_list(kinds), limit + 1),
     ).fetchall()
     found: list[Waiting] = []
-    size, rest = 0, before
-    texts: dict[tuple[str, str], str] = {}
-    for place, (kind, key, first, last) in enumerate(rows):
-        if len(found) == limit or size >= octets:
-            rest = min(rest, first)
-            break
-        if place % TOGETHER == 0:
-            texts = _texts(connection, rows[place : place + TOGETHER])
-        text = texts.get((kind, key))
-        found.append(Waiting(kind, key, first, last, text))
-        size += len(text or "")
-    return found, _positions(connection, rest, limit)
+    size = 0
+    for start in range(0, len(rows), TOGETHER):
+        some = [(*row, made(row[0], row[1], row[3])) for row in rows[start : start + TOGETHER]]
+        texts = _texts(connection, [row for row in some if not row[4]])
+        for kind, key, first, last, lines in some:
+            if len(found) == limit or size >= octets:
+                return found, _positions(connection, min(before, first), limit)
+            text = "" if lines else texts.get((kind, key))
+            found.append(Waiting(kind, key, first, last, text, lines))
+            size += len(lines) or len(text or "")
+    return found, _positions(connection, before, limit)
 
 
 def _texts(connection: apsw.Connection, rows: list[Any]) -> dict[tuple[str, str], str]:
     """The texts of documents, by (kind, key): what is stored by its id at once for each kind, the rest singly."""
     names: dict[str, list[str]] = {}
     found: dict[tuple[str, str], str] = {}
-    for kind, key, _, _ in rows:
+    for kind, key, *_ in rows:
         if kind in documents.KINDS:
             names.setdefault(kind, []).append(key)
         elif (text := text_of(connection, kind, key)) is not None:

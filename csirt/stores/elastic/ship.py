@@ -13,6 +13,7 @@ from csirt.errors import CsirtError, Unreachable
 from csirt.stores.elastic import connect, outbox
 from csirt.stores.elastic.bulk import Bulk
 from csirt.stores.elastic.events import follow, notes
+from csirt.stores.elastic.fresh import Fresh
 from csirt.stores.elastic.head import Head
 from csirt.stores.embedded.catalogue.database import Database
 
@@ -32,8 +33,11 @@ LOOK = 15.0  # seconds between two looks for minutes that have come to rest
 class Shipper:
     """One thread. `trouble`: why the cluster does not get what waits, empty when it does."""
 
-    def __init__(self, database: Database, config: ElasticCluster, clock: Clock, follower: Follower) -> None:
+    def __init__(
+        self, database: Database, config: ElasticCluster, clock: Clock, follower: Follower, fresh: Fresh
+    ) -> None:
         self.trouble = ""
+        self._fresh = fresh
         self._database, self._config, self._clock = database, config, clock
         self._follower, self._now = follower, False  # _now: somebody waits
         self._stop, self._wake, self._hurry = threading.Event(), threading.Event(), threading.Event()
@@ -124,6 +128,7 @@ class Shipper:
                 self.trouble = ""
             self._finished()
             if not more:
+                self._fresh.clear()  # what was sent before it came there
                 self._wake.wait(LOOK)
                 self._wake.clear()
                 if not self._hurry.is_set():
@@ -185,7 +190,7 @@ class Shipper:
 
     def _window(self, connection: apsw.Connection, before: int) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
         """What this round sends of documents and positions; see `outbox.window`."""
-        return outbox.window(connection, ROWS, OCTETS, before)
+        return outbox.window(connection, ROWS, OCTETS, before, made=self._fresh.take)
 
     def _claimed(self) -> Head:
         connect.probe(self.client, self._config)

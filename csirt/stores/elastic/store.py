@@ -20,9 +20,10 @@ from csirt.stores.base import Commit
 from csirt.stores.elastic import outbox
 from csirt.stores.elastic.events import notes
 from csirt.stores.elastic.events.follow import Follower
+from csirt.stores.elastic.fresh import Fresh
 from csirt.stores.elastic.sector.reach import Reach
 from csirt.stores.elastic.ship import Shipper
-from csirt.stores.embedded.catalogue.apply import Hits
+from csirt.stores.embedded.catalogue import apply
 from csirt.stores.embedded.lake.parts import Part
 from csirt.stores.embedded.owner import OwnerLock
 from csirt.stores.embedded.store import EmbeddedStore, open_embedded
@@ -59,6 +60,7 @@ class ElasticStore(EmbeddedStore):
                 self._join(connection)
             self.follower = Follower(self)
             self.reach = Reach(self.database)
+            self.fresh = Fresh(config.elasticsearch)
             self.shipper = self._made_shipper()
         except BaseException:
             super().close()
@@ -69,12 +71,15 @@ class ElasticStore(EmbeddedStore):
         outbox.join(connection)
 
     def _made_shipper(self) -> Shipper:
-        return Shipper(self.database, self.config.elasticsearch, self.clock, self.follower)
+        return Shipper(self.database, self.config.elasticsearch, self.clock, self.follower, self.fresh)
 
     def commit(self, change: Commit) -> None:
         """As the embedded store's; the cluster gets it as soon as it can."""
         self.follower.ready(change)
+        change.made = self.fresh.making()
         super().commit(change)
+        self.fresh.add(change.made)
+        change.made = None
         self.shipper.wake()
 
     def prepare(self, change: Commit) -> None:
@@ -83,10 +88,11 @@ class ElasticStore(EmbeddedStore):
         super().prepare(change)
 
     def _apply(
-        self, connection: apsw.Connection, change: Commit, written: list[Part], hits: Hits | None, now: int
+        self, connection: apsw.Connection, change: Commit, written: list[Part], hits: apply.Hits | None, now: int
     ) -> dict[str, str]:
         self.follower.note(connection, change, written, now)
-        return super()._apply(connection, change, written, hits, now)
+        noting = outbox.Noting(connection, change.made)
+        return apply.apply(connection, change, written, hits, now, noting)
 
     def _append_audit(self, entries: list[Any]) -> None:
         super()._append_audit(entries)

@@ -9,6 +9,7 @@ from csirt.config import ElasticCluster
 from csirt.errors import Unreachable
 from csirt.stores.elastic import connect, layout, outbox
 from csirt.stores.elastic.events.follow import Follower
+from csirt.stores.elastic.fresh import Fresh
 from csirt.stores.elastic.head import Head
 from csirt.stores.elastic.shared import folder
 from csirt.stores.elastic.shared.folder import OWN_KINDS
@@ -30,9 +31,15 @@ class NodeShipper(Shipper):
     """A shipper that knows who leads."""
 
     def __init__(
-        self, database: Database, config: ElasticCluster, clock: Clock, follower: Follower, journal: Journal
+        self,
+        database: Database,
+        config: ElasticCluster,
+        clock: Clock,
+        follower: Follower,
+        fresh: Fresh,
+        journal: Journal,
     ) -> None:
-        super().__init__(database, config, clock, follower)
+        super().__init__(database, config, clock, follower, fresh)
         self._journal = journal
 
     def _claimed(self) -> Head:
@@ -56,4 +63,4 @@ class NodeShipper(Shipper):
 
     def _window(self, connection: apsw.Connection, before: int) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
         kinds = layout.KINDS if self._journal.leads else OWN_KINDS
-        return outbox.window(connection, ROWS, OCTETS, before, kinds)
+        return outbox.window(connection, ROWS, OCTETS, before, kinds, self._fresh.take)

@@ -101,7 +101,7 @@ class NodeStore(ElasticStore):
         self.tail = Tail(self.database, meta, self.journal, self.lease, self.node, clock)
         self.present = Present(self.database, self.journal, self.lease, self.nodes, self._reached)
         self.cutter = Cutter(self.database, meta, self.journal, self.nodes, self.node)
-        return NodeShipper(self.database, section, clock, self.follower, self.journal)
+        return NodeShipper(self.database, section, clock, self.follower, self.fresh, self.journal)
 
     def _added(self) -> None:
         self.shipper.wake()

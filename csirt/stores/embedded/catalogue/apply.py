@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,10 +28,15 @@ PREFIX = {"case": "C", "run": "R"}
 
 
 def apply(
-    connection: apsw.Connection, change: Commit, written: list[parts.Part], hits: Hits | None, now: int
+    connection: apsw.Connection,
+    change: Commit,
+    written: list[parts.Part],
+    hits: Hits | None,
+    now: int,
+    noting: AbstractContextManager[documents.Told | None] | None = None,
 ) -> dict[str, str]:
     """Write a commit; the numbers of its cases and runs, by id. Raises Conflict when a hand-over or a case version is
-    stale."""
+    stale. `noting`: entered while documents and case events are written, hears of each."""
     check_hand_over(connection, change)
     _consume(connection, change.consumed)
     for part in written:
@@ -49,7 +55,8 @@ def apply(
         "INSERT INTO counter VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
         list(change.counts.items()),
     )
-    numbers = _documents(connection, change, now)
+    with noting or nullcontext() as told:
+        numbers = _documents(connection, change, now, told)
     chain.append(connection, change.audit)
     _hand_over(connection, change, now)  # last: a cluster that follows gets it after all the rest
     return numbers
@@ -126,21 +133,23 @@ def _consume(connection: apsw.Connection, consumed: list[int]) -> None:
             raise Conflict(f"the hits {number} were already used by another step")
 
 
-def _documents(connection: apsw.Connection, change: Commit, now: int) -> dict[str, str]:
-    _write(connection, "alert", change.alerts, now)
-    _write(connection, "incident", change.incidents, now)
-    _case_events(connection, change)
+def _documents(
+    connection: apsw.Connection, change: Commit, now: int, told: documents.Told | None = None
+) -> dict[str, str]:
+    _write(connection, "alert", change.alerts, now, told)
+    _write(connection, "incident", change.incidents, now, told)
+    _case_events(connection, change, told)
     numbers = _numbers(connection, "case", change.cases, now)
-    _write(connection, "case", change.cases, now, numbers)
+    _write(connection, "case", change.cases, now, told, numbers)
     numbers |= _numbers(connection, "run", change.runs, now)
-    _write(connection, "run", change.runs, now, numbers)
+    _write(connection, "run", change.runs, now, told, numbers)
     for batch in _batches(change.receipts):
-        documents.put(connection, documents.KINDS["receipt"], [receipt.plain() for receipt in batch])
-    _write(connection, "notification", change.notifications, now)
+        documents.put(connection, documents.KINDS["receipt"], [receipt.plain() for receipt in batch], told)
+    _write(connection, "notification", change.notifications, now, told)
     return numbers
 
 
-def _case_events(connection: apsw.Connection, change: Commit) -> None:
+def _case_events(connection: apsw.Connection, change: Commit, told: documents.Told | None) -> None:
     """Check the cases' versions, then write what happened to them."""
     fresh = Counter(event.case for event in change.case_events)
     kind = documents.KINDS["case"]
@@ -161,7 +170,11 @@ def _case_events(connection: apsw.Connection, change: Commit) -> None:
     def rows() -> Iterator[tuple[str, int, str]]:
         nonlocal event
         for event in change.case_events:
-            yield event.case, event.seq, documents.text(event.plain())
+            document = event.plain()
+            written = documents.text(document)
+            if told is not None:
+                told("case_event", documents.event_key(event.case, event.seq), document, written)
+            yield event.case, event.seq, written
 
     try:
         connection.executemany("INSERT INTO case_event VALUES (?, ?, ?)", rows())
@@ -175,6 +188,7 @@ def _write(
     name: str,
     records: Sequence[Record],
     now: int,
+    told: documents.Told | None,
     numbers: Mapping[str, str] | None = None,
 ) -> None:
     """Write documents with what only the store knows: number, and the times of first and last commit."""
@@ -191,7 +205,7 @@ def _write(
                 document["state_since"] = document["state_since"] or now
             if numbers is not None:
                 document["number"] = numbers[document["id"]]
-        documents.put(connection, kind, found)
+        documents.put(connection, kind, found, told)
 
 
 def _batches(records: Sequence[R]) -> Iterator[Sequence[R]]:

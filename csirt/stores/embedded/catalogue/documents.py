@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,6 +17,8 @@ from csirt.model.severity import SEVERITIES
 _RANK: dict[str, int] = {name: rank for rank, name in enumerate(SEVERITIES)}
 _OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<", "ne": "<>"}
 _NUMBER = re.compile(r"[CR]-(\d{4})-(\d+)")
+# Hears of a document that is written: its kind, its key (of several in one text), its content and its text.
+Told = Callable[[str, str, dict[str, Any], str], None]
 _DIRECT = 2_000  # up to this many documents the order is found on the index alone, then each is fetched by row
 
 
@@ -28,6 +30,7 @@ class Kind:
     table: str
     fields: tuple[str, ...]
     ranked: bool = False  # has a severity, ordered through the column `urgency`
+    numbered: bool = False  # its first field is a number for people
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -50,8 +53,9 @@ KINDS: dict[str, Kind] = {
             "cases",
             ("number", "version", "state", "severity", "owner", "first", "last", "created", "updated"),
             True,
+            True,
         ),
-        Kind("run", "runs", ("number", "state", "case", "incident", "playbook", "created", "updated")),
+        Kind("run", "runs", ("number", "state", "case", "incident", "playbook", "created", "updated"), False, True),
         Kind("receipt", "receipts", ("run", "step", "outcome", "started")),
         Kind(
             "notification",
@@ -74,17 +78,30 @@ def text(document: dict[str, Any]) -> str:
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
 
 
+def event_key(case: str, seq: int) -> str:
+    """An event of a case in one text."""
+    return f"{case}:{seq:09d}"
+
+
 def json_list(values: Iterable[Any]) -> str:
     """Values as a JSON array, for `IN (SELECT value FROM json_each(?))`."""
     return orjson.dumps(list(values)).decode()
 
 
-def put(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any]]) -> None:
-    """Insert or replace documents of a kind, each id once."""
+def put(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any]], told: Told | None = None) -> None:
+    """Insert or replace documents of a kind, each id once. `told` hears of each."""
     new = _absent(connection, of, documents) if of.name == "incident" else set()
-    connection.executemany(_upsert(of), ((*column_values(of, document), text(document)) for document in documents))
+    connection.executemany(_upsert(of), list(_rows(of, documents, told)))
     if of.name == "incident":
         _put_entities(connection, documents, new)
+
+
+def _rows(of: Kind, documents: Sequence[dict[str, Any]], told: Told | None) -> Iterator[tuple[Any, ...]]:
+    for document in documents:
+        written = text(document)
+        if told is not None:
+            told(of.name, document["id"], document, written)
+        yield (*column_values(of, document), written)
 
 
 def count_numbers(connection: apsw.Connection, kind: str, found: list[dict[str, Any]]) -> None:
@@ -112,19 +129,12 @@ def stored(connection: apsw.Connection, of: Kind, column: str, names: Iterable[s
 
 def column_values(of: Kind, document: dict[str, Any]) -> list[Any]:
     """What the searched columns of a document hold; a number not yet given is null, because numbers are unique."""
-    names, number = _columns(of)
-    values = [*map(document.get, names)]
+    values = list(map(document.get, ("id", *of.fields)))
     if of.ranked:
-        values[-1] = _RANK[document["severity"]]
-    if number is not None and not values[number]:
-        values[number] = None
+        values.append(_RANK[document["severity"]])
+    if of.numbered and not values[1]:
+        values[1] = None
     return values
-
-
-@cache
-def _columns(of: Kind) -> tuple[tuple[str, ...], int | None]:
-    """The columns of a kind, and where among them its number is."""
-    return of.columns, of.columns.index("number") if "number" in of.fields else None
 
 
 @cache
