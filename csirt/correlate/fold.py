@@ -51,8 +51,8 @@ class Correlator:
         if changes:
             once, several = _parted(changes)
             wanted, self._fold.once = links.follow(once, _followed(sorted(several, key=_order)))
-            since = min([change.alert.first for change in changes]) - window_us
-            until = max([change.alert.last for change in changes]) + window_us
+            since = min([change.numbers[0] for change in changes]) - window_us
+            until = max([change.numbers[1] for change in changes]) + window_us
             for incident in candidates(wanted, since, until):
                 self._fold.hold(_copied(incident))
 
@@ -77,11 +77,11 @@ def _parted(changes: list[AlertChange]) -> tuple[list[Alert], list[AlertChange]]
     seen: set[str] = set()
     more: set[str] = set()
     for change in changes:
-        (more if change.alert.id in seen else seen).add(change.alert.id)
+        (more if change.id in seen else seen).add(change.id)
     if not more:
         return [change.alert for change in changes], []
-    once = [change.alert for change in changes if change.alert.id not in more]
-    return once, [change for change in changes if change.alert.id in more]
+    once = [change.alert for change in changes if change.id not in more]
+    return once, [change for change in changes if change.id in more]
 
 
 def _followed(changes: list[AlertChange]) -> Iterator[tuple[Alert, list[Entity]]]:
@@ -95,8 +95,8 @@ def _followed(changes: list[AlertChange]) -> Iterator[tuple[Alert, list[Entity]]
 
 
 def _order(change: AlertChange) -> tuple[int, str, bool, int, int]:
-    alert = change.alert
-    return change.at, alert.id, not change.opened, alert.count, alert.last
+    _, last, count = change.numbers
+    return change.at, change.id, not change.opened, count, last
 
 
 class _Fold:

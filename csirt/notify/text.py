@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from csirt.clock import SECOND, iso
+from csirt.clock import DAY, MINUTE, SECOND, iso
 from csirt.config import Config
 from csirt.messages import text
 from csirt.safety import log as clean
@@ -21,6 +21,7 @@ from csirt.safety import log as clean
 if TYPE_CHECKING:
     from csirt.model.records import Alert, Case, Incident, Notification
 
+_WHOLE_MINUTES = 20 * 365 * DAY
 RULES = 5
 MEMBERS = 8
 SUBJECT = 180
@@ -28,7 +29,13 @@ SUBJECT = 180
 
 def local(config: Config, at: int) -> str:
     """A time for people: absolute, with its zone, so that autumn's doubled hour is told apart."""
-    return datetime.fromtimestamp(at // SECOND, ZoneInfo(config.timezone)).strftime("%Y-%m-%d %H:%M %Z")
+    # In earlier years there are zones whose minutes are not those of UTC.
+    return _local(config.timezone, at // MINUTE * 60 if at >= _WHOLE_MINUTES else at // SECOND)
+
+
+@lru_cache(1_024)
+def _local(zone: str, seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M %Z")
 
 
 @lru_cache(2_048)

@@ -156,6 +156,8 @@ def _judged(items: list[_Item], answer: dict[str, Any]) -> _Outcome:
     """Each item by its own result; without a result of its own it is sent again."""
     outcome = _Outcome([], [])
     results = list(answer.get("items", []))
+    if answer.get("errors") is False and len(results) == len(items):
+        return outcome
     for place, item in enumerate(items):
         result = next(iter(results[place].values())) if place < len(results) else {}
         status, error = int(result.get("status", 503)), result.get("error") or {}

@@ -15,7 +15,7 @@ import orjson
 from csirt import ids
 from csirt.clock import iso
 from csirt.model.ecs import ECS_VERSION
-from csirt.model.severity import SEVERITIES
+from csirt.model.severity import RANK
 from csirt.stores.embedded.catalogue import documents
 
 if TYPE_CHECKING:
@@ -70,10 +70,11 @@ def source(kind: str, key: str, text: str, node: str = "", document: dict[str, A
     document = orjson.loads(text) if document is None else document
     body = _FIELDS[kind](document)
     own = body.setdefault("csirt", {})
+    get = document.get
     for name in fields(kind):
-        value = document.get(name)
+        value = get(name)
         if value is not None:
-            own[name] = value if not isinstance(value, int) or value <= _LONG else _LONG
+            own[name] = value if value.__class__ is not int or value <= _LONG else _LONG
     own["kind"], own["id"] = kind, document_id(kind, key, node)
     body["ecs"], body[TEXT] = _ECS, text
     return orjson.dumps(body)
@@ -95,21 +96,18 @@ def _time(us: int) -> dict[str, str]:
 
 
 def _severity(document: dict[str, Any]) -> int:
-    return SEVERITIES.index(document["severity"])
+    return RANK[document["severity"]]
 
 
 def _related(entities: list[dict[str, Any]]) -> dict[str, list[str]]:
-    addresses: set[str] = set()
-    names: set[str] = set()
-    for entity in entities:
-        if entity["kind"] == "host":
-            address = _address(entity["value"])
-            if address:
-                addresses.add(address)
-            else:
-                names.add(entity["value"])
+    hosts = {entity["value"] for entity in entities if entity["kind"] == "host"}
+    addresses = {_address(host) for host in hosts}
+    names = []
+    if "" in addresses:
+        addresses.discard("")
+        names = sorted(host for host in hosts if not _address(host))
     found = {"ip": sorted(addresses)} if addresses else {}
-    return {**found, "hosts": sorted(names)} if names else found
+    return {**found, "hosts": names} if names else found
 
 
 @lru_cache(65_536)

@@ -256,13 +256,15 @@ def acknowledge(connection: apsw.Connection, sent: list[Waiting], refused: list[
     """Take away what the cluster has, and note what it refused, in the caller's transaction. What changed while it was
     sent waits on, from then."""
     bad = {(item.kind, item.key) for item in refused}
+    before = connection.total_changes()
     connection.executemany(
         "DELETE FROM outbox WHERE kind = ? AND id = ? AND last = ?", [(item.kind, item.key, item.last) for item in sent]
     )
-    connection.executemany(
-        "UPDATE outbox SET first = max(first, ?) WHERE kind = ? AND id = ?",
-        [(item.last + 1, item.kind, item.key) for item in sent],
-    )
+    if connection.total_changes() - before < len(sent):
+        connection.executemany(
+            "UPDATE outbox SET first = max(first, ?) WHERE kind = ? AND id = ?",
+            [(item.last + 1, item.kind, item.key) for item in sent],
+        )
     if connection.execute("SELECT EXISTS (SELECT 1 FROM dead_letter)").get:
         connection.executemany(
             "DELETE FROM dead_letter WHERE kind = ? AND id = ?",
@@ -290,6 +292,14 @@ def waiting(connection: apsw.Connection, until: int | None = None, kinds: Iterab
     query = "SELECT count(*) FROM outbox WHERE first <= ? AND kind IN (SELECT value FROM json_each(?))"
     bindings = (_LAST if until is None else until, documents.json_list(kinds))
     return int(connection.execute(query, bindings).get) + lake
+
+
+def lacks(connection: apsw.Connection, until: int, kinds: Iterable[str] = layout.KINDS) -> bool:
+    """Whether `waiting` would find any, without counting them."""
+    query = """SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_by_first
+                 WHERE first <= ? AND kind IN (SELECT value FROM json_each(?)))"""
+    there = bool(connection.execute(query, (until, documents.json_list(kinds))).get)
+    return there or any(notes.waiting(connection, until).values())
 
 
 def steps(connection: apsw.Connection) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from csirt.clock import SYSTEM, Clock
 from csirt.config import ElasticCluster
 from csirt.errors import CsirtError, Unreachable
-from csirt.stores.elastic import connect, outbox
+from csirt.stores.elastic import connect, layout, outbox
 from csirt.stores.elastic.bulk import Bulk
 from csirt.stores.elastic.events import follow, notes
 from csirt.stores.elastic.fresh import Fresh
@@ -18,7 +19,6 @@ from csirt.stores.elastic.head import Head
 from csirt.stores.embedded.catalogue.database import Database
 
 if TYPE_CHECKING:
-    import apsw
     from elasticsearch import Elasticsearch
 
     from csirt.stores.elastic.events.follow import Follower
@@ -65,9 +65,18 @@ class Shipper:
         return self._client
 
     def waiting(self, until: int | None = None) -> int:
-        """How many documents the cluster lacks; `until`: of the changes up to that step."""
+        """How many documents the cluster lacks of those that this process sends; `until`: of the changes up to that
+        step."""
         with self._database.reading() as connection:
-            return outbox.waiting(connection, until)
+            return outbox.waiting(connection, until, self._kinds())
+
+    def _kinds(self) -> Iterable[str]:
+        """What this process sends."""
+        return layout.KINDS
+
+    def _lacks(self, until: int) -> bool:
+        with self._database.reading() as connection:
+            return outbox.lacks(connection, until, self._kinds())
 
     def settle(self, seconds: float, *, patient: bool = False) -> None:
         """Wait until the cluster has everything that is committed now, trying at once. Raises Unreachable when it does
@@ -77,7 +86,7 @@ class Shipper:
             now = outbox.steps(connection)
         turn = self._turns + 1  # one may be under way that knew nothing of the last commit
         try:
-            while self.waiting(now):
+            while self._lacks(now):
                 if self._stop.is_set():
                     raise Unreachable("the store is closing")
                 late = SYSTEM.monotonic() > deadline
@@ -166,7 +175,7 @@ class Shipper:
             self._head = self._claimed()
         with self._database.reading() as connection:
             rows, rest = notes.waiting_events(connection, follow.ROWS)
-            documents, positions = self._window(connection, rest)
+            documents, positions = outbox.window(connection, ROWS, OCTETS, rest, self._kinds(), self._fresh.take)
         moved = self._send(documents)
         if rows:
             self._follower.send_events(self._bulk, rows)
@@ -187,10 +196,6 @@ class Shipper:
             if self._now:
                 return notes.waiting_minutes(connection, now, now, follow.MINUTES)
             return notes.waiting_minutes(connection, now - follow.QUIET, now - follow.OLD, follow.MINUTES)
-
-    def _window(self, connection: apsw.Connection, before: int) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
-        """What this round sends of documents and positions; see `outbox.window`."""
-        return outbox.window(connection, ROWS, OCTETS, before, made=self._fresh.take)
 
     def _claimed(self) -> Head:
         connect.probe(self.client, self._config)

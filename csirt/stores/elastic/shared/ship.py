@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import apsw
+from collections.abc import Iterable
 
 from csirt.clock import Clock
 from csirt.config import ElasticCluster
 from csirt.errors import Unreachable
-from csirt.stores.elastic import connect, layout, outbox
+from csirt.stores.elastic import connect, layout
 from csirt.stores.elastic.events.follow import Follower
 from csirt.stores.elastic.fresh import Fresh
 from csirt.stores.elastic.head import Head
 from csirt.stores.elastic.shared import folder
 from csirt.stores.elastic.shared.folder import OWN_KINDS
 from csirt.stores.elastic.shared.journal import Journal
-from csirt.stores.elastic.ship import OCTETS, ROWS, Shipper
+from csirt.stores.elastic.ship import Shipper
 from csirt.stores.embedded.catalogue.database import Database
 
 
@@ -54,13 +54,5 @@ class NodeShipper(Shipper):
                 folder.noted_anew(connection)
         return _Nobody()
 
-    def waiting(self, until: int | None = None) -> int:
-        """How many documents the cluster lacks of those that this node sends; `until`: of the changes up to that
-        step."""
-        kinds = layout.KINDS if self._journal.leads else OWN_KINDS
-        with self._database.reading() as connection:
-            return outbox.waiting(connection, until, kinds)
-
-    def _window(self, connection: apsw.Connection, before: int) -> tuple[list[outbox.Waiting], list[outbox.Waiting]]:
-        kinds = layout.KINDS if self._journal.leads else OWN_KINDS
-        return outbox.window(connection, ROWS, OCTETS, before, kinds, self._fresh.take)
+    def _kinds(self) -> Iterable[str]:
+        return layout.KINDS if self._journal.leads else OWN_KINDS
