@@ -194,7 +194,11 @@ def _scattered(
     o2: Array,
     o4: Array,
     o8: Array,
-    read: Array,
+    kind: Number,
+    size: Number,
+    field: Number,
+    second: Number,
+    third: Number,
     place: Array,
     n: Number,
     row: Number,
@@ -204,12 +208,8 @@ def _scattered(
     length: Array,
 ) -> None:
     """One column of `n` records, whose fields begin anywhere."""
-    kind = np.int64(read[0])
-    size = np.int64(read[1])
-    field = np.int64(read[2])
     width = place[0]
     at = start[field]
-    _ahead(o1, place[1] + row, width, n)
     if kind == UINT and (size == width or (size == 4 and width == 8)):
         for i in range(n):
             integer(b, o1, o2, o4, o8, size, width, np.uint64(place[1] + row + i), np.uint64(at[i]))
@@ -222,7 +222,6 @@ def _scattered(
             value = calendar(scaled(eight(b, np.uint64(at[i])), 1_000))
             o8[np.uint64(place[1] + row + i)] = np.uint64(value)
     else:
-        second, third = np.int64(read[3]), np.int64(read[4])
         for i in range(n):
             one(
                 b,
@@ -269,7 +268,12 @@ def _varying(
         for i in range(n):
             x = _split(b, x, sizes, i, start, length)
         for k in range(reads.shape[0]):
-            _scattered(*(b, o1, o2, o4, o8, reads[k], place[k], n, row + done, export, uptime, start, length))
+            kind, size, field = np.int64(reads[k, 0]), np.int64(reads[k, 1]), np.int64(reads[k, 2])
+            second, third = np.int64(reads[k, 3]), np.int64(reads[k, 4])
+            _scattered(
+                *(b, o1, o2, o4, o8, kind, size, field, second, third, place[k]),
+                *(n, row + done, export, uptime, start, length),
+            )
         done += n
 
 
