@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from csirt.config import Config
@@ -11,6 +12,7 @@ from csirt.errors import CsirtError, Problem, Unreachable, Usage
 
 if TYPE_CHECKING:
     from csirt.app import App
+    from csirt.detect.rules.ruleset import Ruleset
 
 EVERYBODY = Problem(
     "configuration",
@@ -37,7 +39,8 @@ def check(app: App) -> list[Problem]:
     ruleset = load_rules(app.rule_folders(), **app.rule_options())
     problems += ruleset.problems + deploy.ended(ruleset.deployment, app.clock.now())
     problems += unlooked(ruleset, config)
-    problems += load_playbooks(app.playbook_folders())[1]
+    playbooks, broken = load_playbooks(app.playbook_folders())
+    problems += broken + _without_playbook(ruleset, playbooks)
     problems += [problem for source in config.sources for problem in _source(source)]
     problems += [problem for listener in config.collect.listeners for problem in _listener(listener)]
     if any(source.type == "netflow" for source in config.sources) and not config.decode.exporters:
@@ -46,6 +49,21 @@ def check(app: App) -> list[Problem]:
     problems += [Problem("configuration", 1, text) for text in app.make("router").check()]
     problems += [Problem("configuration", 1, text) for text in app.make("responder").guard.problems()]
     return problems
+
+
+def _without_playbook(ruleset: Ruleset, playbooks: Collection[str]) -> list[Problem]:
+    """Rules that name a playbook there is not: their incidents get no plan."""
+    return [
+        Problem(
+            item.meta.file,
+            item.meta.line,
+            f"{item.meta.title}: there is no playbook {item.meta.custom.playbook}",
+            level="warning",
+            advice="correct the name, or write the playbook into a folder of [respond] playbooks",
+        )
+        for item in ruleset.everything()
+        if item.meta.custom.playbook and item.meta.custom.playbook not in playbooks
+    ]
 
 
 def _source(source: Any) -> list[Problem]:
