@@ -319,7 +319,18 @@ def test_both_languages_are_complete() -> None:
 def test_every_kind_makes_both_pages(world: SimpleNamespace) -> None:
     """Whatever the playbook, both pages come out in both languages, for those who act and those who are reached."""
     playbooks = ["PB-WORM", "PB-LATERAL", "PB-SCAN", "PB-SUPPLIER", "PB-POLICY", "PB-C2", "PB-RELAY", "PB-EXFIL"]
-    playbooks += ["PB-EDI-FIX", "PB-EDI-INT", "PB-EDI-OUT", "PB-SOMETHING", ""]
+    playbooks += [
+        "PB-EXPOSE",
+        "PB-DDOS",
+        "PB-ROUTE",
+        "PB-SECTOR",
+        "PB-VIDEO",
+        "PB-EDI-FIX",
+        "PB-EDI-INT",
+        "PB-EDI-OUT",
+        "PB-SOMETHING",
+        "",
+    ]
     for playbook in playbooks:
         alerts = [alert.model_copy(update={"playbook": playbook}) for alert in world.alerts]
         assert kind_of(alerts[0]) in KINDS
