@@ -91,6 +91,15 @@ class Distinct:
                 self._codes = np.where(bits(bitmap, offset, len(codes)), codes, -1)
         return self._codes
 
+    def empty(self) -> Array:
+        """Which members have no value."""
+        if self._codes is not None or self._sparse is None:
+            return self.codes < 0
+        if isinstance(self._sparse, Packed):
+            return ~bits(self._sparse.words, 0, self._sparse.rows)
+        codes, bitmap, offset = self._sparse
+        return ~bits(bitmap, offset, len(codes))
+
     @property
     def count(self) -> int:
         """How many members there are, with a value or without."""

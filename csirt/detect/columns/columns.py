@@ -152,7 +152,7 @@ class TextColumn(Column):
         if self._null is not None:
             return self._null
         if found.parents is None:
-            return found.codes < 0
+            return found.empty()
         empty = np.ones(self.rows, bool)
         empty[found.parents] = False
         return empty

@@ -32,6 +32,8 @@ FEW_VALUES = 24
 FEW_PER_BYTE = 1.5
 # Over so few a call of the compiled loop costs what it saves.
 FEW_BEGINNINGS = 8
+# Characters of one byte that no other folds to.
+_MARKS = frozenset(chr(code) for code in range(128) if not chr(code).isalpha())
 
 
 class Scanner:
@@ -74,6 +76,8 @@ class Scanner:
 
     def look(self, atom: Atom, texts: pa.StringArray) -> Array:
         """Where one atom that stands alone holds, as sorted indices."""
+        if atom.kind in ("startswith", "endswith") and len(atom.argument) == 1 and atom.argument in _MARKS:
+            return _edged(atom, texts)
         return self._long(atom, texts if atom.cased or atom.kind == "re" else folded(texts))
 
     def _long(self, atom: Atom, texts: pa.StringArray) -> Array:
@@ -192,6 +196,15 @@ def _wanted(atom: Atom) -> tuple[str, ...]:
     if atom.kind == "wild":
         return (atom.argument[1],) if atom.argument[1] else ()
     return () if atom.kind == "text" else (atom.argument,)
+
+
+def _edged(atom: Atom, texts: pa.StringArray) -> Array:
+    """Where a text begins or ends with one mark, which has no case."""
+    data, offsets = values.text_buffers(texts)
+    some = np.flatnonzero(np.diff(offsets))
+    edge = offsets[some] if atom.kind == "startswith" else offsets[some + 1] - 1
+    found: Array = some[data[edge] == ord(atom.argument)]
+    return found
 
 
 def _least(atom: Atom) -> int:

@@ -33,6 +33,7 @@ def test_every_form_gives_the_same_codes(codes: list[int], data: st.DataObject) 
         for found in forms(codes):
             with compiled(loops):
                 assert found.count == len(codes)
+                assert found.empty().tolist() == (expected < 0).tolist()
                 assert found.at(asked).tolist() == expected[asked].tolist()
                 members, theirs = found.members()
                 assert members.tolist() == np.flatnonzero(expected >= 0).tolist()

@@ -50,3 +50,17 @@ def test_many_literals_over_many_values() -> None:
 def test_fold_is_simple_lower_case(text: str, folded: str) -> None:
     """One character stays one character."""
     assert fold(text) == folded
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.text("a $K\u212a\u00e9", max_size=4), max_size=20),
+    st.sampled_from("a $k"),
+    st.sampled_from(["startswith", "endswith"]),
+)
+def test_one_character_at_an_edge(texts: list[str], mark: str, kind: str) -> None:
+    """A mark is looked for without folding, a letter with; in a slice of a column, among empty texts."""
+    atom = Atom("f", kind, mark)
+    column = pa.array(["x$", *texts], pa.string()).slice(1)
+    expected = [at for at, text in enumerate(texts) if getattr(fold(text), kind)(mark)]
+    assert Scanner({"f": [atom]}).look(atom, column).tolist() == expected
