@@ -94,8 +94,10 @@ def _columns(path: Path, size: int) -> Iterator[Callable[[], RawFrame]]:
 
 def _encoded(table: pa.Table, schema: pa.Schema | None) -> pa.Table:
     """The batch with its own dictionaries, in one piece."""
-    ones = [column.combine_chunks() for column in table.columns]
-    columns = [one.dictionary_encode() if pa.types.is_string(one.type) else one for one in ones]
+    columns = []
+    for column in table.columns:
+        one = column.combine_chunks()
+        columns.append(one.dictionary_encode() if pa.types.is_string(one.type) else one)
     return pa.table(columns, names=table.column_names) if schema is None else pa.table(columns, schema=schema)
 
 
