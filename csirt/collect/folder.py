@@ -9,6 +9,7 @@ from pathlib import Path
 
 from csirt.clock import iso
 from csirt.model import spool as form
+from csirt.model.disk import sync_folder
 
 
 def make_folder(folder: Path) -> None:
@@ -17,15 +18,6 @@ def make_folder(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.mkdir(exist_ok=True, mode=0o700)
         sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable. Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def next_name(folder: Path, now: int, identity: str, kind: str) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from csirt.clock import Clock
 from csirt.collect import gathered, room
-from csirt.collect.folder import make_folder, next_name, seal_leftovers, sync_folder
+from csirt.collect.folder import make_folder, next_name, seal_leftovers
 from csirt.collect.gathered import Pieces, Vectors
 from csirt.collect.stats import Stats
 from csirt.errors import CsirtError
@@ -300,7 +300,7 @@ class SegmentWriter:
             return
         length = segment.length
         if not segment.listed:
-            sync_folder(self.folder)
+            disk.sync_folder(self.folder)
             segment.listed = True
         os.fdatasync(segment.handle)
         segment.synced = length
@@ -317,7 +317,7 @@ class SegmentWriter:
         else:
             name.unlink(missing_ok=True)
         form.beside(segment.path, form.SYNCED).unlink(missing_ok=True)
-        sync_folder(self.folder)
+        disk.sync_folder(self.folder)
         os.close(segment.mark)
         os.close(segment.handle)
 

@@ -1,5 +1,5 @@
 """What bulk data leaves free on a disk, so that cases, approvals and the audit can still be written when it is full;
-and how it takes its place."""
+how it takes its place, and how names are made durable."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def scarce(folder: Path) -> bool:
     eighth of a small disk. Raises OSError."""
     left, size = free(folder)
     return left < min(SPARE, size // 8)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def reserve(handle: int, begin: int, size: int) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from csirt.clock import iso
+from csirt.model.disk import sync_folder
 from csirt.model.records import Action, Run
 
 
@@ -24,11 +25,7 @@ def write(folder: Path, name: str, text: str) -> Path:
     finally:
         os.close(handle)
     temporary.replace(path)
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_folder(folder)
     return path
 
 

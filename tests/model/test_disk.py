@@ -42,3 +42,16 @@ def test_what_is_reserved_is_in_no_file_until_it_is_written(tmp_path: Path, monk
     finally:
         os.close(handle)
     disk.reserve(handle, 0, MIB)  # a refusal is no error: the write will say so
+
+
+def test_a_folder_is_synced_and_one_that_is_not_there_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was renamed into it survives; no handle stays open either way."""
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    before = len(os.listdir("/proc/self/fd"))
+    disk.sync_folder(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        disk.sync_folder(tmp_path / "nowhere")
+    assert synced == [str(tmp_path)] and len(os.listdir("/proc/self/fd")) == before

@@ -19,10 +19,11 @@ import orjson
 from csirt.clock import Clock, iso
 from csirt.errors import Conflict, CsirtError, NotFound, Usage
 from csirt.model.audit import AuditEntry
+from csirt.model.disk import sync_folder
 from csirt.stores.embedded.catalogue import schema
 from csirt.stores.embedded.faults import guarded
 from csirt.stores.embedded.lake import parts
-from csirt.stores.embedded.lake.files import checksum_of, make_folder, sync_folder
+from csirt.stores.embedded.lake.files import checksum_of, make_folder
 
 if TYPE_CHECKING:
     from csirt.stores.embedded.store import EmbeddedStore

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csirt.clock import iso
+from csirt.model.disk import sync_folder
 from csirt.stores.embedded.faults import guarded
 
 if TYPE_CHECKING:
@@ -85,15 +86,6 @@ def make_folder(root: Path, folder: Path) -> None:
         make_folder(root, folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
     sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def drop_unnamed(root: Path, database: Database, names: list[str]) -> None:
