@@ -59,7 +59,7 @@ def together(frame: BatchFrame, found: Sequence[tuple[Sequence[Stream], Array]])
     fields have them made at once."""
     alike: dict[Any, list[int]] = {}
     for place, (consumers, _) in enumerate(found):
-        shape = tuple((item.group, item.value, item.facts, item.numeric) for item in consumers)
+        shape = tuple((item.group, item.value, item.facts, item.numeric, item.counted) for item in consumers)
         alike.setdefault(shape, []).append(place)
     made: dict[int, list[pa.Table]] = {}
     for places in alike.values():
@@ -95,40 +95,46 @@ def _tables(
 ) -> list[pa.Table]:
     count = len(rows)
     texts = _Texts(frame, rows)
-    shared = {
-        "time": pa.array(times.astype(np.int64, copy=False)),
-        "event": events,
-        "source": _entity(texts, *ACTOR.get(dataset, HOST_ACTOR)),
-        "target": _entity(texts, *TARGET.get(dataset, HOST_TARGET)),
-        "source_member": texts.plain("csirt.source.member.id"),
-        "target_member": texts.plain("csirt.destination.member.id"),
-        "link": _link(texts, dataset),
-    }
+    known = {"time": pa.array(times.astype(np.int64, copy=False)), "event": events}
+    said = {} if all(consumer.counted for consumer in consumers) else _said(texts, dataset)
     made: dict[Any, pa.Array] = {}
     tables: list[pa.Table] = []
     for consumer in consumers:
-        for fields in (consumer.group, tuple((name, name) for name in consumer.facts)):
+        wanted = [consumer.group] if consumer.counted else [consumer.group, _same(consumer.facts)]
+        for fields in wanted:
             if fields not in made:
                 made[fields] = _objects(texts, fields, count)
-        columns = {
-            **shared,
+        columns = known | {
             "stream": pa.repeat(pa.scalar(consumer.mark + consumer.name), count),
             "rule": pa.repeat(pa.scalar(consumer.rule), count),
             "group": made[consumer.group],
-            "facts": made[tuple((name, name) for name in consumer.facts)],
-            "value": pa.nulls(count, pa.string()),
-            "number": pa.nulls(count, pa.float64()),
-            "count": pa.nulls(count, pa.int64()),
-            "total": pa.nulls(count, pa.float64()),
-            "values": pa.nulls(count, HITS.field("values").type),
         }
-        table = pa.table([columns[name] for name in HITS.names], schema=HITS)
+        if not consumer.counted:
+            columns |= said | {"facts": made[_same(consumer.facts)]}
+        arrays = [columns[one.name] if one.name in columns else pa.nulls(count, one.type) for one in HITS]
+        table = pa.table(arrays, schema=HITS)
         if consumer.value:
             table = _with_value(table, texts, consumer.value)
         if consumer.numeric:
             table = _with_number(table)
         tables.append(table)
     return tables
+
+
+def _said(texts: _Texts, dataset: str) -> dict[str, pa.Array]:
+    """What hits say of their events whoever asks, but the facts."""
+    return {
+        "source": _entity(texts, *ACTOR.get(dataset, HOST_ACTOR)),
+        "target": _entity(texts, *TARGET.get(dataset, HOST_TARGET)),
+        "source_member": texts.plain("csirt.source.member.id"),
+        "target_member": texts.plain("csirt.destination.member.id"),
+        "link": _link(texts, dataset),
+    }
+
+
+def _same(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Fields under their own names."""
+    return tuple((name, name) for name in names)
 
 
 def condensed(frame: BatchFrame, consumer: Stream, rows: Array) -> pa.Table:

@@ -13,7 +13,9 @@ from csirt.model import tlp
 class Stream:
     """A consumer of a rule's matches. `group`: (name in the group, field). `value`: fields whose joint text is counted
     or paired, or, where `numeric`, whose number is added up; rows without one are not hits. `facts`: fields shown to
-    people. `baseline`: whose buckets the rows are condensed to. `mark`: stands in front of the name in the hits."""
+    people. `baseline`: whose buckets the rows are condensed to. `counted`: nothing but their time and group is asked
+    for, as of what a ratio divides by, which may be every event there is. `mark`: stands in front of the name in the
+    hits."""
 
     name: str
     rule: str
@@ -22,6 +24,7 @@ class Stream:
     facts: tuple[str, ...]
     numeric: bool = False
     baseline: Correlation | None = None
+    counted: bool = False
     mark: str = ""
 
     @property
@@ -42,7 +45,8 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
         if rule.id not in item.rules:
             continue
         custom = item.meta.custom
-        group, value = item.fields(rule.id), item.value_fields
+        counted = item.type == "ratio" and rule.id != item.rules[0]
+        group, value = item.fields(rule.id), () if counted else item.value_fields
         if item.type == "absence":
             value = tuple(name for _, name in group)
             names = custom.group_by if custom.group_by is not None else plain
@@ -52,7 +56,7 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
         shown = custom.facts if custom.facts is not None else facts
         name = stream(item.id, rule.id)
         baseline = item if item.baseline else None
-        result.append(Stream(name, rule.id, group, value, _labelled(shown), item.numeric, baseline))
+        result.append(Stream(name, rule.id, group, value, _labelled(shown), item.numeric, baseline, counted))
     return result
 
 

@@ -321,6 +321,28 @@ def test_hits_of_rules_that_are_made_together_are_those_of_each(batch: Maker, ki
     assert detector.match(given).to_pylist() == pa.concat_tables(alone).to_pylist()
 
 
+KEPT = ("stream", "rule", "time", "event", "group")
+RATIO = """
+title: Ratio
+id: 00000009-0000-4000-8000-000000000002
+correlation: {type: ratio, rules: [rule1, rule2], group-by: [destination.ip], timespan: 5m, condition: CONDITION}
+"""
+
+
+def test_what_a_ratio_divides_by_is_only_counted(batch: Maker) -> None:
+    """Its hits have time, event and group, in the same order, and nothing that an alert would show; a row without the
+    field whose values are counted counts all the same. The hits of what is divided are whole."""
+    text = "".join(SEVERAL.format(number=number, where="destination.port: 445") for number in (1, 2))
+    loaded = parse_rules(text + RATIO.replace("CONDITION", "{gt: 0, field: network.bytes}"))
+    assert not loaded.problems, [str(problem) for problem in loaded.problems]
+    without = {name: value for name, value in FLOWS[2].items() if name != "network.bytes"}
+    found = Detector(loaded).match(batch("flow", [*FLOWS, without])).to_pylist()
+    divided, by = ([hit for hit in found if hit["rule"] == item.meta.id] for item in loaded.rules)
+    assert [hit["event"] for hit in divided] == [hit["event"] for hit in by][:-1] and len(by) == 3
+    assert all({name for name, value in hit.items() if value is not None} == {*KEPT} for hit in by)
+    assert all(hit["value"] and hit["target"] and hit["facts"] for hit in divided)
+
+
 def test_objects_are_canonical_json() -> None:
     """Group and facts are what orjson writes of each row, with fields left out where a row has none."""
     texts = ['say "{,"', "back\\slash", "tab\t", "blåbær", "{,", "plain"]
