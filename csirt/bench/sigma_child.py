@@ -124,7 +124,9 @@ def _first(path: Path) -> Iterator[Callable[[], RawFrame]]:
         lines = [line for _, line in zip(range(WARM), stream, strict=False)]
     known = jsonlines.columns(b"".join(lines))
     if known is not None:
-        yield lambda: from_table(*known)
+        table, nulls = known
+        yield lambda: from_table(table, nulls)
+        yield lambda: from_table(_encoded(table, None), nulls)
 
 
 def _write(path: Path, found: list[tuple[int, int, Array]], names: list[str]) -> None:

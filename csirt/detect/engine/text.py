@@ -55,6 +55,8 @@ class Scanner:
         for field, group in atoms.items():
             for atom in dict.fromkeys(group):
                 self._place(field, atom)
+                if atom.kind in ("wild", "re"):  # the first batch that needs it shall not wait for it
+                    _expression(_pattern(atom)).search(b"")
 
     def _place(self, field: str, atom: Atom) -> None:
         if atom.kind == "eq":
