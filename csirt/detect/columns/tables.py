@@ -25,11 +25,11 @@ def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None
     column is made when it is first asked for. A table whose names collide is read event by event. `nulls`: the rows
     where a field is present and null; elsewhere a field without a value is absent."""
     objects: dict[str, Callable[[], Column | None]] = {}
-    flat, plan = table, _planned(table.schema)
+    flat, plan, twice = table, _planned(table.schema), False
     if plan.nested:
-        flat = _flat(table, objects)
+        flat, twice = _flat(table, objects)
         plan = _planned(flat.schema)
-    if plan.twice or not plan.plain.isdisjoint(objects):
+    if twice or plan.twice or not plan.plain.isdisjoint(objects):
         return from_events(_there(event, row, nulls or {}) for row, event in enumerate(table.to_pylist()))
     given: dict[str, Callable[[], Column | None]] = objects
     makers = _Makers(flat, plan, given)
@@ -183,14 +183,18 @@ def _with_nulls(maker: Callable[[], Column | None], rows: Sequence[int]) -> Colu
     return column
 
 
-def _flat(table: pa.Table, makers: dict[str, Callable[[], Column | None]]) -> pa.Table:
-    """The table with the fields of its objects as columns; that an object was there at all is a column too."""
+def _flat(table: pa.Table, makers: dict[str, Callable[[], Column | None]]) -> tuple[pa.Table, bool]:
+    """The table with the fields of its objects as columns; that an object was there at all is a column too. Whether
+    two objects have one name."""
+    twice = False
     while any(map(pa.types.is_struct, table.schema.types)):
         for place, field in enumerate(table.schema):
             if pa.types.is_struct(field.type):
-                makers[field.name.replace(" ", "")] = partial(_objects, table.column(place))
+                name = field.name.replace(" ", "")
+                twice |= name in makers
+                makers[name] = partial(_objects, table.column(place))
         table = table.flatten()
-    return table
+    return table, twice
 
 
 def _objects(column: Any) -> Column:

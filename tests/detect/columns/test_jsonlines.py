@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from csirt.detect.columns import jsonlines
@@ -75,6 +75,7 @@ def seen(frame: RawFrame) -> dict[str, Any]:
 
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(EVENTS, SAME), st.sampled_from([b"\n", b"\n\n", b"\r\n"]))
+@example([{"a": {"b": {"b": None}}}, {"a.b": {"a": None}}], b"\n")  # two objects of one name
 def test_columns_are_what_single_lines_are(events: list[dict[str, Any]], end: bytes) -> None:
     """Mixed types, nulls, nested and empty values, numbers of every size, texts that look like times."""
     try:
