@@ -23,11 +23,10 @@ from sigma.types import SpecialChars
 
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not, Or
 from csirt.detect.columns import values
+from csirt.detect.engine.text import QUIET
 from csirt.detect.engine.views import fold
 from csirt.model.indicators import NOTHING, PREFIX
 
-_QUIET = re2.Options()
-_QUIET.log_errors = False
 _ANY, _ONE = SpecialChars.WILDCARD_MULTI, SpecialChars.WILDCARD_SINGLE
 
 
@@ -182,7 +181,7 @@ def regex(pattern: str, flags: set[str]) -> str:
     letters = "".join(letter for letter, name in _FLAGS if name in flags)
     whole = f"(?{letters}){pattern}" if letters else pattern
     try:
-        re2.compile(whole, _QUIET)
+        re2.compile(whole, QUIET)
     except re2.error as error:
         reason = error.args[0] if error.args else error
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

@@ -30,6 +30,9 @@ SHORTEST = 2
 # Arrow compiles an expression at every call: over so few values, and more the longer it is, a kept one is cheaper.
 FEW_VALUES = 24
 FEW_PER_BYTE = 1.5
+# What RE2 has to say of an expression is raised, or costs time: an author of rules writes nothing on standard error.
+QUIET = re2.Options()
+QUIET.log_errors = False
 # Over so few a call of the compiled loop costs what it saves.
 FEW_BEGINNINGS = 8
 # Characters of one byte that no other folds to.
@@ -240,7 +243,7 @@ def _few(count: int, pattern: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def _expression(pattern: str) -> Any:
-    return re2.compile(pattern)
+    return re2.compile(pattern, QUIET)
 
 
 def single(atom: Atom, texts: pa.StringArray) -> Array:
