@@ -154,7 +154,7 @@ def test_several_nodes_with_keys_of_their_prefix(secure: Secure, tmp_path: Path)
     installer, daemon = secure.key("installer", "team"), secure.key("daemon", "team")
     with connect.client(desk.settings(url, "team", ca=ca, api_key=installer).elasticsearch) as client:
         templates.install(client, "team")
-    cutting.joined(tmp_path, url, "team", ca=ca, api_key=daemon)
+    assert cutting.joined(tmp_path, url, "team", ca=ca, api_key=daemon) == 19
     with connect.client(desk.settings(url, "team", ca=ca, api_key=daemon).elasticsearch) as client:
         names = set(client.indices.get(index="team-log-*").body)
         assert 1 < len(names) < 6

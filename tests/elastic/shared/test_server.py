@@ -45,4 +45,4 @@ def test_an_index_that_is_gone_takes_nothing(place: tuple[str, str], tmp_path: P
 def test_a_node_joins_a_log_that_was_cut(place: tuple[str, str], tmp_path: Path) -> None:
     """From the documents of the cluster, a snapshot and the entries after it: its folder holds what the others' do.
     Only the indices that the log names are there."""
-    cutting.joined(tmp_path, *place)
+    assert cutting.joined(tmp_path, *place) == 19
