@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +34,6 @@ def bench(*words: str) -> tuple[int, dict[str, Any]]:
         [sys.executable, "-m", "csirt", "bench", "pipeline", "--json", "--runs", "2", *words],
         capture_output=True,
         check=False,
-        env={**os.environ, "PYTHONPYCACHEPREFIX": ""} if "PYTHONPYCACHEPREFIX" in os.environ else None,
     )
     assert done.stdout, done.stderr.decode()
     return done.returncode, json.loads(done.stdout)
