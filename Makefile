@@ -12,7 +12,7 @@ STAMP := $(VENV)/.synced
 export PYTHONDONTWRITEBYTECODE :=
 SYSTEM := tshark softflowd fprobe pmacct nfdump strace systemd maven default-jdk-headless
 
-.PHONY: help setup system demo test lint types test-elastic9 bench bench-live bench-elastic soak fuzz chaos docs format clean
+.PHONY: help setup system demo test lint types kernels test-elastic9 bench bench-live bench-elastic soak fuzz chaos docs format clean
 
 help:
 	@echo "make demo    set up, then run the main job on a small network of its own"
@@ -55,8 +55,14 @@ lint: setup
 types: setup
 	$(BIN)/mypy csirt
 
-test: setup system lint types
-	$(BIN)/python -m pytest -n 2 -q tests
+# What the tests' workers would otherwise each compile for themselves.
+kernels: setup
+	$(BIN)/python -m tests.kernels
+
+# Three workers for two cores: tests wait for disks, servers and clocks a quarter of their time.
+test: setup system
+	$(MAKE) --no-print-directory -j 3 lint types kernels
+	$(BIN)/python -m pytest -n 3 -q tests
 
 bench: setup
 	$(BIN)/csirt bench pipeline
