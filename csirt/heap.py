@@ -10,6 +10,9 @@ import atexit
 import gc
 import os
 
+# Asks glibc to ask the kernel for large pages: the processor remembers where far more memory is. It is read when a
+# process is loaded and never again: who starts the process has to set it, as the daemon's unit does.
+LARGE_PAGES = "glibc.malloc.hugetlb=1"
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # mallopt(3)
 _KEPT = 256 << 20
 _STEP = 16 << 20

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from csirt.heap import prepare
+from csirt.bench.process import environment
+from csirt.heap import LARGE_PAGES, prepare
 
 TAKE = """
 import resource
@@ -25,6 +28,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+LARGE = """
+import re
+from pathlib import Path
+from csirt.heap import keep_freed
+keep_freed()
+kept = bytearray(40_000_000)
+print(sum(map(int, re.findall(r"AnonHugePages: *(\\d+)", Path("/proc/self/smaps").read_text()))))
+"""
+SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+UNIT = Path(__file__).parents[1] / "systemd" / "csirt.service"
+
+
 def faults(*, keep: bool) -> int:
     """Page faults of taking the same memory again, in a process of its own."""
     words = [sys.executable, "-c", TAKE.format(keep=keep)]
@@ -35,6 +50,27 @@ def faults(*, keep: bool) -> int:
 def test_memory_taken_again_costs_no_page_faults() -> None:
     """What was freed is taken again without asking the kernel, for which it pays once."""
     assert faults(keep=True) < 100 < faults(keep=False)
+
+
+def given(setting: str) -> int:
+    """KiB of large pages a process with 40 MB of its own has."""
+    known = os.environ | {"GLIBC_TUNABLES": setting}
+    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, env=known, check=True, timeout=60)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(
+    not SETTING.exists() or "[madvise]" not in SETTING.read_text(), reason="optional: pages are large for all, or none"
+)
+def test_memory_is_in_large_pages_where_one_has_to_ask() -> None:
+    """What the unit says is what gives the daemon large pages."""
+    assert given(LARGE_PAGES) > 20_000 > given("")
+
+
+def test_runs_that_are_measured_have_what_the_unit_gives(tmp_path: Path) -> None:
+    """The bench measures what is deployed."""
+    assert f"Environment=GLIBC_TUNABLES={LARGE_PAGES}\n" in UNIT.read_text()
+    assert environment(tmp_path)["GLIBC_TUNABLES"] == os.environ.get("GLIBC_TUNABLES", LARGE_PAGES)
 
 
 def test_garbage_is_looked_for_rarely_and_still_found() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from csirt.clock import SYSTEM
 from csirt.errors import CsirtError
+from csirt.heap import LARGE_PAGES
 
 # One thread per library, for work that is compared on one core.
 _THREADS = "POLARS_MAX_THREADS NUMBA_NUM_THREADS OMP_NUM_THREADS RAYON_NUM_THREADS ARROW_IO_THREADS GOMAXPROCS"
@@ -58,11 +59,12 @@ def pinned(core: int | None) -> list[str]:
 
 def environment(work: Path, *, threads: bool = True) -> dict[str, str]:
     """For measured runs of ours: modules are compiled once, by the warm-up, even where the install is read-only or
-    nothing may be written beside it; Arrow takes memory from where `csirt.heap.prepare` says. `threads` False: one
-    thread per library."""
+    nothing may be written beside it; Arrow takes memory from where `csirt.heap.prepare` says, in large pages, as the
+    daemon's unit asks for them. `threads` False: one thread per library."""
     found = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     found.setdefault("PYTHONPYCACHEPREFIX", str(work / "modules"))
     found.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    found.setdefault("GLIBC_TUNABLES", LARGE_PAGES)
     return found if threads else found | ONE_THREAD
 
 
