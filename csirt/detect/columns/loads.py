@@ -34,13 +34,16 @@ int64 = _load(types.int64, 64)
 uint8 = _load(types.uint8, 8)
 
 
-def _word(context: Any, address: Any) -> Any:
-    """Eight bytes from any address on as one number, the first its lowest."""
+def _bytes(kind: Any, bits: int) -> Any:
+    """A function address -> the bytes from there on, be it any, as one number, the first its lowest."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()), align=1)
+    def typed(context: Any, address: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.load(builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer()), align=1)
 
-    return types.uint64(types.int64), code
+        return kind(types.int64), code
+
+    return intrinsic(typed)
 
 
 def _ones(context: Any, number: Any) -> Any:
@@ -85,7 +88,9 @@ def _copy(context: Any, target: Any, source: Any, size: Any) -> Any:
 
 
 # Compiled loops call these without the context.
-word: Any = intrinsic(_word)
+word: Any = _bytes(types.uint64, 64)
+quad: Any = _bytes(types.uint32, 32)
+pair: Any = _bytes(types.uint16, 16)
 ones: Any = intrinsic(_ones)
 lowest: Any = intrinsic(_lowest)
 product: Any = intrinsic(_product)

@@ -50,13 +50,14 @@ class Literals:
         for (field, width), numbers in groups.items():
             self._add(field, width, numbers)
         self._known: list[Array] = [np.zeros(NARROW_BYTES, np.uint8)]  # the filter of nothing
+        self._narrow_filters: dict[frozenset[int], int] = {}
         fields = dict.fromkeys(["", *(field for field, _ in groups)])
         self._places = {field: place for place, field in enumerate(fields)}
         self._known_fields = np.array([self._field(field) for field in fields], np.int64)
         self._arrays = (
             _joined(self._known, np.uint8),
             _joined(self._heads, np.int32),
-            np.concatenate([*self._entries, np.zeros((1, 6), np.int64)]),
+            np.concatenate([*self._entries, np.zeros((1, 6), np.int32)]),
         )
         self._room = 0
 
@@ -67,11 +68,11 @@ class Literals:
         bits = _bits(4 * len(numbers))
         windows = np.array([window for _, window in chosen], np.uint64)
         places = ((windows * _MIX) >> np.uint64(64 - bits)).astype(np.int64)
-        rows = np.zeros((len(numbers), 6), np.int64)
+        rows = np.zeros((len(numbers), 6), np.int32)
         for row, number, text, (offset, _) in zip(rows, numbers, texts, chosen, strict=True):
             _, _, left, right = self._literals[number]
             row[:5] = number, self._starts[number], len(text), offset + width - 1, left + 2 * right
-        rows[:, 5] = windows.view(np.int64)
+        rows[:, 5] = windows.astype(np.uint32).view(np.int32)
         order = np.argsort(places, kind="stable")
         base = sum(map(len, self._entries))
         self._regions[field, width] = sum(map(len, self._heads)), bits
@@ -99,7 +100,7 @@ class Literals:
         """The filter of four bytes: where it is, and the bits of a place in it."""
         if not windows:
             return 0, 3
-        bits = _bits(32 * len(windows))
+        bits = _bits(128 * len(windows))
         flags = np.zeros(1 << bits, bool)
         flags[((np.array(windows, np.uint64) * _MIX) >> np.uint64(64 - bits)).astype(np.int64)] = True
         return self._filter(flags), bits
@@ -108,9 +109,12 @@ class Literals:
         """The filter of the last two bytes."""
         if not pairs:
             return 0
-        flags = np.zeros(1 << 16, bool)
-        flags[pairs] = True
-        return self._filter(flags)
+        key = frozenset(pairs)  # most fields have those of every field alone
+        if key not in self._narrow_filters:
+            flags = np.zeros(1 << 16, bool)
+            flags[pairs] = True
+            self._narrow_filters[key] = self._filter(flags)
+        return self._narrow_filters[key]
 
     def _filter(self, flags: Array) -> int:
         self._known.append(np.packbits(flags, bitorder="little"))
@@ -173,7 +177,7 @@ class Literals:
         self._room = max(self._room, ROOM * len(offsets))
         while True:
             out = np.empty((self._room, 2), np.int32)
-            last = np.full(len(self._literals), -1, np.int64)
+            last = np.full(len(self._literals), -1, np.int32)
             count = int(scan.literals(data, offsets, bounds, columns, *self._arrays, self._pool, last, out))
             if count <= len(out):
                 return out[:count]
@@ -206,7 +210,7 @@ def _chosen(texts: Sequence[bytes], width: int) -> list[tuple[int, int]]:
     for text in texts:
         own = Counter(text[at : at + width] for at in _places(text, width))
         best = min(_places(text, width), key=partial(_rate, text, width, shared, own))
-        found.append((best, int.from_bytes(text[best : best + width], "big")))
+        found.append((best, int.from_bytes(text[best : best + width], "little")))
     return found
 
 

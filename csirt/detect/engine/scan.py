@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from csirt.detect.columns.loads import pair, quad, uint8
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
 MIX = np.uint64(0x9E3779B97F4A7C15)
-WIDE, PAIR = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF)
-ONE, THREE, SEVEN, EIGHT = np.uint64(1), np.uint64(3), np.uint64(7), np.uint64(8)
+ONE, THREE, SEVEN, EIGHT = np.uint32(1), np.uint64(3), np.uint64(7), np.uint64(8)
 # Of a column: its filters of wide and narrow windows, its whole texts' table, the first of its windows' tables.
 FILTER, NARROW, WHOLE, FIRST = 0, 2, 3, 5
 # So many bytes go by the filter before the places that pass it are looked at.
@@ -57,21 +57,38 @@ def same(data: Array, at: Any, pool: Array, start: Any, length: Any, place: Any)
 
 
 @inlined
+def four(data: Array, at: Any) -> Any:
+    """The four bytes that end there, the last one highest."""
+    return np.uint64(quad(np.int64(data.ctypes.data) + at - 3))
+
+
+@inlined
+def two(data: Array, at: Any) -> Any:
+    """As `four`, two bytes."""
+    return np.uint64(pair(np.int64(data.ctypes.data) + at - 1))
+
+
+@inlined
+def held(known: Array, filter: Any, place: Any) -> bool:
+    """Whether a filter has the bit of a place."""
+    return bool((known[filter + (place >> 3)] >> (place & 7)) & 1)
+
+
+@inlined
 def marked(data: Array, at: Any, end: Any, known: Array, wide: Any, bits: Any, narrow: Any, places: Array) -> Any:
-    """The places from `at` on where a window ends that may be a literal's, four times each, and 1 where it is the wide
-    one, 2 where the narrow one; how many there are."""
+    """The places from `at` on where a window ends that may be a literal's; how many there are."""
     count: Any = 0
-    window = np.uint64(0)
-    wide, narrow, shift = np.uint64(wide), np.uint64(narrow), np.uint64(64 - bits)
-    for before in range(max(at - 3, 0), at):
-        window = (window << EIGHT) | np.uint64(data[before])
-    for here in range(at, end):
-        window = ((window << EIGHT) | np.uint64(data[here])) & WIDE
-        place, pair = (window * MIX) >> shift, window & PAIR
-        broad = np.int64((np.uint64(known[wide + (place >> THREE)]) >> (place & SEVEN)) & ONE)
-        small = np.int64((np.uint64(known[narrow + (pair >> THREE)]) >> (pair & SEVEN)) & ONE)
-        places[count] = here << 2 | small << 1 | broad
-        count += broad | small
+    base, filters = np.int64(data.ctypes.data), np.int64(known.ctypes.data)
+    wide, narrow, shift = filters + wide, filters + narrow, np.uint64(64 - bits)
+    for here in range(at, min(end, 3)):  # no four bytes end there
+        places[count] = here
+        count += 1
+    for here in range(max(at, 3), end):
+        place, ends = (np.uint64(quad(base + here - 3)) * MIX) >> shift, np.uint64(pair(base + here - 1))
+        broad = np.uint32(uint8(wide, np.int64(place >> THREE))) >> np.uint32(place & SEVEN)
+        small = np.uint32(uint8(narrow, np.int64(ends >> THREE))) >> np.uint32(ends & SEVEN)
+        places[count] = here
+        count += np.int64((broad | small) & ONE)
     return count
 
 
@@ -94,7 +111,7 @@ def literals(
     -1 at first. `out`: (literal, text), of each literal in the texts' order; what is returned is how many there are, be
     there room for them or not."""
     count = 0
-    places = np.empty(BLOCK + 1, np.int64)
+    places = np.empty(BLOCK + 1, np.int32)
     for column in range(columns.shape[0]):
         first, behind = bounds[column], bounds[column + 1]
         whole = columns[column, WHOLE]
@@ -108,28 +125,26 @@ def literals(
                         out[count, 0], out[count, 1] = entries[entry, 0], text
                     count += 1
         text, wide, narrow = first, columns[column, FILTER], columns[column, NARROW]
+        bits = columns[column, FILTER + 1]
         stop = np.int64(offsets[behind]) if wide or narrow else np.int64(offsets[first])
         for block in range(np.int64(offsets[first]), stop, BLOCK):
-            passed = marked(
-                data, block, min(block + BLOCK, stop), known, wide, columns[column, FILTER + 1], narrow, places
-            )
+            passed = marked(data, block, min(block + BLOCK, stop), known, wide, bits, narrow, places)
             for number in range(passed):
-                at, mark = places[number] >> 2, places[number] & 3
+                at = np.int64(places[number])
                 while offsets[text + 1] <= at:
                     text += 1
                 start, end = np.int64(offsets[text]), np.int64(offsets[text + 1])
-                window = np.uint64(0)
-                for before in range(max(start, at - 3), at + 1):
-                    window = (window << EIGHT) | np.uint64(data[before])
-                for which in range(0 if mark & 1 else 2, 4 if mark & 2 else 2):
-                    table = columns[column, FIRST + 2 * which]
-                    if table < 0:
+                for which in range(4):
+                    table, size = columns[column, FIRST + 2 * which], 4 if which < 2 else 2
+                    if table < 0 or at - start + 1 < size:
                         continue
-                    part = window if which < 2 else window & PAIR
+                    part = four(data, at) if which < 2 else two(data, at)
+                    if not held(known, wide if which < 2 else narrow, place(part, bits) if which < 2 else np.int64(part)):
+                        continue
                     head = table + place(part, columns[column, FIRST + 2 * which + 1])
                     for entry in range(heads[head], heads[head + 1]):
                         literal = entries[entry, 0]
-                        if np.uint64(entries[entry, 5]) != part or last[literal] == text:
+                        if np.uint32(entries[entry, 5]) != part or last[literal] == text:
                             continue
                         begin = at - entries[entry, 3]
                         close = begin + entries[entry, 2]
