@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from csirt.detect.columns.loads import beyond_ascii as any_beyond_ascii
+import numpy as np
+
 from csirt.detect.columns.loads import copy, int32, int64, uint8, whole, word
 from csirt.detect.columns.loads import ones as ones_of
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
+
+# The highest bit of each of eight bytes.
+HIGH = np.uint64(0x8080808080808080)
 
 
 @kernel
@@ -240,11 +244,16 @@ def lowered(data: Array, found: Array) -> int:
 @kernel
 def beyond_ascii(data: Array, offsets: Array, found: Array) -> int:
     """The texts with a byte that is not ASCII; how many there are."""
-    count, address = 0, data.ctypes.data
-    for text in range(offsets.size - 1):
-        start = whole(offsets[text])
-        if any_beyond_ascii(address + start, whole(offsets[text + 1]) - start):
-            found[count] = text
+    count, address = 0, whole(data.ctypes.data)
+    at, end = whole(offsets[0]), whole(offsets[-1])
+    while at < end:
+        if at + 8 <= end and not word(address + at) & HIGH:
+            at += 8
+        elif uint8(address, at) < 128:
+            at += 1
+        else:
+            found[count] = np.searchsorted(offsets, at, side="right") - 1
+            at = whole(offsets[found[count] + 1])
             count += 1
     return count
 

@@ -13,7 +13,6 @@ from csirt.model.batch import Array
 from csirt.model.jit import inlined
 
 _memmove: Any = cgutils.raw_memmove
-_HIGH = np.uint64(0x8080808080808080)
 
 
 def _load(kind: Any, bits: int) -> Any:
@@ -97,21 +96,6 @@ product: Any = intrinsic(_product)
 copy: Any = intrinsic(_copy)
 # A number as loops count.
 whole: Any = np.int64
-
-
-@inlined
-def beyond_ascii(address: Any, size: Any) -> bool:
-    """Whether a byte there is not ASCII."""
-    at = 0
-    while at + 8 <= size:
-        if word(address + at) & _HIGH:
-            return True
-        at += 8
-    while at < size:
-        if uint8(address, at) > 127:
-            return True
-        at += 1
-    return False
 
 
 @inlined

@@ -69,9 +69,9 @@ def two(data: Array, at: Any) -> Any:
 
 
 @inlined
-def held(known: Array, filter: Any, place: Any) -> bool:
+def held(known: Array, first: Any, place: Any) -> bool:
     """Whether a filter has the bit of a place."""
-    return bool((known[filter + (place >> 3)] >> (place & 7)) & 1)
+    return bool((known[first + (place >> 3)] >> (place & 7)) & 1)
 
 
 @inlined
@@ -139,7 +139,9 @@ def literals(
                     if table < 0 or at - start + 1 < size:
                         continue
                     part = four(data, at) if which < 2 else two(data, at)
-                    if not held(known, wide if which < 2 else narrow, place(part, bits) if which < 2 else np.int64(part)):
+                    if not held(
+                        known, wide if which < 2 else narrow, place(part, bits) if which < 2 else np.int64(part)
+                    ):
                         continue
                     head = table + place(part, columns[column, FIRST + 2 * which + 1])
                     for entry in range(heads[head], heads[head + 1]):

@@ -23,6 +23,8 @@ from csirt.model.batch import Array
 
 # A keyword that no scan finds is looked for in the texts of a few rows, not in all, where they are so much fewer.
 FEW_SHARE = 4
+# So many rows of atoms, for each row of the frame, are kept while they are counted; more are looked for again.
+ROOM = 4
 _NO_ROWS = np.empty(0, np.int64)
 
 
@@ -134,11 +136,13 @@ class Sweep:
         walk.by_text(pieces, self.hits, heads, owners)
         some = np.flatnonzero(heads[self.bases[1:]] > heads[self.bases[:-1]])
         columns, bases = self.columns[some], self.bases[some]
-        counts = np.zeros(len(numbers), np.int64)
-        walk.spread(columns, bases, heads, owners, counts, _NO_ROWS)
-        edges = np.append(0, np.cumsum(counts))
-        found = np.empty(int(edges[-1]), np.int64)
-        walk.spread(columns, bases, heads, owners, edges[:-1].copy(), found)
+        counts, pairs = np.zeros(len(numbers), np.int64), np.empty((ROOM * self.frame.rows, 2), np.int32)
+        total = walk.spread(columns, bases, heads, owners, counts, pairs, _NO_ROWS)
+        edges, found = np.append(0, np.cumsum(counts)), np.empty(total, np.int64)
+        if total <= len(pairs):
+            walk.placed(pairs, total, edges[:-1].copy(), found)
+        else:
+            walk.spread(columns, bases, heads, owners, edges[:-1].copy(), pairs[:0], found)
         return edges, found
 
     def settle(self, number: int) -> None:

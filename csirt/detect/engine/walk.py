@@ -168,16 +168,14 @@ def _next(columns: Array, column: int, place: int) -> Any:
 
 
 @kernel
-def spread(columns: Array, bases: Array, heads: Array, owners: Array, counts: Array, rows: Array) -> None:
-    """The rows of the owners of texts. Called with no room in `rows` it counts each owner's; with room for all,
-    `counts` says where each owner's begin, and in the end where they end."""
-    counting = rows.size == 0
+def spread(columns: Array, bases: Array, heads: Array, owners: Array, counts: Array, pairs: Array, rows: Array) -> int:
+    """The rows of the owners of texts. Called with no room in `rows` it counts each owner's, and has (owner, row) in
+    `pairs` as far as there is room; with room for all, `counts` says where each owner's begin, and in the end where
+    they end. How many there are."""
+    counting, total = rows.size == 0, 0
     for column in range(columns.shape[0]):
         base, bitmap, parents, packed = bases[column], columns[column, 1], columns[column, 3], columns[column, 5]
         member, behind, number = 0, columns[column, 4], 0
-        if counting and packed:  # the rows do not matter
-            last = (behind - 1) >> 6
-            bitmap, behind = 0, int32(packed, last) + ones(word(columns[column, 1] + 8 * last))
         while True:
             if bitmap:
                 member = _next(columns, column, member)
@@ -187,11 +185,24 @@ def spread(columns: Array, bases: Array, heads: Array, owners: Array, counts: Ar
             number += 1
             if code >= 0:
                 for entry in range(heads[base + code], heads[base + code + 1]):
-                    owner = owners[entry]
+                    owner, row = owners[entry], int64(parents, member) if parents else member
                     if not counting:
-                        rows[counts[owner]] = int64(parents, member) if parents else member
+                        rows[counts[owner]] = row
+                    elif total < pairs.shape[0]:
+                        pairs[total, 0], pairs[total, 1] = owner, row
                     counts[owner] += 1
+                    total += 1
             member += 1
+    return total
+
+
+@kernel
+def placed(pairs: Array, count: int, places: Array, rows: Array) -> None:
+    """The rows of (owner, row) pairs by owner; `places`: where each owner's begin, and in the end where they end."""
+    for at in range(count):
+        owner = pairs[at, 0]
+        rows[places[owner]] = pairs[at, 1]
+        places[owner] += 1
 
 
 @kernel

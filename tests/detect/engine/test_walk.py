@@ -49,18 +49,24 @@ def pieces(sets: list[set[int]]) -> tuple[Array, Array]:
 
 
 @settings(max_examples=100, deadline=None)
-@given(COLUMN, LISTS, FORMS, TEXT_SETS)
-def test_rows_of_texts(codes: list[int], lists: list[list[int]], form: int, sets: list[set[int]]) -> None:
-    """Each owner of texts has the rows that have one of them, a row once for each member."""
+@given(COLUMN, LISTS, FORMS, TEXT_SETS, st.sampled_from([0, 10, 1000]))
+def test_rows_of_texts(codes: list[int], lists: list[list[int]], form: int, sets: list[set[int]], room: int) -> None:
+    """Each owner of texts has the rows that have one of them, a row once for each member, be there room for all while
+    they are counted or not."""
     columns = Columns(codes, lists, form)
     edges, texts = pieces(sets)
     heads, owners = np.zeros(2 * COUNT + 2, np.int32), np.empty(len(texts), np.int32)
     walk.by_text(edges, texts, heads, owners)
     counts = np.zeros(len(sets), np.int64)
-    walk.spread(columns.table, columns.bases, heads, owners, counts, np.empty(0, np.int64))
+    pairs = np.empty((room, 2), np.int32)
+    total = walk.spread(columns.table, columns.bases, heads, owners, counts, pairs, np.empty(0, np.int64))
     starts = np.append(0, np.cumsum(counts))
-    rows = np.empty(int(starts[-1]) + 1, np.int64)
-    walk.spread(columns.table, columns.bases, heads, owners, starts[:-1].copy(), rows)
+    assert total == starts[-1]
+    rows = np.empty(total + 1, np.int64)
+    if total <= room:
+        walk.placed(pairs, total, starts[:-1].copy(), rows)
+    else:
+        walk.spread(columns.table, columns.bases, heads, owners, starts[:-1].copy(), pairs, rows)
     every = [(row, code) for row, code in enumerate(codes)]
     every += [(row, COUNT + code) for row, item in enumerate(lists) for code in item if code >= 0]
     for owner, wanted in enumerate(sets):
