@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from csirt.detect.atoms import STRING_KINDS, Atom, Plan
+from csirt.detect.columns import values
 from csirt.detect.engine.branches import ALWAYS, NEVER, OPEN
 from csirt.detect.engine.text import Scanner
 from csirt.model.batch import Array
+
+# As `walk` knows them.
+OPERATORS = ("eq", "lt", "lte", "gt", "gte")
 
 
 class Numbered:
@@ -43,6 +49,27 @@ class Numbered:
             found = self._of_plan[id(plan)] = np.array([self.numbers[atom] for atom in plan.witnesses], np.int64)
         return found
 
+    @cached_property
+    def compared(self) -> dict[str, Compared]:
+        """By field what is asked of whole numbers."""
+        asked: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+        for number, atom in enumerate(self.atoms):
+            wanted = values.wanted_number(atom) if atom.field is not None else None
+            if wanted is None or not (isinstance(wanted[1], int) or wanted[1].is_integer()):
+                continue
+            if abs(wanted[1]) < 1 << 63:
+                asked[atom.field or ""].append((number, OPERATORS.index(wanted[0]), int(wanted[1])))
+        return {field: Compared(*np.array(rows, np.int64).T.copy()) for field, rows in asked.items()}
+
+    @cached_property
+    def networks(self) -> dict[str, list[int]]:
+        """By field the ranges of addresses that are asked of it."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for number, atom in enumerate(self.atoms):
+            if atom.kind == "cidr":
+                found[atom.field or ""].append(number)
+        return found
+
     def by_field(self, numbers: Array) -> dict[str, Witnesses]:
         """Atoms by field, keywords under ""."""
         fields = self.field[numbers]
@@ -50,6 +77,15 @@ class Numbered:
         pieces = np.split(numbers[order], np.flatnonzero(np.diff(fields[order])) + 1)
         names = [*self.fields, ""]
         return {names[self.field[piece[0]]]: Witnesses(self, piece) for piece in pieces if len(piece)}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The atoms of a field that compare whole numbers: their numbers, places in `OPERATORS`, and what is wanted."""
+
+    numbers: Array
+    operators: Array
+    wanted: Array
 
 
 class Witnesses:

@@ -11,11 +11,12 @@ from collections import defaultdict
 import numpy as np
 
 from csirt.detect.columns import physical
-from csirt.detect.columns.columns import Column
+from csirt.detect.columns.columns import Column, NumberColumn
 from csirt.detect.columns.physical import PARENTS, TEXTS, address
 from csirt.detect.engine import walk
-from csirt.detect.engine.branches import CODES, MASK, NEVER, OPEN
+from csirt.detect.engine.branches import CODES, MASK, NEVER, OPEN, WHOLE
 from csirt.detect.engine.layout import ABSENT, LISTS, OTHER, READ, Layout
+from csirt.detect.engine.numbered import Compared
 from csirt.detect.engine.program import Compiled, Frame
 from csirt.detect.engine.views import Gathered
 from csirt.detect.engine.written import in_column
@@ -25,6 +26,8 @@ from csirt.model.batch import Array
 FEW_SHARE = 4
 # So many rows of atoms, for each row of the frame, are kept while they are counted; more are looked for again.
 ROOM = 4
+# The numbers that the loops read.
+WHOLE_KINDS = frozenset(map(np.dtype, (np.int64, np.int32, np.uint16, np.uint8)))
 _NO_ROWS = np.empty(0, np.int64)
 
 
@@ -97,7 +100,7 @@ class Sweep:
             starts[:], hits = 0, np.empty(total, np.int64)
             walk.owned(found, numbered.heads, numbered.owners, starts, hits)
         self.hits, self._size = hits, total
-        self.pieces = np.zeros((count, 3), np.int64)
+        self.pieces = np.zeros((count, 4), np.int64)
         self.pieces[:, 1], self.pieces[:, 2] = starts[:-1], starts[1:]
         there = starts[1:] > starts[:-1]
         hit = np.flatnonzero(there)
@@ -126,11 +129,11 @@ class Sweep:
         self.hits[first:last] = texts
         self._size = last
         column = np.searchsorted(self.bases, texts[0], side="right") - 1 if len(texts) else 0
-        self.pieces[number] = column, first, last
+        self.pieces[number, :3] = column, first, last
 
     def rows(self, numbers: Array) -> tuple[Array, Array]:
         """(where the rows of each atom begin and end, rows) of atoms that have pieces."""
-        pieces = self.pieces[numbers, 1:]
+        pieces = self.pieces[numbers, 1:3]
         total = int((pieces[:, 1] - pieces[:, 0]).sum())
         heads, owners = np.zeros(int(self.bases[-1]) + 2, np.int32), np.empty(total, np.int32)
         walk.by_text(pieces, self.hits, heads, owners)
@@ -168,8 +171,20 @@ class Sweep:
         """A boolean per row says where an atom holds."""
         holds = np.ascontiguousarray(holds)
         self._kept.append(holds)
-        self.pieces[number] = address(holds), 0, 0
+        self.pieces[number] = address(holds), 0, 0, 0
         self.known[number] = MASK
+
+    def compare(self, column: NumberColumn, atoms: Compared) -> None:
+        """Let the loops compare the numbers of a column themselves, where they know such."""
+        if column.numbers.dtype not in WHOLE_KINDS:
+            return
+        numbers = np.ascontiguousarray(column.numbers)
+        valid = None if column.valid is None else np.ascontiguousarray(column.valid)
+        self._kept += [numbers, valid]
+        how = atoms.operators | numbers.dtype.itemsize << 3
+        self.pieces[atoms.numbers, 0], self.pieces[atoms.numbers, 1] = address(numbers), how
+        self.pieces[atoms.numbers, 2], self.pieces[atoms.numbers, 3] = atoms.wanted, address(valid)
+        self.known[atoms.numbers] = WHOLE
 
     # -- keywords ------------------------------------------------------------------------------------------------
 

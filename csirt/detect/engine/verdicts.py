@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csirt.detect.atoms import STRING_KINDS, Atom
+from csirt.detect.columns.columns import NumberColumn
 from csirt.detect.engine import walk
-from csirt.detect.engine.branches import MATCH, OPEN
+from csirt.detect.engine.branches import MATCH, NEVER, OPEN
 from csirt.detect.engine.sweep import Sweep
 from csirt.model.batch import Array
 
@@ -69,19 +70,19 @@ class Verdicts:
     def _everywhere(self, condition: int) -> Array:
         """The rows of a condition that nothing says where to look for. Rows that have none of its fields are all alike:
         of those only one is looked at."""
-        rows, others = np.arange(self._run.rows), _NONE
+        count = self._run.rows
         fields = self._program.fields_of(condition)
-        if fields is not None:
-            filled = self._run.filled(fields)
-            others = np.flatnonzero(~filled)
-            rows = np.append(np.flatnonzero(filled), others[:1])
+        filled = np.ones(count, bool) if fields is None else self._run.filled(fields)
+        rows, other = np.flatnonzero(filled), int(np.argmin(filled))
+        if len(rows) < count:
+            rows = np.append(rows, other)
         self._run.candidates[condition] = len(rows)
         asked = Candidates(np.array([condition], np.int64), np.array([len(rows)]), rows)
         matched = rows[self._decide(self._program.starts[asked.conditions], asked)]
-        if len(others) > 1:
-            alike = len(matched) and matched[-1] == others[0]
-            return np.sort(np.append(matched, others[1:])) if alike else matched
-        return np.sort(matched)
+        alike = len(matched) and matched[-1] == other and not filled[other]
+        holds = ~filled if alike else np.zeros(count, bool)
+        holds[matched] = True
+        return np.flatnonzero(holds)
 
     # -- witnesses -----------------------------------------------------------------------------------------------
 
@@ -216,6 +217,9 @@ class Verdicts:
         if atom.kind in ("null", "exists", "field"):
             sweep.mask(number, self._run.mask(atom))
         elif atom.field in sweep.places:
+            if atom.kind == "cidr":
+                self._networks(atom.field)
+                return
             if self._numbered.scanned[number]:
                 sweep.piece(number)
             elif atom.kind in STRING_KINDS and count * FEW_SHARE < len(self._run.tests(atom.field).found.texts):
@@ -223,6 +227,20 @@ class Verdicts:
             else:
                 self._look(atom.field, [atom])
             sweep.settle(number)
+        elif atom.field in self._numbered.compared:
+            column = self._run.frame.column(atom.field)
+            if isinstance(column, NumberColumn):
+                sweep.compare(column, self._numbered.compared[atom.field])
+
+    def _networks(self, field: str) -> None:
+        """Know of all ranges of addresses of a field."""
+        numbers, tests = self._numbered.networks[field], self._run.tests(field)
+        self._sweep.known[numbers] = NEVER
+        for number in numbers:
+            hits = tests.hits(self._numbered.atoms[number])
+            if hits is not None:
+                self._sweep.take(number, hits + self._sweep.base(field))
+                self._sweep.settle(number)
 
     def _answer(self, number: int, rows: Array) -> Array:
         """Whether an atom holds on rows."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from csirt.detect.columns.loads import int32, int64, lowest, ones, uint8, word
-from csirt.detect.engine.branches import ALWAYS, CODES, MASK, OPEN
+from csirt.detect.columns.loads import int32, int64, lowest, ones, pair, uint8, word
+from csirt.detect.engine.branches import ALWAYS, CODES, MASK, OPEN, WHOLE
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
@@ -66,6 +66,27 @@ def _code(columns: Array, column: int, member: int) -> Any:
     return int32(columns[column, 0], member)
 
 
+@inlined
+def _compared(piece: Array, row: int) -> bool:
+    """Whether a row's whole number stands in the relation to another: `sweep.Sweep.compare` says what is in `piece`."""
+    if piece[3] and not uint8(piece[3], row):
+        return False
+    size, operator, wanted = piece[1] >> 3, piece[1] & 7, piece[2]
+    if size == 8:
+        number = np.int64(int64(piece[0], row))
+    elif size == 4:
+        number = np.int64(int32(piece[0], row))
+    elif size == 2:
+        number = np.int64(pair(piece[0] + 2 * row))
+    else:
+        number = np.int64(uint8(piece[0], row))
+    if operator == 0:
+        return bool(number == wanted)
+    if operator < 3:
+        return bool(number < wanted or (operator == 2 and number == wanted))
+    return bool(number > wanted or (operator == 4 and number == wanted))
+
+
 @kernel
 def walk(
     undecided: Array,
@@ -82,8 +103,8 @@ def walk(
     bases: Array,
 ) -> int:
     """Take the undecided pairs on from their `places` until they end, or come to a test that is still open. `pieces`:
-    per atom its column and the piece of `hits` it has, or the address of its mask; `bases`: what a column's codes are
-    counted from. How many are left, at the front of `undecided`."""
+    per atom its column and the piece of `hits` it has, or the address of its mask, or what `_compared` wants; `bases`:
+    what a column's codes are counted from. How many are left, at the front of `undecided`."""
     left = 0
     for at in range(count):
         pair = undecided[at]
@@ -100,6 +121,8 @@ def walk(
                 verdict = code >= 0 and _among(hits, pieces[atom, 1], pieces[atom, 2], code + bases[column])
             elif kind == MASK:
                 verdict = uint8(pieces[atom, 0], row) != 0
+            elif kind == WHOLE:
+                verdict = _compared(pieces[atom], row)
             place = holds[place] if verdict else fails[place]
         places[pair] = place
         if place >= 0:

@@ -9,10 +9,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from csirt.detect.atoms import Atom
 from csirt.detect.columns import physical
 from csirt.detect.columns.coded import Distinct
+from csirt.detect.columns.columns import NumberColumn
 from csirt.detect.engine import walk
-from csirt.detect.engine.branches import ALWAYS, CODES, MASK, MATCH, NEVER, NO
+from csirt.detect.engine.branches import ALWAYS, CODES, MASK, MATCH, NEVER, NO, WHOLE
+from csirt.detect.engine.numbered import OPERATORS
 from csirt.model.batch import Array
 from tests.detect.columns.test_coded import TEXTS, forms
 
@@ -140,7 +143,7 @@ def test_jumps_decide_what_the_condition_says(
     holds = np.array(mask)
     known = np.array([CODES, MASK, ALWAYS, NEVER], np.uint8)
     hits = np.array(sorted(wanted), np.int64)
-    places = np.array([[0, 0, len(hits)], [physical.address(holds), 0, 0], [0, 0, 0], [0, 0, 0]], np.int64)
+    places = np.array([[0, 0, len(hits), 0], [physical.address(holds), 0, 0, 0], [0] * 4, [0] * 4], np.int64)
     tests: list[tuple[int, int, int]] = []
     first = emit(tree, MATCH, NO, tests)
     table = np.array(tests, np.int32)
@@ -152,6 +155,40 @@ def test_jumps_decide_what_the_condition_says(
     assert (at == MATCH).tolist() == [
         plainly(tree, (codes[row] in wanted, mask[row], True, False)) for row in range(ROWS)
     ]
+
+
+WHOLE_NUMBERS = st.one_of(st.integers(0, 5), st.sampled_from([127, 128, 255, 65535, 2**31 - 1, 2**63 - 1]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([np.int64, np.int32, np.uint16, np.uint8]),
+    st.lists(st.tuples(WHOLE_NUMBERS, st.booleans()), min_size=1, max_size=20),
+    st.booleans(),
+    st.sampled_from(OPERATORS),
+    st.one_of(WHOLE_NUMBERS, st.integers(-(2**63) + 1, 2**63 - 1)),
+    st.booleans(),
+)
+def test_whole_numbers_are_compared_exactly(
+    kind: Any, rows: list[tuple[int, bool]], valid: bool, operator: str, wanted: int, less: bool
+) -> None:
+    """Of any width, negative where there can be some, with rows that have no number; as `values.compare` has it."""
+    low, high = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+    numbers = np.array([max(low, -number) if less else min(high, number) for number, _ in rows], np.int64).astype(kind)
+    there = np.array([is_there for _, is_there in rows])
+    column = NumberColumn(numbers, there if valid else None)
+    atom = Atom("n", "number", wanted) if operator == "eq" else Atom("n", "compare", (operator, wanted))
+    mask = column.direct(atom, None)
+    assert mask is not None
+    how = np.dtype(kind).itemsize << 3 | OPERATORS.index(operator)
+    where = physical.address(there if valid else None)
+    piece = np.array([[physical.address(numbers), how, wanted, where]], np.int64)
+    places = np.zeros(len(rows), np.int32)
+    jumps = np.array([0], np.int32), np.array([MATCH], np.int32), np.array([NO], np.int32)
+    known, none = np.array([WHOLE], np.uint8), np.empty(0, np.int64)
+    every = np.arange(len(rows))
+    assert not walk.walk(every.copy(), len(rows), every, places, *jumps, known, piece, none, none.reshape(0, 9), none)
+    assert (places == MATCH).tolist() == mask.tolist()
 
 
 def emit(tree: Tree, holds: int, fails: int, tests: list[tuple[int, int, int]]) -> int:
