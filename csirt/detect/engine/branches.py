@@ -16,8 +16,8 @@ from csirt.model.batch import Array
 # Where a jump ends.
 MATCH, NO = -1, -2
 # What is known of a test in a frame: nothing yet; it holds in no row, or in every; its column's codes say; a byte per
-# row says; a column of whole numbers says.
-OPEN, NEVER, ALWAYS, CODES, MASK, WHOLE = 0, 1, 2, 3, 4, 5
+# row says; a column of whole numbers says; it holds where a column of text has no value; or where it has one.
+OPEN, NEVER, ALWAYS, CODES, MASK, WHOLE, EMPTY, FILLED = range(8)
 
 
 class Jumps:

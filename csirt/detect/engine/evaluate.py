@@ -207,12 +207,11 @@ class Run:
         found = column.distinct()
         if found.parents is not None or found.kinds is not None:
             return None
-        codes, places = np.unique(found.at(where), return_inverse=True)
-        there = codes >= 0
-        verdict = np.zeros(len(codes), bool)
-        hits = self.program.scanner.look(atom, found.texts.take(pa.array(codes[there])))
-        verdict[hits + int(len(codes) - there.sum())] = True
-        return verdict[places.reshape(-1)]
+        codes = found.at(where)
+        some = np.unique(codes)
+        some = some[some >= 0]
+        held = some[self.program.scanner.look(atom, found.texts.take(pa.array(some)))]
+        return np.isin(codes, held) if len(held) else np.zeros(len(where), bool)
 
     def _accepts(self, atom: Atom, column: Column) -> Array | None:
         """Per distinct value of the column whether the atom holds (one more entry, False, for code -1); None: none."""

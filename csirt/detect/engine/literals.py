@@ -160,7 +160,7 @@ class Literals:
             for column, field in enumerate(fields):
                 if owner in ("", field):
                     part = texts[bounds[column] : bounds[column + 1]]
-                    found = [place for place, text in enumerate(part) if _stands(literal, text, left, right)]
+                    found = [place for place, text in enumerate(part) if stands(literal, text, left, right)]
                     if found:
                         yield number, column, np.array(found)
 
@@ -192,7 +192,8 @@ def _joined(parts: Sequence[Array], kind: type) -> Array:
     return np.concatenate([*parts, np.zeros(1)]).astype(kind)
 
 
-def _stands(literal: bytes, text: bytes, left: bool, right: bool) -> bool:
+def stands(literal: bytes, text: bytes, left: bool, right: bool) -> bool:
+    """Whether a literal is in a text, or at its beginning or end, or all of it."""
     if left and right:
         return text == literal
     return text.startswith(literal) if left else text.endswith(literal) if right else literal in text

@@ -14,7 +14,7 @@ from csirt.detect.columns import physical
 from csirt.detect.columns.columns import Column, NumberColumn
 from csirt.detect.columns.physical import PARENTS, TEXTS, address
 from csirt.detect.engine import walk
-from csirt.detect.engine.branches import CODES, MASK, NEVER, OPEN, WHOLE
+from csirt.detect.engine.branches import CODES, EMPTY, FILLED, MASK, NEVER, OPEN, WHOLE
 from csirt.detect.engine.layout import ABSENT, LISTS, OTHER, READ, Layout
 from csirt.detect.engine.numbered import Compared
 from csirt.detect.engine.program import Compiled, Frame
@@ -44,6 +44,7 @@ class Sweep:
         self.others: set[str] = set()
         """The columns that are there and are not read here."""
         fields, lines = self._text(layout, states)
+        self._in_table = frozenset(fields)
         more: list[list[int]] = []
         for name, place, wanted in layout.others:
             column = frame.column(name)
@@ -173,6 +174,15 @@ class Sweep:
         self._kept.append(holds)
         self.pieces[number] = address(holds), 0, 0, 0
         self.known[number] = MASK
+
+    def by_value(self, number: int) -> bool:
+        """Let the loops see for themselves whether there is a value, if that is all an atom asks; else False."""
+        atom = self.program.numbered.atoms[number]
+        if atom.field not in self._in_table or atom.kind not in ("null", "text"):
+            return False
+        self.pieces[number, 0] = self.places[atom.field]
+        self.known[number] = EMPTY if atom.kind == "null" else FILLED
+        return True
 
     def compare(self, column: NumberColumn, atoms: Compared) -> None:
         """Let the loops compare the numbers of a column themselves, where they know such."""

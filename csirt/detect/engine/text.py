@@ -21,7 +21,7 @@ from csirt.detect.atoms import Atom
 from csirt.detect.columns import values
 from csirt.detect.engine import required
 from csirt.detect.engine.budget import Budget
-from csirt.detect.engine.literals import Literal, Literals, repeats
+from csirt.detect.engine.literals import Literal, Literals, repeats, stands
 from csirt.detect.engine.views import Gathered, Views, fold, folded
 from csirt.model.batch import Array
 
@@ -30,6 +30,8 @@ SHORTEST = 2
 # Arrow compiles an expression at every call: over so few values, and more the longer it is, a kept one is cheaper.
 FEW_VALUES = 24
 FEW_PER_BYTE = 1.5
+# So few are looked at one by one for whatever they are asked.
+FEW_TEXTS = 8
 # What RE2 has to say of an expression is raised, or costs time: an author of rules writes nothing on standard error.
 QUIET = re2.Options()
 QUIET.log_errors = False
@@ -66,7 +68,7 @@ class Scanner:
             number = values.wanted_number(atom)
             if number is not None:
                 self.numeric.setdefault(field, []).append((atom, *number))
-        left, right = atom.kind in ("eq", "startswith"), atom.kind in ("eq", "endswith")
+        left, right = _ends(atom)
         raw = [literal.encode("utf-8", "surrogatepass") for literal in _wanted(atom)]
         short = bool(raw) and min(map(len, raw)) < SHORTEST and atom.kind != "eq"
         if not raw or not self._scans or short or (not left and not right and any(map(repeats, raw))):
@@ -81,6 +83,9 @@ class Scanner:
 
     def look(self, atom: Atom, texts: pa.StringArray) -> Array:
         """Where one atom that stands alone holds, as sorted indices."""
+        if len(texts) <= FEW_TEXTS:
+            whole = texts if atom.cased or atom.kind == "re" else folded(texts)
+            return self._singly(atom, np.arange(len(texts)), *values.text_buffers(whole))
         if atom.kind in ("startswith", "endswith") and len(atom.argument) == 1 and atom.argument in _MARKS:
             return _edged(atom, texts)
         return self._long(atom, texts if atom.cased or atom.kind == "re" else folded(texts))
@@ -152,15 +157,18 @@ class Scanner:
     def verified(self, atom: Atom, found: Array, views: Gathered) -> Array:
         """Where an atom does hold, of some of all texts."""
         whole = views.all(atom.cased or atom.kind == "re")
-        if atom.kind not in ("wild", "re") or not _few(len(found), _pattern(atom)):
-            return found[self._mask(atom, whole.take(pa.array(found)))]
-        return self._singly(atom, found, *values.text_buffers(whole))
+        few = len(found) <= FEW_TEXTS or (atom.kind in ("wild", "re") and _few(len(found), _pattern(atom)))
+        if few:
+            return self._singly(atom, found, *values.text_buffers(whole))
+        return found[self._mask(atom, whole.take(pa.array(found)))]
 
     def _singly(self, atom: Atom, found: Array, data: Array, offsets: Array) -> Array:
-        """Where an expression does hold, of a few texts, one by one."""
+        """Where an atom does hold, of a few texts that are folded where it folds, one by one."""
         raw, starts, ends = data.data, offsets[found].tolist(), offsets[found + 1].tolist()
-        texts = (bytes(raw[start:end]) for start, end in zip(starts, ends, strict=True))
-        return found[self._budget.each(atom, texts, _expression(_pattern(atom)).search)]
+        texts = [bytes(raw[start:end]) for start, end in zip(starts, ends, strict=True)]
+        if atom.kind in ("wild", "re"):
+            return found[self._budget.each(atom, texts, _expression(_pattern(atom)).search)]
+        return found[[_holds(atom, text) for text in texts]]
 
     def _index(self, cased: bool) -> Literals:
         if cased not in self._indices:
@@ -192,6 +200,18 @@ class Scanner:
         if atom.kind not in ("wild", "re"):
             return single(atom, texts)
         return self._budget.run(atom, texts, single)
+
+
+def _holds(atom: Atom, text: bytes) -> bool:
+    """An atom that is no expression, of one text."""
+    if atom.kind == "text":
+        return True
+    return stands(atom.argument.encode("utf-8", "surrogatepass"), text, *_ends(atom))
+
+
+def _ends(atom: Atom) -> tuple[bool, bool]:
+    """Whether its text has to be at a value's beginning, and at its end."""
+    return atom.kind in ("eq", "startswith"), atom.kind in ("eq", "endswith")
 
 
 def _wanted(atom: Atom) -> tuple[str, ...]:

@@ -59,8 +59,10 @@ class Verdicts:
             # A condition may have no candidate: a text can be in a dictionary and in no row.
             cuts = np.append(0, np.append(0, np.cumsum(matched))[found.ends])
             rows = found.rows[matched]
-            for place in np.flatnonzero(np.diff(cuts)).tolist():
-                result[int(found.conditions[place])] = rows[cuts[place] : cuts[place + 1]]
+            some = np.flatnonzero(cuts[1:] > cuts[:-1])
+            edges = cuts[some].tolist(), cuts[some + 1].tolist()
+            for condition, left, right in zip(found.conditions[some].tolist(), *edges, strict=True):
+                result[condition] = rows[left:right]
         for condition in self._program.dense:
             rows = self._everywhere(condition)
             if len(rows):
@@ -212,7 +214,7 @@ class Verdicts:
     def _resolve(self, number: int, count: int) -> None:
         """Know of an atom where it holds, if it can be said of all values and is worth it for so many rows."""
         atom, sweep = self._numbered.atoms[number], self._sweep
-        if atom.field is None:
+        if atom.field is None or sweep.by_value(number):
             return
         if atom.kind in ("null", "exists", "field"):
             sweep.mask(number, self._run.mask(atom))

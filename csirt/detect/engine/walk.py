@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from csirt.detect.columns.loads import int32, int64, lowest, ones, pair, uint8, word
-from csirt.detect.engine.branches import ALWAYS, CODES, MASK, OPEN, WHOLE
+from csirt.detect.engine.branches import ALWAYS, CODES, EMPTY, MASK, OPEN, WHOLE
 from csirt.model.batch import Array
 from csirt.model.jit import inlined, kernel
 
@@ -123,6 +123,8 @@ def walk(
                 verdict = uint8(pieces[atom, 0], row) != 0
             elif kind == WHOLE:
                 verdict = _compared(pieces[atom], row)
+            elif kind >= EMPTY:
+                verdict = (_code(columns, pieces[atom, 0], row) < 0) == (kind == EMPTY)
             place = holds[place] if verdict else fails[place]
         places[pair] = place
         if place >= 0:

@@ -14,7 +14,7 @@ from csirt.detect.columns import physical
 from csirt.detect.columns.coded import Distinct
 from csirt.detect.columns.columns import NumberColumn
 from csirt.detect.engine import walk
-from csirt.detect.engine.branches import ALWAYS, CODES, MASK, MATCH, NEVER, NO, WHOLE
+from csirt.detect.engine.branches import ALWAYS, CODES, EMPTY, FILLED, MASK, MATCH, NEVER, NO, WHOLE
 from csirt.detect.engine.numbered import OPERATORS
 from csirt.model.batch import Array
 from tests.detect.columns.test_coded import TEXTS, forms
@@ -129,7 +129,7 @@ def test_candidates_are_sorted_and_once(rows: list[list[int]], data: st.DataObje
 
 Tree = Any
 TREES = st.recursive(
-    st.integers(0, 3), lambda inner: st.tuples(st.sampled_from(["and", "or"]), inner, inner), max_leaves=6
+    st.integers(0, 5), lambda inner: st.tuples(st.sampled_from(["and", "or"]), inner, inner), max_leaves=6
 )
 
 
@@ -138,12 +138,12 @@ TREES = st.recursive(
 def test_jumps_decide_what_the_condition_says(
     tree: Tree, codes: list[int], form: int, wanted: set[int], mask: list[bool]
 ) -> None:
-    """Tests that are known by codes, by a mask, always or never."""
+    """Tests that are known by codes, by a mask, by whether there is a value, always or never."""
     columns = Columns(codes, [[] for _ in range(ROWS)], form)
     holds = np.array(mask)
-    known = np.array([CODES, MASK, ALWAYS, NEVER], np.uint8)
+    known = np.array([CODES, MASK, ALWAYS, NEVER, EMPTY, FILLED], np.uint8)
     hits = np.array(sorted(wanted), np.int64)
-    places = np.array([[0, 0, len(hits), 0], [physical.address(holds), 0, 0, 0], [0] * 4, [0] * 4], np.int64)
+    places = np.array([[0, 0, len(hits), 0], [physical.address(holds), 0, 0, 0], *[[0] * 4] * 4], np.int64)
     tests: list[tuple[int, int, int]] = []
     first = emit(tree, MATCH, NO, tests)
     table = np.array(tests, np.int32)
@@ -153,7 +153,8 @@ def test_jumps_decide_what_the_condition_says(
     left = walk.walk(undecided, ROWS, rows, at, *jumps, known, places, hits, columns.table, columns.bases)
     assert left == 0
     assert (at == MATCH).tolist() == [
-        plainly(tree, (codes[row] in wanted, mask[row], True, False)) for row in range(ROWS)
+        plainly(tree, (codes[row] in wanted, mask[row], True, False, codes[row] < 0, codes[row] >= 0))
+        for row in range(ROWS)
     ]
 
 
