@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import http.server
+import io
 import json
 import os
 import re
@@ -17,9 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jsonschema
 import pytest
+
+from csirt.cli import main
+from csirt.cli.common import guarded
 
 SCHEMAS = Path(__file__).parents[1] / "csirt" / "schemas"
 
@@ -53,6 +58,21 @@ class Network:
             cwd=self.place, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same over the socket and in this process, for tests of what is said and not of how a process ends."""
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+        environment = {"CSIRT_CONFIG": "csirt.toml", "XDG_STATE_HOME": str(self.place / "me")}
+        with (
+            contextlib.chdir(self.place),
+            mock.patch.dict(os.environ, environment),
+            mock.patch.object(sys, "stdin", io.StringIO()),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = guarded(main, list(words))
+        out.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.getvalue())
 
     def json(self, *words: str) -> Any:
         """The document of a command that must succeed."""

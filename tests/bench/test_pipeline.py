@@ -28,10 +28,10 @@ detection:
 """
 
 
-def bench(*words: str) -> tuple[int, dict[str, Any]]:
+def bench(runs: int, *words: str) -> tuple[int, dict[str, Any]]:
     """Exit code and document of `csirt bench pipeline --json`."""
     done = subprocess.run(
-        [sys.executable, "-m", "csirt", "bench", "pipeline", "--json", "--runs", "2", *words],
+        [sys.executable, "-m", "csirt", "bench", "pipeline", "--json", "--runs", str(runs), *words],
         capture_output=True,
         check=False,
     )
@@ -43,7 +43,7 @@ def bench(*words: str) -> tuple[int, dict[str, Any]]:
 def test_every_run_does_the_work_of_a_plain_replay() -> None:
     """The document has its schema; all flows are counted; each run ends in the store of an unmeasured replay; a floor
     that so few records cannot reach is exit 1."""
-    code, document = bench("--records", str(RECORDS), "--seed", "5")
+    code, document = bench(2, "--records", str(RECORDS), "--seed", "5")
     conform.check(document)
     result = document["results"][0]
     assert document["seed"] == 5 and result["name"] == "pipeline"
@@ -63,7 +63,7 @@ def test_given_captures_and_rules(tmp_path: Path) -> None:
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "https.yml").write_text(RULE)
     given = ["--corpus", str(tmp_path / "captures"), "--rules", str(tmp_path / "rules")]
-    alone = bench(*given, "--only-rules")[1]["results"][0]
+    alone = bench(1, *given, "--only-rules")[1]["results"][0]
     assert alone["rules"] == 1 and alone["refused_rules"] == 0 and alone["alerts"] > 0 and alone["equal_work"]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from csirt.content import folder
 from tests.demonet import SCHEMAS, Network, copy, pager, validate
 from tests.live import daemon
 
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 # Words after `csirt`; {…} are filled from the network. Exit codes other than 0 are named.
 READS: list[tuple[str, int]] = [
     ("status", 0),
@@ -114,9 +116,7 @@ ELSEWHERE = {
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
     """The demo's network; no daemon runs."""
-    found = copy(tmp_path_factory, "documents")
-    (found.place / "feed.csv").write_text("203.0.113.9\n")
-    return found
+    return copy(tmp_path_factory, "documents")
 
 
 @pytest.fixture(scope="module")
@@ -141,20 +141,20 @@ def names(network: Network) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def served(network: Network) -> Iterator[Network]:
-    """The same with its daemon running."""
-    with pager(network), daemon(network.config, network.socket, log=network.place / "again.log"):
-        yield network
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """Another with its daemon running."""
+    found = copy(tmp_path_factory, "served")
+    (found.place / "feed.csv").write_text("203.0.113.9\n")
+    with pager(found), daemon(found.config, found.socket, log=found.place / "again.log"):
+        yield found
 
 
-def try_all(network: Network, calls: list[tuple[str, int]], names: dict[str, str], *more: str) -> list[str]:
+def try_all(run: Run, calls: list[tuple[str, int]], names: dict[str, str], *more: str) -> list[str]:
     """Run every call with --json; what is wrong with any."""
-    import shlex
-
     wrong = []
     for call, expected in calls:
-        done = network.run(*shlex.split(call.format(**names)), "--json", *more)
+        done = run(*shlex.split(call.format(**names)), "--json", *more)
         if done.returncode != expected:
             wrong.append(f"{call}: exit {done.returncode}: {done.stderr.strip()[:300]}")
             continue
@@ -175,20 +175,20 @@ def dump(document: Any) -> str:
 
 def test_every_read_over_the_socket(served: Network, names: dict[str, str]) -> None:
     """Each read command's --json is one line, keys sorted, as its schema says."""
-    wrong = try_all(served, READS, names)
+    wrong = try_all(served.ask, READS, names)
     assert not wrong, "\n".join(wrong)
 
 
 def test_every_read_on_a_store(network: Network, names: dict[str, str]) -> None:
     """The same on a store that no daemon owns."""
     reads = [call for call in READS if not call[0].startswith(NO_STORE)]
-    wrong = try_all(network, reads, names, "--store", str(network.store))
+    wrong = try_all(network.run, reads, names, "--store", str(network.store))
     assert not wrong, "\n".join(wrong)
 
 
 def test_every_change_answers_with_a_document(served: Network, names: dict[str, str]) -> None:
     """Commands that change something answer with a document too."""
-    wrong = try_all(served, CHANGES, names)
+    wrong = try_all(served.ask, CHANGES, names)
     assert not wrong, "\n".join(wrong)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -37,10 +39,21 @@ def fill(store: Path, number: int, waiting: int = OPEN) -> None:
     opened.close()
 
 
-def cost(*words: str) -> tuple[float, float]:
-    """Seconds on the clock and of the processor: the least of five runs of a command, each by itself."""
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with all of them."""
+    store = tmp_path_factory.mktemp("many") / "store"
+    fill(store, MANY)
+    return store
+
+
+def cost(*words: str, wanted: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float]:
+    """Seconds on the clock and of the processor: the least of five runs of a command, each by itself; of fewer, once
+    they are what is wanted."""
     wall = processor = 1e9
     for _ in range(5):
+        if wall <= wanted[0] and processor <= wanted[1]:
+            break
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         begin = time.perf_counter()
         done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
@@ -52,39 +65,45 @@ def cost(*words: str) -> tuple[float, float]:
     return wall, processor
 
 
-def seconds(*words: str) -> float:
-    """The quickest of five runs of a command, by the clock."""
-    return cost(*words)[0]
+def stored(place: Path, number: int, waiting: int, many: Path) -> None:
+    """`fill`, or a copy of what is filled already."""
+    if (number, waiting) == (MANY, OPEN):
+        shutil.copytree(many, place)
+    else:
+        fill(place, number, waiting)
 
 
 def interpreter() -> float:
     """What `--help` may take: 150 ms, or six starts of a bare interpreter."""
-    return max(0.150, 6 * seconds("-c", "pass"))
+    return max(0.150, 6 * cost("-c", "pass")[0])
 
 
 @pytest.mark.parametrize("number", [OPEN, MANY])
-def test_lists_answer_quickly(tmp_path: Path, number: int) -> None:
+def test_lists_answer_quickly(tmp_path: Path, number: int, many: Path) -> None:
     """`--help` within 150 ms or six interpreter starts, `cases list` within twice that, with any number of cases."""
     state = tmp_path / "state"
-    fill(state / "store", number)
+    stored(state / "store", number, OPEN, many)
     config = tmp_path / "csirt.toml"
     config.write_text(f'state = "{state}"\n[control]\nsocket = "{tmp_path / "csirt.sock"}"\n[health]\nlisten = ""\n')
     limit = interpreter()
-    assert cost("-m", "csirt", "--help")[1] <= limit  # of the processor: it waits for nothing
+    # Of the processor: it waits for nothing.
+    assert cost("-m", "csirt", "--help", wanted=(math.inf, limit))[1] <= limit
     with daemon(config, tmp_path / "csirt.sock", log=tmp_path / "log"):
-        assert seconds("-m", "csirt", "--socket", str(tmp_path / "csirt.sock"), "cases", "list") <= 2 * limit
+        words = ("-m", "csirt", "--socket", str(tmp_path / "csirt.sock"), "cases", "list")
+        assert cost(*words, wanted=(2 * limit, math.inf))[0] <= 2 * limit
 
 
 @pytest.mark.parametrize(("number", "waiting"), [(10, 10), (MANY, OPEN), (MANY, 1_000)])
 def test_a_store_without_a_daemon_answers_as_quickly(
-    tmp_path: Path, number: int, waiting: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, number: int, waiting: int, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--store DIR` opens and owns the store and audits the look, within the same limit but for waiting: the disk takes
     the audit's entry in its own time, and so much is only bounded."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "seen"))
-    fill(tmp_path / "store", number, waiting)
+    stored(tmp_path / "store", number, waiting, many)
     limit = interpreter()
     for words in ((), ("cases", "list"), ("cases", "show", f"{number - 1:032x}")):
-        wall, processor = cost("-m", "csirt", "--store", str(tmp_path / "store"), *words)
+        command = ("-m", "csirt", "--store", str(tmp_path / "store"), *words)
+        wall, processor = cost(*command, wanted=(10 * limit, 2 * limit))
         assert processor <= 2 * limit, words
         assert wall <= 10 * limit, words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from csirt.clock import SYSTEM
+from csirt.stores.embedded import open_embedded
 from tests.corpus import Inputs, make
 
 KILLS = int(os.environ.get("CSIRT_KILLS", "10"))
@@ -53,6 +56,15 @@ def dump(inputs: Inputs, store: Path) -> dict[str, object]:
     assert done.returncode == 0, done.stderr
     document: dict[str, object] = json.loads(done.stdout)
     return document
+
+
+def digest(store: Path) -> str:
+    """The same digest, read in this process: it is quicker than starting one."""
+    found = hashlib.sha256()
+    with open_embedded(store, clock=SYSTEM) as opened:
+        for line in opened.dump():
+            found.update(line)
+    return found.hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +115,7 @@ def test_killed_and_restarted_runs_end_in_the_same_store(
         else:  # the machine is quicker now than it was: aim earlier from here on
             whole = min(whole, time.monotonic() - begin)
         replay(inputs, store)
-        assert dump(inputs, store) == expected, f"seed {SEED}, kill {number}"
+        assert digest(store) == expected["sha256"], f"seed {SEED}, kill {number}"
         shutil.rmtree(store)
         number += 1
 
@@ -127,7 +139,7 @@ def test_other_paths_give_the_same_store(
         shutil.copy(path, target)
         moved.append(target)
     replay(Inputs(tmp_path, inputs.config, moved), tmp_path / "store")
-    assert dump(inputs, tmp_path / "store") == undisturbed[1]
+    assert digest(tmp_path / "store") == undisturbed[1]["sha256"]
 
 
 @pytest.mark.parametrize("rows", [1_000, 100_000])
@@ -136,4 +148,4 @@ def test_batch_limits_change_nothing(
 ) -> None:
     """How much is done at a time is nobody's business but the machine's."""
     replay(inputs, tmp_path / "store", "--batch-rows", str(rows))
-    assert dump(inputs, tmp_path / "store") == undisturbed[1]
+    assert digest(tmp_path / "store") == undisturbed[1]["sha256"]

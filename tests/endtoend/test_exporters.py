@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ NFCAPD = bool(TOOLS["nfcapd"] and TOOLS["nfdump"])
 __all__ = ["capture"]
 
 
+@cache
 def packets(path: Path) -> dict[tuple[str, str], tuple[int, int]]:
     """(octets, packets) per address pair of a capture."""
     from scapy.all import IP, rdpcap
