@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from csirt.model.records import Case, CaseEvent
 from csirt.stores.base import Commit
 from csirt.stores.embedded import open_embedded
 from tests.live import daemon
+from tests.timing import alone
 
 MANY = 100_000
 OPEN = 40
@@ -48,17 +47,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cost(*words: str, wanted: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float]:
-    """Seconds on the clock and of the processor: the least of twenty runs of a command, each by itself; of fewer, once
+    """Seconds on the clock and of the processor: the least of seven runs of a command, each by itself; of fewer, once
     they are what is wanted."""
     wall = processor = 1e9
-    for _ in range(20):
+    for _ in range(7):
         if wall <= wanted[0] and processor <= wanted[1]:
             break
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        begin = time.perf_counter()
-        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
-        wall = min(wall, time.perf_counter() - begin)
-        assert done.returncode == 0, done.stderr
+        wall = min(wall, alone([sys.executable, *words]))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         processor = min(processor, used)
