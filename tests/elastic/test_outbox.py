@@ -52,7 +52,7 @@ def acknowledge(store: EmbeddedStore, sent: list[outbox.Waiting], held: Held, *r
     """The cluster has them."""
     held.update({(one.kind, one.key): one.text or "" for one in sent})
     with store.database.transaction("test") as connection:
-        outbox.acknowledge(connection, sent, list(refused), 1)
+        outbox.acknowledge(connection, [one.name for one in sent], list(refused), 1)
 
 
 def window(
@@ -61,6 +61,23 @@ def window(
     """What to send next."""
     with store.database.reading() as connection:
         return outbox.window(connection, limit, octets)
+
+
+def parcels_and_window(
+    store: Noted, limit: int, octets: int
+) -> tuple[list[outbox.Waiting], list[outbox.Waiting], list[outbox.Waiting]]:
+    """What to send next, what commits made of it apart."""
+    assert store.fresh is not None
+    taken = store.fresh.take(octets)
+    with store.database.reading() as connection:
+        parcels = [one for one in taken if outbox.waits(connection, one.names[-1])]
+        documents, positions = outbox.window(connection, limit, 1 << 20, besides=[one.steps for one in parcels])
+    made = [
+        outbox.Waiting(kind, key, step, step, orjson.loads(lines.split(b"\n", 1)[1])[layout.TEXT])
+        for parcel in parcels
+        for (kind, key, step), lines in zip(parcel.names, parcel.lines, strict=True)
+    ]
+    return made, documents, positions
 
 
 def waiting(store: EmbeddedStore) -> int:
@@ -137,39 +154,86 @@ def test_triggers_of_before_are_taken_away(tmp_path: Path) -> None:
 
 
 def test_what_a_commit_made_is_what_its_text_gives(tmp_path: Path) -> None:
-    """The lines that are made with a commit are those made of the folder's texts; they are given out once, for the step
-    they are of, and as many as there is room for."""
+    """The lines that are made with a commit are those made of the folder's texts, in the order in which they wait; they
+    are given out once, and as many as there is room for."""
     config = ElasticCluster(prefix="p")
     with joined(tmp_path) as store:
         assert isinstance(store, Noted)
-        store.fresh = Fresh(config)
+        fresh = store.fresh = Fresh(config)
         store.commit(everything(1))
         noted = [row for row in rows(store) if row[0] not in ("audit", "position")]
+        (parcel,) = fresh.take(1 << 20)
+        assert parcel.names == [(kind, key, step) for kind, key, _, step in noted]
         with store.database.reading() as connection:
-            texts = [outbox.text_of(connection, kind, key) for kind, key, _, _ in noted]
-        for (kind, key, _, step), text in zip(noted, texts, strict=True):
-            assert store.fresh.take(kind, key, step - 1) == b""
-            made = store.fresh.take(kind, key, step)
-            assert made and made == layout.action(config, kind, key, step, text)
-            assert store.fresh.take(kind, key, step) == b""
+            texts = [outbox.text_of(connection, kind, key) for kind, key, _ in parcel.names]
+        for (kind, key, step), lines, text in zip(parcel.names, parcel.lines, texts, strict=True):
+            assert lines == layout.action(config, kind, key, step, text)
+        assert fresh.take(1 << 20) == []
         store.fresh = Fresh(config, octets=1)
         store.commit(everything(2))
-        assert len([row for row in rows(store) if store.fresh.take(row[0], row[1], row[3])]) == 1
         store.commit(everything(3))
-        assert len([row for row in rows(store) if store.fresh.take(row[0], row[1], row[3])]) == 1
+        assert [len(parcel.names) for parcel in store.fresh.take(1 << 20)] == [1]
+        store.commit(everything(4))
+        assert [len(parcel.names) for parcel in store.fresh.take(1 << 20)] == [1]
 
 
-def test_lines_that_are_older_than_the_document_are_not_sent(tmp_path: Path) -> None:
-    """A document that changed after its lines were made is sent as it is now."""
+def test_a_parcel_does_not_hide_what_changed_since(tmp_path: Path) -> None:
+    """A document that changed after its lines were made is sent as it is now; what did not is not sent twice, and what
+    was sent without its lines makes them needless."""
     with joined(tmp_path) as store:
         assert isinstance(store, Noted)
         fresh = store.fresh = Fresh(ElasticCluster(prefix="p"))
-        store.commit(Commit(alerts=[build.alert("a")]))
+        store.commit(Commit(alerts=[build.alert("a"), build.alert("b")]))
         store.fresh = None
         store.commit(Commit(alerts=[build.alert("a", count=9)]))
+        (parcel,) = fresh.take(1)
         with store.database.reading() as connection:
-            (one,), _ = outbox.window(connection, 10, 1 << 20, made=fresh.take)
-        assert not one.lines and orjson.loads(one.text or "")["count"] == 9
+            (one,), _ = outbox.window(connection, 10, 1 << 20, besides=[parcel.steps])
+            assert outbox.waits(connection, parcel.names[-1])
+        assert one.key == build.alert("a").id and orjson.loads(one.text or "")["count"] == 9
+        acknowledge(store, window(store, 10)[0], Held())
+        with store.database.reading() as connection:
+            assert not outbox.waits(connection, parcel.names[-1])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_positions_wait_for_parcels(tmp_path: Path, seed: int) -> None:
+    """The same where what commits made is sent as it is, some of it too late, some lost, some never made."""
+    chance = random.Random(seed)
+    with joined(tmp_path) as store:
+        assert isinstance(store, Noted)
+        sources, held, versions = Sources(store, chance), Held(), dict[tuple[str, str], int]()
+
+        def arrive(sent: list[outbox.Waiting]) -> None:
+            for one in sent:  # the newest version stays, in whatever order they come
+                if one.last > versions.get((one.kind, one.key), 0):
+                    held[one.kind, one.key], versions[one.kind, one.key] = one.text or "", one.last
+            assert sources.kept(held)
+
+        for _ in range(60):
+            store.fresh = store.fresh or Fresh(ElasticCluster(prefix="p"), chance.choice((1, 3_000, 1 << 20)))
+            for _ in range(chance.randrange(4)):
+                sources.commit()
+            made, documents, positions = parcels_and_window(store, chance.randrange(1, 6), chance.choice((1, 1 << 20)))
+            sent = [*made, *documents]
+            chance.shuffle(sent)
+            if chance.random() < 0.3:
+                sources.commit()
+            if chance.random() < 0.2:  # some arrive, and nobody hears of it
+                arrive(sent[:2])
+                store.fresh = None
+                continue
+            arrive(sent)
+            acknowledge(store, sent, Held())
+            if chance.random() < 0.8:
+                arrive(positions)
+                acknowledge(store, positions, Held())
+        while waiting(store):
+            for more in window(store, 3):
+                arrive(more)
+                acknowledge(store, more, Held())
+        alerts = {item["id"]: item["count"] for item in store.find("alert")}
+        assert {key: orjson.loads(text)["count"] for (kind, key), text in held.items() if kind == "alert"} == alerts
 
 
 class Sources:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
 from csirt.config import ElasticCluster
 from csirt.errors import Unreachable
 from csirt.stores.elastic import layout
 from csirt.stores.elastic.connect import explain
+from csirt.stores.elastic.fresh import Name, Parcel
 from csirt.stores.elastic.outbox import Refused, Waiting
 
 if TYPE_CHECKING:
@@ -35,6 +39,14 @@ class _Item:
 
     waiting: Waiting
     lines: bytes = b""
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """What is asked with one request: the lines of its actions, and what they are, where it comes to each of them."""
+
+    lines: Sequence[bytes]
+    items: Callable[[], list[_Item]]
 
 
 @dataclass(slots=True)
@@ -61,22 +73,23 @@ class Bulk:
         """End its threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def send(self, documents: list[Waiting]) -> list[Refused]:
+    def send(self, documents: list[Waiting], parcels: Sequence[Parcel] = ()) -> list[Refused]:
         """Send all; what was refused. Raises Unreachable when the cluster is away, or when it is stopped: then some
         were sent and some not, and sending all of them again changes nothing."""
-        return self._deliver([_Item(one, one.lines) for one in documents])
+        return self._deliver([_Item(one) for one in documents], parcels)
 
     def deliver(self, actions: list[tuple[Waiting, bytes]]) -> list[Refused]:
         """As `send`, of actions whose lines are made already."""
         return self._deliver([_Item(*one) for one in actions])
 
-    def _deliver(self, items: list[_Item]) -> list[Refused]:
+    def _deliver(self, items: list[_Item], parcels: Sequence[Parcel] = ()) -> list[Refused]:
         left = items
         refused: list[Refused] = []
         pause, idle = SHORT, 0
-        while left:
-            before = len(left)
-            outcomes = list(self._pool.map(self._request, self._chunks(left)))
+        count = before = len(items) + sum(len(parcel.names) for parcel in parcels)
+        while before:
+            outcomes = list(self._pool.map(self._request, chain(self._parts(parcels), self._chunks(left))))
+            parcels = ()
             left = [item for outcome in outcomes for item in outcome.again]
             refused += [item for outcome in outcomes for item in outcome.refused]
             self._adapt(any(outcome.slower for outcome in outcomes))
@@ -92,10 +105,22 @@ class Bulk:
                     raise Unreachable(f"the cluster turns documents away ({why}); see its log and its load")
                 if self.stop.wait(pause):
                     raise Unreachable("stopped before the cluster had everything")
-        self.sent += len(items) - len(refused)
+            before = len(left)
+        self.sent += count - len(refused)
         return refused
 
-    def _chunks(self, items: list[_Item]) -> Iterator[list[_Item]]:
+    def _parts(self, parcels: Sequence[Parcel]) -> Iterator[_Chunk]:
+        """Parcels cut into requests, document by document only where one goes wrong."""
+        for parcel in parcels:
+            ends = list(accumulate(map(len, parcel.lines)))
+            start = sent = 0
+            while start < len(ends):
+                end = max(start + 1, bisect_right(ends, sent + self.size))
+                lines, names = parcel.lines[start:end], parcel.names[start:end]
+                yield _Chunk(lines, partial(_named, names, lines))
+                start, sent = end, ends[end - 1]
+
+    def _chunks(self, items: list[_Item]) -> Iterator[_Chunk]:
         chunk: list[_Item] = []
         size = 0
         for item in items:
@@ -103,44 +128,58 @@ class Bulk:
                 one = item.waiting
                 item.lines = layout.action(self.config, one.kind, one.key, one.last, one.text)
             if chunk and size + len(item.lines) > self.size:
-                yield chunk
+                yield _chunk(chunk)
                 chunk, size = [], 0
             chunk.append(item)
             size += len(item.lines)
         if chunk:
-            yield chunk
+            yield _chunk(chunk)
 
     def _adapt(self, slower: bool) -> None:
         self.size = max(LEAST, self.size // 2) if slower else min(MOST, self.size * 5 // 4)
 
-    def _request(self, items: list[_Item]) -> _Outcome:
+    def _request(self, chunk: _Chunk) -> _Outcome:
         import elasticsearch as es
 
         if self.stop.is_set():
             return _Outcome([], [], failed=Unreachable("stopped before the cluster had everything"))
         try:
-            lines: Any = b"\n".join(item.lines for item in items)
+            lines: Any = b"\n".join(chunk.lines)
             answer = self.client.bulk(operations=lines, filter_path=_WANTED).body
         except es.ApiError as error:
-            return self._turned_away(items, error)
+            return self._turned_away(chunk.items(), error)
         except Exception as error:
             return _Outcome([], [], slower=True, failed=explain(error, self.config))
-        return _judged(items, answer)
+        results = list(answer.get("items", []))
+        if answer.get("errors") is False and len(results) == len(chunk.lines):
+            return _Outcome([], [])
+        return _judged(chunk.items(), results)
 
     def _turned_away(self, items: list[_Item], error: Any) -> _Outcome:
         """The whole request was refused: too much at once, or the cluster is not well."""
         status = int(error.meta.status)
         if status == 413 and len(items) > 1:
             half = len(items) // 2
-            parts = [self._request(part) for part in (items[:half], items[half:])]
+            parts = [self._request(_chunk(part)) for part in (items[:half], items[half:])]
             return _joined(parts)
         if status in (400, 413):
             if len(items) == 1:
                 return _Outcome([], [_refused(items[0], status, {"type": "request", "reason": "too large"})])
-            return _joined([self._request([item]) for item in items])
+            return _joined([self._request(_chunk([item])) for item in items])
         if status == 429:
             return _Outcome(items, [], slower=True, why="429 too many requests")
         return _Outcome([], [], slower=True, failed=explain(error, self.config))
+
+
+def _chunk(items: list[_Item]) -> _Chunk:
+    return _Chunk([item.lines for item in items], lambda: items)
+
+
+def _named(names: Sequence[Name], lines: Sequence[bytes]) -> list[_Item]:
+    """A part of a parcel, document by document."""
+    return [
+        _Item(Waiting(kind, key, step, step, ""), line) for (kind, key, step), line in zip(names, lines, strict=True)
+    ]
 
 
 def _joined(parts: list[_Outcome]) -> _Outcome:
@@ -152,12 +191,9 @@ def _joined(parts: list[_Outcome]) -> _Outcome:
     )
 
 
-def _judged(items: list[_Item], answer: dict[str, Any]) -> _Outcome:
+def _judged(items: list[_Item], results: list[dict[str, Any]]) -> _Outcome:
     """Each item by its own result; without a result of its own it is sent again."""
     outcome = _Outcome([], [])
-    results = list(answer.get("items", []))
-    if answer.get("errors") is False and len(results) == len(items):
-        return outcome
     for place, item in enumerate(items):
         result = next(iter(results[place].values())) if place < len(results) else {}
         status, error = int(result.get("status", 503)), result.get("error") or {}

@@ -1,25 +1,46 @@
-"""What the last commits wrote, as it goes to the cluster: made while it was at hand, so that it need not be read and
-taken apart again. A saving and nothing more: what is not here is made of the folder's text."""
+"""What the last commits wrote, as it goes to the cluster: made while it was at hand and sent as it is, a commit at a
+time, so that it need not be looked up, read and taken apart again. A saving and nothing more: what is not here is made
+of the folder's text."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from csirt.config import ElasticCluster
 from csirt.stores.elastic import layout
 
-OCTETS = 32 * 1024 * 1024
+OCTETS = 48 * 1024 * 1024
+MOST = 32  # parcels taken at once
+
+Name = tuple[str, str, int]
+"""(kind, key, step) of a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Documents that one commit wrote, in its order without a gap: what each is called, and the lines of its action."""
+
+    names: Sequence[Name]
+    lines: Sequence[bytes]
+    octets: int
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Of its first and its last document."""
+        return self.names[0][2], self.names[-1][2]
 
 
 class Fresh:
-    """The lines of actions by kind and key, each with the step of its document. What came first is sent first, so when
-    there is no room nothing more is taken in. Thread-safe."""
+    """Parcels of commits, oldest first. What came first is sent first, so when there is no room nothing more is taken
+    in. Thread-safe."""
 
     def __init__(self, config: ElasticCluster, octets: int = OCTETS) -> None:
         self._config, self._room = config, octets
-        self._most = octets
-        self._lines: dict[tuple[str, str], tuple[int, bytes]] = {}
+        self._parcels: deque[Parcel] = deque()
         self._lock = threading.Lock()
 
     def making(self) -> Making:
@@ -27,29 +48,22 @@ class Fresh:
         return Making(self._config, self._room)
 
     def add(self, made: Making) -> None:
-        """The lines of a commit, once nothing can undo it."""
-        with self._lock:
-            for name, (step, lines) in made.lines.items():
-                there = self._lines.get(name)
-                if there is None or there[0] < step:
-                    self._lines[name] = step, lines
-                    self._room -= len(lines) - (len(there[1]) if there else 0)
+        """What a commit wrote, once nothing can undo it."""
+        if made.names:
+            parcel = Parcel(made.names, made.lines, made.octets)
+            with self._lock:
+                self._parcels.append(parcel)
+                self._room -= parcel.octets
 
-    def take(self, kind: str, key: str, step: int) -> bytes:
-        """The lines of the document as of that step; empty when they are not here."""
+    def take(self, octets: int) -> list[Parcel]:
+        """The oldest parcels, about so many octets of them."""
+        found: list[Parcel] = []
         with self._lock:
-            there, lines = self._lines.get((kind, key), (step + 1, b""))
-            if there > step:
-                return b""
-            del self._lines[kind, key]
-            self._room += len(lines)
-            return lines if there == step else b""
-
-    def clear(self) -> None:
-        """Let go of everything."""
-        with self._lock:
-            self._lines.clear()
-            self._room = self._most
+            while self._parcels and octets > 0 and len(found) < MOST:
+                found.append(self._parcels.popleft())
+                octets -= found[-1].octets
+                self._room += found[-1].octets
+        return found
 
 
 class Making:
@@ -57,11 +71,14 @@ class Making:
 
     def __init__(self, config: ElasticCluster, room: int) -> None:
         self._config, self._room = config, room
-        self.lines: dict[tuple[str, str], tuple[int, bytes]] = {}
+        self.octets = 0
+        self.names: list[Name] = []
+        self.lines: list[bytes] = []
 
     def __call__(self, kind: str, key: str, document: dict[str, Any], text: str, step: int) -> None:
         """One document."""
-        if self._room > 0:
+        if self.octets < self._room:
             lines = layout.action(self._config, kind, key, step, text, document)
-            self.lines[kind, key] = step, lines
-            self._room -= len(lines)
+            self.names.append((kind, key, step))
+            self.lines.append(lines)
+            self.octets += len(lines)

@@ -10,7 +10,7 @@ folder; `last` is also the version of the document in the cluster.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,20 +57,22 @@ _PLACES: dict[str, tuple[str, str, str]] = {
 
 
 Made = Callable[[str, str, dict[str, Any], str, int], None]
-Taken = Callable[[str, str, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One document that the cluster does not have: `text` is None when it was deleted. `lines`: of its action, when
-    they were made with the commit; then its text is not read."""
+    """One document that the cluster does not have: `text` is None when it was deleted."""
 
     kind: str
     key: str
     first: int
     last: int
     text: str | None
-    lines: bytes = b""
+
+    @property
+    def name(self) -> tuple[str, str, int]:
+        """(kind, key, step): what the cluster has once it took this."""
+        return self.kind, self.key, self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,29 +188,38 @@ def window(
     octets: int,
     before: int = 1 << 62,
     kinds: Iterable[str] = layout.KINDS,
-    made: Taken = lambda kind, key, step: b"",
+    besides: Sequence[tuple[int, int]] = (),
 ) -> tuple[list[Waiting], list[Waiting]]:
     """The documents of these kinds that have waited longest, at most `limit` and about so many octets; and the
     positions whose commits the cluster has whole once it has those: of one snapshot, so that no later commit holds them
-    back. `before`: of commits before that step, from which on events are missing. `made(kind, key, step)`: the lines of
-    a document's action as of that step, where they are there."""
+    back. `before`: of commits before that step, from which on events are missing. `besides`: the documents that changed
+    last in these steps, from the first of them to the last, are sent anyway."""
     rows: list[Any] = connection.execute(
         """SELECT kind, id, first, last FROM outbox
-           WHERE kind <> 'position' AND kind IN (SELECT value FROM json_each(?)) ORDER BY first LIMIT ?""",
-        (documents.json_list(kinds), limit + 1),
+           WHERE kind <> 'position' AND kind IN (SELECT value FROM json_each(?1))
+             AND NOT EXISTS (SELECT 1 FROM json_each(?2) AS range
+               WHERE last BETWEEN json_extract(range.value, '$[0]') AND json_extract(range.value, '$[1]'))
+           ORDER BY first LIMIT ?3""",
+        (documents.json_list(kinds), documents.json_list(besides), limit + 1),
     ).fetchall()
     found: list[Waiting] = []
     size = 0
     for start in range(0, len(rows), TOGETHER):
-        some = [(*row, made(row[0], row[1], row[3])) for row in rows[start : start + TOGETHER]]
-        texts = _texts(connection, [row for row in some if not row[4]])
-        for kind, key, first, last, lines in some:
+        some = rows[start : start + TOGETHER]
+        texts = _texts(connection, some)
+        for kind, key, first, last in some:
             if len(found) == limit or size >= octets:
                 return found, _positions(connection, min(before, first), limit)
-            text = "" if lines else texts.get((kind, key))
-            found.append(Waiting(kind, key, first, last, text, lines))
-            size += len(lines) or len(text or "")
+            text = texts.get((kind, key))
+            found.append(Waiting(kind, key, first, last, text))
+            size += len(text or "")
     return found, _positions(connection, before, limit)
+
+
+def waits(connection: apsw.Connection, name: tuple[str, str, int]) -> bool:
+    """Whether the cluster lacks the document as of that step."""
+    query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE kind = ? AND id = ? AND last = ?)"
+    return bool(connection.execute(query, name).get)
 
 
 def _texts(connection: apsw.Connection, rows: list[Any]) -> dict[tuple[str, str], str]:
@@ -252,23 +263,20 @@ def _by_key(kind: str, key: str) -> tuple[str, tuple[Any, ...]]:
     return "id = ?", (key,)
 
 
-def acknowledge(connection: apsw.Connection, sent: list[Waiting], refused: list[Refused], now: int) -> None:
-    """Take away what the cluster has, and note what it refused, in the caller's transaction. What changed while it was
-    sent waits on, from then."""
-    bad = {(item.kind, item.key) for item in refused}
+def acknowledge(
+    connection: apsw.Connection, sent: Sequence[tuple[str, str, int]], refused: list[Refused], now: int
+) -> None:
+    """Take away what the cluster has, by (kind, key, step), and note what it refused, in the caller's transaction. What
+    changed while it was sent waits on, from then."""
     before = connection.total_changes()
-    connection.executemany(
-        "DELETE FROM outbox WHERE kind = ? AND id = ? AND last = ?", [(item.kind, item.key, item.last) for item in sent]
-    )
+    connection.executemany("DELETE FROM outbox WHERE kind = ? AND id = ? AND last = ?", sent)
     if connection.total_changes() - before < len(sent):
-        connection.executemany(
-            "UPDATE outbox SET first = max(first, ?) WHERE kind = ? AND id = ?",
-            [(item.last + 1, item.kind, item.key) for item in sent],
-        )
+        connection.executemany("UPDATE outbox SET first = max(first, ?3 + 1) WHERE kind = ?1 AND id = ?2", sent)
     if connection.execute("SELECT EXISTS (SELECT 1 FROM dead_letter)").get:
+        bad = {(item.kind, item.key) for item in refused}
         connection.executemany(
             "DELETE FROM dead_letter WHERE kind = ? AND id = ?",
-            [(item.kind, item.key) for item in sent if (item.kind, item.key) not in bad],
+            [(kind, key) for kind, key, _ in sent if (kind, key) not in bad],
         )
     _list(connection, refused, now)
 

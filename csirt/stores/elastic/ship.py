@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from csirt.clock import SYSTEM, Clock
@@ -14,7 +14,7 @@ from csirt.errors import CsirtError, Unreachable
 from csirt.stores.elastic import connect, layout, outbox
 from csirt.stores.elastic.bulk import Bulk
 from csirt.stores.elastic.events import follow, notes
-from csirt.stores.elastic.fresh import Fresh
+from csirt.stores.elastic.fresh import Fresh, Parcel
 from csirt.stores.elastic.head import Head
 from csirt.stores.embedded.catalogue.database import Database
 
@@ -137,7 +137,6 @@ class Shipper:
                 self.trouble = ""
             self._finished()
             if not more:
-                self._fresh.clear()  # what was sent before it came there
                 self._wake.wait(LOOK)
                 self._wake.clear()
                 if not self._hurry.is_set():
@@ -173,10 +172,14 @@ class Shipper:
             self._bulk = Bulk(self.client, self._config, self._stop)
         if self._head is None:
             self._head = self._claimed()
+        kinds = self._kinds()
+        taken = self._fresh.take(OCTETS) if kinds is layout.KINDS else []  # of commits that the snapshot has
         with self._database.reading() as connection:
             rows, rest = notes.waiting_events(connection, follow.ROWS)
-            documents, positions = outbox.window(connection, ROWS, OCTETS, rest, self._kinds(), self._fresh.take)
-        moved = self._send(documents)
+            parcels = [one for one in taken if outbox.waits(connection, one.names[-1])]  # not sent as text meanwhile
+            steps = [one.steps for one in parcels]
+            documents, positions = outbox.window(connection, ROWS, OCTETS, rest, kinds, steps)
+        moved = self._send(documents, parcels)
         if rows:
             self._follower.send_events(self._bulk, rows)
         moved = self._send(positions) or moved
@@ -184,8 +187,8 @@ class Shipper:
         if minutes:
             self._follower.send_minutes(self._bulk, minutes)
         if moved or rows or minutes:
-            steps = [one.last for one in (*documents, *positions)] + [one.step for one in rows]
-            self._head.write(max([*steps, *(one.last for one in minutes)]))
+            ends = [one.last for one in (*documents, *positions)] + [one.step for one in rows]
+            self._head.write(max([*ends, *(last for _, last in steps), *(one.last for one in minutes)]))
         self._follower.retire(self.client)
         return moved or bool(rows or minutes)
 
@@ -215,14 +218,15 @@ class Shipper:
             outbox.add_all(connection)
         self._follower.everything()
 
-    def _send(self, documents: list[outbox.Waiting]) -> bool:
-        if not documents or self._bulk is None:
+    def _send(self, documents: list[outbox.Waiting], parcels: Sequence[Parcel] = ()) -> bool:
+        if not (documents or parcels) or self._bulk is None:
             return False
-        refused = self._bulk.send(documents)
+        refused = self._bulk.send(documents, parcels)
         for one in refused:
             LOG.error(
                 "the cluster refuses %s %s: %s; `csirt store dead-letters` lists it", one.kind, one.key, one.reason
             )
         with self._database.transaction("noting what the cluster has") as connection:
-            outbox.acknowledge(connection, documents, refused, self._clock.now())
+            sent = [name for parcel in parcels for name in parcel.names] + [one.name for one in documents]
+            outbox.acknowledge(connection, sent, refused, self._clock.now())
         return True
