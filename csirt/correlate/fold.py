@@ -6,7 +6,7 @@ with the rest gives the same incidents (architecture, decisions 3 and 10).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from csirt import ids
 from csirt.correlate import links
@@ -27,7 +27,8 @@ def correlate(
     """The incidents that `changes` opened, extended or merged, each as its whole new value, sorted by id.
 
     `candidates(entities, since, until)`, asked once: stored incidents, not merged, that hold any of the (kind, value)
-    entities and overlap [since, until] in event time, both ends included. An alert joins an incident when
+    entities, or the alert of that id where the kind is `alert`, and overlap [since, until] in event time, both ends
+    included. An alert joins an incident when
     `links.reasons` says why and not more than `window_us` microseconds lie between the two. An alert tied to several
     merges the younger into the oldest, by (first, id). Sets `alert.incident` of every change. `names`: member id ->
     name, for titles.
@@ -115,6 +116,7 @@ class _Fold:
         """Work on an incident from now on."""
         held = Held(incident)
         self._note(held, incident.entities)
+        self._own(held, incident.alerts)
         return held
 
     def take(self, alert: Alert, grown: list[Entity] | None) -> None:
@@ -141,7 +143,9 @@ class _Fold:
         elif len(joined) > 1:
             joined.sort(key=age)
         oldest = joined[0]
-        oldest.alerts[name] = None
+        if name not in oldest.alerts:
+            oldest.alerts[name] = None
+            self._own(oldest, (name,))
         for _, why in ties:
             for one in why:
                 oldest.links.append(Link.trusted(alert=name, reason=one.reason, value=one.value, to=one.to))
@@ -190,20 +194,26 @@ class _Fold:
             )
         )
 
-    def _note(self, held: Held, entities: list[Entity]) -> None:
+    def _note(self, held: Held, entities: Iterable[Entity]) -> None:
         for entity in entities:
             kind = entity.kind
-            if kind not in links.FINDING:
-                continue
-            key = kind, entity.value
-            there = self._index.get(key)
-            if there is None:
-                self._index[key] = [held]
-            else:
-                there.append(held)
-            if self._asked:
-                for near in self._asked.get(key, ()):
-                    near[held] = None
+            if kind in links.KNOWN:
+                self._by(held, (kind, entity.value))
+
+    def _own(self, held: Held, alerts: Iterable[str]) -> None:
+        for name in alerts:
+            self._by(held, (links.OWN, name))
+
+    def _by(self, held: Held, key: links.Key) -> None:
+        """The incident is found by that from now on."""
+        there = self._index.get(key)
+        if there is None:
+            self._index[key] = [held]
+        else:
+            there.append(held)
+        if self._asked:
+            for near in self._asked.get(key, ()):
+                near[held] = None
 
     def _merge(self, young: Held, old: Held, alert: Alert) -> None:
         first = next(iter(young.alerts))
@@ -211,6 +221,7 @@ class _Fold:
         old.swallow(young)
         self.changed[young.id] = young
         self._note(old, old.add(young.entities))
+        self._own(old, young.alerts)
 
 
 def _taken(held: Held, alert: Alert, fresh: list[Entity], grown: list[Entity] | None) -> list[Entity]:

@@ -18,13 +18,11 @@ from csirt.model.records import Alert, Entity
 ACTORS = frozenset({"host", "mailbox"})
 SHARED = frozenset({"message", "conversation", "link"})
 HER = "her"
-MADE = ("her_pair", "alert")  # kinds made here: for finding, not for people
 PAIR = "her_pair"  # made here: the two HER-ids, sorted, so that the store's entity index finds the conversation
-OWN = "alert"  # made here for every alert, so that its extensions find its incident whatever they carry
+OWN = "alert"  # no entity: an incident is also found by the alerts it holds, whatever their extensions carry
 
-TYING = SHARED | {PAIR, OWN}
-KNOWN = ACTORS | SHARED | {PAIR}  # kinds of which an incident is asked for a reason
-FINDING = KNOWN | {OWN}  # kinds by which it is found
+TYING = SHARED | {PAIR}
+KNOWN = ACTORS | SHARED | {PAIR}  # kinds of which an incident is asked for a reason, and by which it is found
 
 _STRONGEST = ("shared_message", "shared_actor", "target_became_actor", "shared_her")
 
@@ -46,6 +44,7 @@ class Tied:
 
     def __init__(self) -> None:
         self.tying: list[Entity] = []
+        self._begun = False
         self._known: set[tuple[Key, str, str | None]] = set()
         self._hers: dict[str, set[str]] = {"actor": set(), "target": set()}
 
@@ -53,8 +52,9 @@ class Tied:
         """Take in entities of the alert; the (kind, value) pairs by which others may now be found, which were not
         before."""
         keys: dict[Key, None] = {}
-        if not fresh and self._known:
-            return []
+        if not self._begun:
+            keys[OWN, alert.id] = None
+            self._begun = True
         hers: list[Entity] = []
         tying: list[Entity] = []
         for entity in fresh:  # of an attack most are hosts it went for
@@ -63,7 +63,7 @@ class Tied:
                 hers.append(entity)
             elif entity.role == "actor" if kind in ACTORS else kind in TYING:
                 tying.append(entity)
-        for entity in [*tying, *self._made(alert, hers)]:
+        for entity in [*tying, *self._made(hers)]:
             name = ((entity.kind, entity.value), entity.role, entity.member)
             if name not in self._known:
                 self._known.add(name)
@@ -71,14 +71,11 @@ class Tied:
                 keys[name[0]] = None
         return list(keys)
 
-    def _made(self, alert: Alert, hers: list[Entity]) -> list[Entity]:
-        """What is made here that was not made before."""
-        found = [] if self._known else [_made(OWN, alert.id)]
-        if hers:
-            for entity in hers:
-                self._hers[entity.role].add(entity.value)
-            found += [_made(PAIR, pair) for pair in pairs(self._hers["actor"], self._hers["target"])]
-        return found
+    def _made(self, hers: list[Entity]) -> list[Entity]:
+        """What is made here of HER-ids."""
+        for entity in hers:
+            self._hers[entity.role].add(entity.value)
+        return [_made(PAIR, pair) for pair in pairs(self._hers["actor"], self._hers["target"])] if hers else []
 
 
 def pairs(actors: Iterable[str], targets: Iterable[str]) -> list[str]:
@@ -87,14 +84,13 @@ def pairs(actors: Iterable[str], targets: Iterable[str]) -> list[str]:
 
 
 def made(alert: Alert) -> list[Entity]:
-    """The entities made here: the conversations of HER-ids an alert tells of, and the alert itself."""
-    own = _made(OWN, alert.id, alert.id)
+    """The entities made here: the conversations of HER-ids an alert tells of."""
     hers = [entity for entity in alert.entities if entity.kind == HER]
     if not hers:
-        return [own]
+        return hers
     actors = {entity.value for entity in hers if entity.role == "actor"}
     targets = {entity.value for entity in hers if entity.role == "target"}
-    return [*(_made(PAIR, pair, alert.id) for pair in pairs(actors, targets)), own]
+    return [_made(PAIR, pair, alert.id) for pair in pairs(actors, targets)]
 
 
 def _made(kind: str, value: str, alert: str = "") -> Entity:

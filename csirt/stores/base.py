@@ -146,7 +146,8 @@ class Store(Protocol):
         """Those of the ids of which there is a document, without reading it."""
 
     def incidents_with(self, entities: list[tuple[str, str]], since: int, until: int) -> list[dict[str, Any]]:
-        """Open incidents (not merged) that have any of the (kind, value) entities and overlap [since, until]."""
+        """Open incidents (not merged) that have any of the (kind, value) entities and overlap [since, until]. A pair of
+        kind `alert` finds the incident that the alert of that id says it is in, or the one that took that over."""
 
     def case_events(self, case: str) -> list[dict[str, Any]]:
         """All events of a case in order."""

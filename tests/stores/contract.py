@@ -343,6 +343,30 @@ class Contract:
         assert titles([("member", "host-a")], 0, 1000) == []
         assert titles([], 0, 1000) == []
 
+    def test_incidents_that_hold_an_alert(self, reopen: Reopen) -> None:
+        """An alert finds the incident it is in, through every merger since, within the window; one that is in none, or
+        not stored, finds nothing."""
+        store = reopen()
+        a, b, c, d = (build.incident(name, first=100, last=200) for name in "abcd")
+        merged = [a.model_copy(update={"merged_into": b.id}), b.model_copy(update={"merged_into": c.id})]
+        store.commit(
+            Commit(
+                alerts=[build.alert(name, incident=one.id) for name, one in zip("abcd", (a, b, c, d), strict=True)]
+                + [build.alert("none")],
+                incidents=[*merged, c.model_copy(update={"aliases": [b.id, a.id]}), d],
+            )
+        )
+
+        def titles(names: str, *more: tuple[str, str], since: int = 0) -> list[str]:
+            wanted = [("alert", build.alert(name).id) for name in names.split()]
+            return [item["title"] for item in store.incidents_with([*wanted, *more], since, 1000)]
+
+        for name in "abc":
+            assert titles(name) == ["Incident c"]
+        assert titles("d") == ["Incident d"] and titles("d", since=201) == []
+        assert sorted(titles("a d")) == sorted(titles("a", ("host", "host-d"))) == ["Incident c", "Incident d"]
+        assert titles("none") == titles("unknown") == []
+
     # cases
 
     def test_cases_get_sayable_numbers_once(self, reopen: Reopen) -> None:

@@ -110,14 +110,26 @@ class Reader:
         return int(answer["count"])
 
     def incidents_with(self, entities: list[tuple[str, str]], since: int, until: int) -> list[dict[str, Any]]:
-        """Incidents not merged away that have any of the entities and overlap [since, until], in id order."""
-        filters = [
-            {"terms": {"csirt.entities": [layout.entity(*pair) for pair in entities]}},
+        """Incidents not merged away that have any of the entities and overlap [since, until], in id order. Of kind
+        `alert`: that hold the alert of that id; after mergers, those that took it over."""
+        pairs = [layout.entity(*pair) for pair in entities if pair[0] != "alert"]
+        own = self._holding([value for kind, value in entities if kind == "alert"])
+        filters: list[dict[str, Any]] = [
+            {"bool": {"should": [{"terms": {"csirt.entities": pairs}}, {"terms": {"csirt.id": own}}]}},
             {"term": {"csirt.merged_into": ""}},
             {"range": {"csirt.last": {"gte": since}}},
             {"range": {"csirt.first": {"lte": until}}},
         ]
         return list(self.all("incident", {"bool": {"filter": filters}}))
+
+    def _holding(self, alerts: list[str]) -> list[str]:
+        """The ids of the incidents that these alerts say they are in, and of those that took them over."""
+        found: set[str] = set()
+        more = {item["incident"] for item in self.find("alert", {"id": alerts})} if alerts else set()
+        while more := more - found - {""}:
+            found |= more
+            more = {item["merged_into"] for item in self.find("incident", {"id": sorted(more)})}
+        return sorted(found)
 
     def case_events(self, case: str) -> list[dict[str, Any]]:
         """All events of a case in order."""

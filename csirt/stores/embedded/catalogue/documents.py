@@ -272,14 +272,23 @@ def _order(of: Kind, order: str, descending: bool) -> str:
 def incidents_with(
     connection: apsw.Connection, entities: list[tuple[str, str]], since: int, until: int
 ) -> list[dict[str, Any]]:
-    """Incidents not merged away that have any of the entities and overlap [since, until], in id order."""
-    pairs = json_list(list(pair) for pair in entities)
+    """Incidents not merged away that have any of the entities and overlap [since, until], in id order. Of kind `alert`:
+    that hold the alert of that id; after mergers, those that took it over."""
+    pairs = json_list(list(pair) for pair in entities if pair[0] != "alert")
+    alerts = json_list(value for kind, value in entities if kind == "alert")
     rows = connection.execute(
-        """SELECT doc FROM incidents WHERE merged_into = '' AND last >= ? AND first <= ? AND id IN (
-             SELECT e.incident FROM json_each(?) AS j CROSS JOIN incident_entity AS e
-               WHERE e.kind = json_extract(j.value, '$[0]') AND e.value = json_extract(j.value, '$[1]'))
-           ORDER BY id""",
-        (since, until, pairs),
+        """WITH RECURSIVE
+             own (id) AS (
+               SELECT a.incident FROM json_each(?4) AS j CROSS JOIN alerts AS a ON a.id = j.value
+               UNION SELECT i.merged_into FROM own CROSS JOIN incidents AS i ON i.id = own.id
+                 WHERE i.merged_into <> ''),
+             found (id) AS (
+               SELECT e.incident FROM json_each(?3) AS j CROSS JOIN incident_entity AS e
+                 WHERE e.kind = json_extract(j.value, '$[0]') AND e.value = json_extract(j.value, '$[1]')
+               UNION SELECT id FROM own)
+           SELECT doc FROM incidents WHERE merged_into = '' AND last >= ?1 AND first <= ?2
+             AND id IN (SELECT id FROM found) ORDER BY id""",
+        (since, until, pairs, alerts),
     )
     return [orjson.loads(document) for (document,) in rows]
 
