@@ -25,9 +25,10 @@ VERSION = {"version": 1, "version_type": "external"}  # a sum that is sent again
 
 def main() -> None:
     """Run once and say what was written and what it took."""
-    from csirt.heap import prepare
+    from csirt.heap import keep_freed, prepare
 
     prepare()
+    keep_freed()  # as the daemon does
     url, prefix, what, seed, count, *more = sys.argv[1:]
     config = ElasticCluster(urls=[url], prefix=prefix)
     run = {"bulk": bulk, "peer": peer, "correlate": correlate, "cases": cases}[what]
