@@ -8,12 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csirt.detect.columns import physical
 from csirt.detect.columns.coded import Distinct, bits, numbers_of, of_dictionary
 from csirt.detect.columns.columns import Column, NumberColumn, TextColumn, TimeColumn, TruthColumn
 from csirt.model.batch import Array
-
-# Of fewer texts it does not pay to find the distinct ones.
-FEW_TEXTS = 2000
 
 
 def testable(kind: pa.DataType) -> bool:
@@ -88,19 +86,17 @@ def _as_text(array: Any) -> pa.DictionaryArray | None:
 
 
 def _of_few_texts(array: Any) -> Column | None:
-    """Lists of a few texts, each its own value; None where they are not."""
-    inner = array.values
-    if not pa.types.is_string(inner.type) or inner.null_count:
+    """Lists of a few texts, each its own value, as `physical.Taken` has them; None where they are not."""
+    if not pa.types.is_string(array.values.type):
         return None
     bounds = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
     first, count = int(bounds[0]), int(bounds[-1] - bounds[0])
     valid = _valid(array) if array.null_count else np.ones(len(array), bool)
-    sizes = np.diff(bounds)
-    if count > FEW_TEXTS or sizes[~valid].any():
+    sizes, texts = np.diff(bounds), array.values.slice(first, count)
+    if count > physical.FEW_TEXTS or texts.null_count or sizes[~valid].any():
         return None
     parents = np.repeat(np.arange(len(array)), sizes)
-    found = Distinct(inner.slice(first, count), np.arange(count, dtype=np.int32), parents)
-    return TextColumn(len(array), found, valid, ~valid)
+    return TextColumn(len(array), Distinct(texts, np.arange(count, dtype=np.int32), parents), valid, ~valid)
 
 
 def _of_lists(array: Any) -> Column | None:

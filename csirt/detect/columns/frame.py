@@ -18,7 +18,7 @@ from csirt.detect.columns.columns import (
     TimeColumn,
     constant,
 )
-from csirt.detect.columns.physical import Physical, Taken, coded
+from csirt.detect.columns.physical import Asked, Physical, Taken, taken
 from csirt.model import ecs
 from csirt.model.batch import Array, Batch, Identities, address_parts, event_ids
 
@@ -38,8 +38,7 @@ class _Plan:
 
     dataset: str
     schema: pa.Schema
-    names: tuple[str, ...]
-    places: Array
+    asked: Asked
     written: frozenset[str]
 
 
@@ -52,9 +51,9 @@ def _planned(dataset: str, schema: pa.Schema) -> _Plan:
     for known in _plans:
         if known.dataset == dataset and known.schema.equals(schema):
             return known
-    found = {field.name: place for place, field in enumerate(schema) if coded(field.type)}
+    found = {field.name: place for place, field in enumerate(schema) if taken(field.type)}
     others = frozenset(field.name for field in schema if written(field.type))
-    made = _Plan(dataset, schema, tuple(found), np.array(list(found.values()), np.int64), others)
+    made = _Plan(dataset, schema, Asked(found), others)
     _plans[:] = [made, *_plans[: _MOST_PLANS - 1]]
     return made
 
@@ -98,10 +97,9 @@ class BatchFrame:
         return _planned(self.dataset, self.table.schema)
 
     def physical(self) -> Physical | None:
-        """The columns of text, one to a row, as a table of addresses; None for a table in several pieces."""
+        """The columns of text as a table of addresses; None for a table in several pieces."""
         if self._text is None:
-            plan = _planned(self.dataset, self.table.schema)
-            self._text = Taken(self.table, plan.names, plan.places, plan.places[:0]).text
+            self._text = Taken(self.table, _planned(self.dataset, self.table.schema).asked).text
         return self._text
 
     def event_ids(self, rows: Array) -> pa.Array:

@@ -172,12 +172,30 @@ def set_bits(bitmap: int, offset: int, count: int) -> int:
     return total
 
 
+@inlined
+def _few(child: int, most: int, line: Array) -> bool:
+    """Complete the line of lists, but for their rows, if they have at most so many members, all of them texts. A list
+    that is null has none."""
+    rows, offset = int64(child, 0), int64(child, 2)
+    bounds, inner = int64(int64(child, 5), 1), int64(int64(child, 6), 0)
+    first, last = whole(int32(bounds, offset)), whole(int32(bounds, offset + rows))
+    begin, buffers = int64(inner, 2) + first, int64(inner, 5)
+    line[4] = last - first
+    line[6] = int64(buffers, 1) + 4 * begin
+    line[7] = int64(buffers, 2)
+    line[8] = last - first
+    if last - first > most:
+        return False
+    return bool(int64(buffers, 0) == 0 or set_bits(int64(buffers, 0), begin, last - first) == last - first)
+
+
 @kernel
-def described(array: int, table: Array, filled: Array) -> None:
-    """Lines of `physical` for the children of an Arrow array (its C data interface), which are dictionary text, or
-    numbers as they lie in their buffer; `filled`: how many rows of each have a value, or -1 where a dictionary holds a
-    null."""
-    children = int64(array, 6)
+def described(array: int, table: Array, filled: Array, most: int) -> int:
+    """Lines of `physical` for the children of an Arrow array (its C data interface), which are dictionary text, lists
+    of text, or numbers as they lie in their buffer; `filled`: how many rows of each have a value, or -1 where a
+    dictionary holds a null, or lists have more than so many members or one that is null. How many members lists
+    have, whose rows `parents` finds."""
+    children, members = int64(array, 6), 0
     for at in range(filled.size):
         child = int64(children, at)
         rows, nulls, offset, buffers = int64(child, 0), int64(child, 1), int64(child, 2), int64(child, 5)
@@ -189,6 +207,11 @@ def described(array: int, table: Array, filled: Array) -> None:
         table[at, 2] = offset
         table[at, 4] = rows
         filled[at] = rows - nulls if nulls >= 0 else set_bits(bitmap, offset, rows)
+        if int64(child, 4) and filled[at]:
+            if _few(child, most, table[at]):
+                members += table[at, 4] + 1
+            else:
+                filled[at] = -1
         if dictionary == 0:
             continue
         texts, first, inner = int64(dictionary, 0), int64(dictionary, 2), int64(dictionary, 5)
@@ -199,6 +222,34 @@ def described(array: int, table: Array, filled: Array) -> None:
         table[at, 8] = texts
         if int64(inner, 0) and set_bits(int64(inner, 0), first, texts) < texts:
             filled[at] = -1
+    return members
+
+
+@kernel
+def parents(array: int, table: Array, filled: Array, found: Array, codes: Array) -> None:
+    """Complete the lines of lists: the rows of their members are written into `found`, with a place to spare for each
+    column; `codes`: the numbers from 0 on."""
+    total = 0
+    for at in range(filled.size):
+        child = int64(int64(array, 6), at)
+        if int64(child, 4) == 0 or filled[at] <= 0:
+            continue
+        bitmap, place = table[at, 1], table[at, 2]
+        bounds, begin, behind = int64(int64(child, 5), 1), total, place + int64(child, 0)
+        while place < behind:
+            if bitmap and not place & 7 and not uint8(bitmap, place >> 3):
+                place += 8
+                continue
+            if not bitmap or (uint8(bitmap, place >> 3) >> (place & 7)) & 1:
+                for _ in range(int32(bounds, place), int32(bounds, place + 1)):
+                    found[total] = place - table[at, 2]
+                    total += 1
+            place += 1
+        if total - begin < table[at, 4]:
+            filled[at] = -1
+        total = begin + table[at, 4] + 1
+        table[at, 0], table[at, 1], table[at, 2] = codes.ctypes.data, 0, 0
+        table[at, 3] = found.ctypes.data + 8 * begin
 
 
 @kernel

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -18,12 +21,16 @@ from csirt.model.batch import Array
 # 0; where the texts' bounds are, and their bytes; how many texts.
 CODES, BITMAP, OFFSET, PARENTS, MEMBERS, RANKS, BOUNDS, BYTES, TEXTS = range(9)
 WIDTH = 9
+# Of fewer texts in lists it does not pay to find the distinct ones.
+FEW_TEXTS = 2000
+# Each of them is its own value.
+_COUNTED = np.arange(FEW_TEXTS, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
 class Physical:
-    """Columns of text, one to a row, by name: their lines of the table, and how many rows of each have a value. `kept`:
-    who owns the memory."""
+    """Columns of text by name: their lines of the table, and how many rows of each have a value, or -1: what the column
+    itself says. `kept`: who owns the memory."""
 
     names: tuple[str, ...]
     table: Array
@@ -48,32 +55,48 @@ _RELEASE = 8
 _release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-class Taken:
-    """The columns of a table that are dictionary text, or numbers, and have a value, taken out of Arrow at once; those
-    at `texts` and `numbers`, places in the table."""
+class Asked:
+    """The columns of tables of one schema that `Taken` takes, by place: those of `names`, which are text, then numbers.
+    `usual`: which of them had a value in the table before; of those it is not asked first whether they have one."""
 
-    def __init__(self, table: pa.Table, names: tuple[str, ...], texts: Array, numbers: Array) -> None:
+    def __init__(self, texts: Mapping[str, int], numbers: Iterable[int] = ()) -> None:
+        self.names = tuple(texts)
+        self.places = [*texts.values(), *numbers]
+        self.usual: frozenset[int] = frozenset()
+
+
+class Taken:
+    """The columns of a table that are text or numbers, and have a value, taken out of Arrow at once. `whole`: the table
+    was in one piece, so that it is known of each of its numbers. `text`: the columns of text; None for several."""
+
+    def __init__(self, table: pa.Table, asked: Asked) -> None:
+        usual, column, rows = asked.usual, table.column, table.num_rows
+        some = [at for at, place in enumerate(asked.places) if at in usual or column(place).null_count < rows]
+        batches = table.select([asked.places[at] for at in some]).to_batches() if some else []
+        lines, filled = np.zeros((len(some), WIDTH), np.int64), np.zeros(len(some), np.int64)
+        self.whole = len(batches) < 2
+        self._kept: list[Any] = []
+        if len(batches) == 1:
+            self._take(_Exported(batches[0]), lines, filled)
+            asked.usual = frozenset(compress(some, filled.tolist()))
+        texts = bisect_left(some, len(asked.names))
+        behind = zip(some[texts:], lines[texts:].tolist(), filled[texts:].tolist(), strict=True)
+        self._lines: dict[int, list[int]] = {asked.places[at]: line for at, line, count in behind if count}
+        self.text: Physical | None = None
+        if self.whole:
+            of_text, values_ = np.zeros((len(asked.names), WIDTH), np.int64), np.zeros(len(asked.names), np.int64)
+            of_text[some[:texts]], values_[some[:texts]] = lines[:texts], filled[:texts]
+            self.text = Physical(asked.names, of_text, values_, self._kept)
+
+    def _take(self, exported: _Exported, lines: Array, filled: Array) -> None:
         from csirt.detect.columns import kernels
 
-        rows, places = table.num_rows, np.concatenate([texts, numbers])
-        some = np.array([at for at, place in enumerate(places.tolist()) if table.column(place).null_count < rows], int)
-        lines, filled = np.zeros((len(some), WIDTH), np.int64), np.zeros(len(some), np.int64)
-        batches = table.select(places[some].tolist()).to_batches() if len(some) else []
-        self.text: Physical | None = None
-        """The columns of text; None for a table in several pieces, or with a dictionary that holds a null."""
-        self._kept = _Exported(batches[0]) if len(batches) == 1 else None
-        self._lines: dict[int, list[int]] = {}
-        self.whole = len(batches) < 2
-        """Whether the table was in one piece, so that it is known of each of its numbers."""
-        if self._kept is not None:
-            kernels.described(self._kept.address, lines, filled)
-            own = some >= len(texts)
-            self._lines = dict(zip(places[some[own]].tolist(), lines[own].tolist(), strict=True))
-        if self.whole and (filled >= 0).all():
-            table_, values_ = np.zeros((len(texts), WIDTH), np.int64), np.zeros(len(texts), np.int64)
-            table_[some[some < len(texts)]] = lines[some < len(texts)]
-            values_[some[some < len(texts)]] = filled[some < len(texts)]
-            self.text = Physical(names, table_, values_, self._kept)
+        self._kept.append(exported)
+        members = kernels.described(exported.address, lines, filled, FEW_TEXTS)
+        if members:
+            parents = np.empty(members, np.int64)
+            kernels.parents(exported.address, lines, filled, parents, _COUNTED)
+            self._kept.append(parents)
 
     def numbers(self, place: int, kind: np.dtype[Any]) -> tuple[Array, Array | None] | None:
         """The numbers of a column and which of them are valid (None: all), or None for a column without a value.
@@ -103,9 +126,11 @@ def _at(where: int, count: int, kind: np.dtype[Any], kept: Any) -> Array:
     return np.asarray(_Memory(where, count, kind, kept))
 
 
-def coded(kind: pa.DataType) -> bool:
-    """Whether `of_table` takes a column of that type."""
-    return bool(pa.types.is_dictionary(kind) and kind.index_type == pa.int32() and pa.types.is_string(kind.value_type))
+def taken(kind: pa.DataType) -> bool:
+    """Whether `Taken` takes a column of that type as text: dictionaries of it, and lists."""
+    if pa.types.is_dictionary(kind):
+        return bool(kind.index_type == pa.int32() and pa.types.is_string(kind.value_type))
+    return bool(pa.types.is_list(kind) and pa.types.is_string(kind.value_type))
 
 
 def described(found: Distinct) -> tuple[list[int], list[Array]]:

@@ -75,7 +75,7 @@ class RawFrame:
         return self._alike
 
     def physical(self) -> Physical | None:
-        """The columns of text, one to a row, as a table of addresses; None where there is none."""
+        """The columns of text as a table of addresses; None where there is none."""
         if self._physical is None:
             self._physical = self._text()
         return self._physical

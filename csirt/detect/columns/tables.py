@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from csirt.detect.columns.columns import AddressColumn, Column, NumberColumn, Te
 from csirt.detect.columns.physical import Physical
 from csirt.detect.columns.raw import RawFrame, from_events
 from csirt.model import ecs
-from csirt.model.batch import Array, address_parts, event_ids
+from csirt.model.batch import address_parts, event_ids
 
 
 def from_table(table: pa.Table, nulls: Mapping[str, Sequence[int]] | None = None) -> RawFrame:
@@ -72,12 +72,12 @@ class _Makers(Mapping[str, Callable[[], Column | None]]):
         """The table of text. A field that is null somewhere is there, with values or without: it is left out."""
         plan = self._plan
         if self._taken is None:
-            self._taken = physical.Taken(self._table, plan.texts, plan.text_places, plan.number_places)
+            self._taken = physical.Taken(self._table, plan.asked)
         known = self._taken.text
-        if known is None or nulls.isdisjoint(plan.texts):
+        if known is None or nulls.isdisjoint(plan.asked.names):
             return known
-        some = np.array([name not in nulls for name in plan.texts], bool)
-        names = tuple(name for name in plan.texts if name not in nulls)
+        some = np.array([name not in nulls for name in plan.asked.names], bool)
+        names = tuple(name for name in plan.asked.names if name not in nulls)
         return Physical(names, known.table[some], known.filled[some], known.kept)
 
     def _number(self, place: int) -> Column | None:
@@ -102,10 +102,8 @@ class _Plan:
     places: Mapping[str, int]
     plain: frozenset[str]
     twice: bool
-    texts: tuple[str, ...]
-    text_places: Array
     numbers: Mapping[int, np.dtype[Any]]
-    number_places: Array
+    asked: physical.Asked
     nested: bool
     written: frozenset[str]
 
@@ -137,20 +135,14 @@ def _plan(schema: pa.Schema) -> _Plan:
     if {"csirt.segment", "csirt.ordinal"} <= names:
         makers.setdefault("event.id", (_ids, None))
     places = {name: what for name, (make, what) in makers.items() if make is _made}
-    texts = {name: place for name, place in places.items() if physical.coded(schema.field(place).type)}
-    where = _array(texts.values())
+    texts = {name: place for name, place in places.items() if physical.taken(schema.field(place).type)}
     kinds = {place: schema.field(place).type for place in places.values()}
     numbers = {place: np.dtype(kind.to_pandas_dtype()) for place, kind in kinds.items() if written(kind)}
     nested = any(map(pa.types.is_struct, schema.types))
     twice = len(set(plain)) < len(plain)
     others = frozenset(name for name, place in places.items() if written(schema.field(place).type))
-    return _Plan(
-        schema, makers, places, frozenset(plain), twice, tuple(texts), where, numbers, _array(numbers), nested, others
-    )
-
-
-def _array(places: Iterable[int]) -> Array:
-    return np.array(list(places), np.int64)
+    asked = physical.Asked(texts, numbers)
+    return _Plan(schema, makers, places, frozenset(plain), twice, numbers, asked, nested, others)
 
 
 def _all(table: pa.Table, place: int) -> Column | None:

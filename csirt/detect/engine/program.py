@@ -40,7 +40,7 @@ class Frame(Protocol):
         """What all frames have that have columns of the same names and kinds; None where that is not known."""
 
     def physical(self) -> Physical | None:
-        """Its columns of text, one to a row, as a table of addresses; None where it has none ready."""
+        """Its columns of text as a table of addresses; None where it has none ready."""
 
 
 class Compiled:

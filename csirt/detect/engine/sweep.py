@@ -7,6 +7,7 @@ left to `distinct.Tests`, but for keywords.
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import compress
 
 import numpy as np
 
@@ -43,10 +44,10 @@ class Sweep:
         states = np.full(len(program.numbered.fields) + 1, ABSENT, np.uint8)
         self.others: set[str] = set()
         """The columns that are there and are not read here."""
-        fields, lines = self._text(layout, states)
-        self._in_table = frozenset(fields)
+        fields, lines, left = self._text(layout, states)
+        self._in_table = frozenset(compress(fields, lines[:, PARENTS] == 0))
         more: list[list[int]] = []
-        for name, place, wanted in layout.others:
+        for name, place, wanted in (*layout.others, *left):
             column = frame.column(name)
             if column is not None:
                 states[place] = self._look(column, wanted, name in layout.searched, more)
@@ -61,17 +62,21 @@ class Sweep:
         self._scan(fields, states)
         self._in_mixed: dict[int, Array] | None = None
 
-    def _text(self, layout: Layout, states: Array) -> tuple[list[str], Array]:
-        """The fields and lines of text that the frame has as a table."""
+    def _text(self, layout: Layout, states: Array) -> tuple[list[str], Array, list[tuple[str, int, bool]]]:
+        """The fields and lines of text that the frame has as a table, and what that leaves to the columns."""
         known = self.frame.physical()
         if known is None:
-            return [], np.zeros((0, physical.WIDTH), np.int64)
+            return [], np.zeros((0, physical.WIDTH), np.int64), []
         self._kept.append(known)
-        filled = known.filled[layout.chosen] > 0
-        states[layout.places[filled]] = np.where(layout.read[filled], READ, OTHER)
-        chosen = layout.chosen[filled & layout.read]
+        count, lines = known.filled[layout.chosen], known.table[layout.chosen]
+        filled, left = count > 0, np.flatnonzero(count < 0).tolist()
+        kinds = np.where(layout.read, np.where(lines[:, PARENTS], LISTS, READ), OTHER)
+        states[layout.places[filled]] = kinds[filled]
+        chosen = layout.chosen[filled & layout.read].tolist()
         self.others.update(known.names[place] for place in layout.chosen[filled & ~layout.read].tolist())
-        return [known.names[place] for place in chosen.tolist()], known.table[chosen]
+        names = [known.names[place] for place in layout.chosen[left].tolist()]
+        more = zip(names, layout.places[left].tolist(), layout.read[left].tolist(), strict=True)
+        return [known.names[place] for place in chosen], lines[filled & layout.read], list(more)
 
     def _look(self, column: Column, wanted: bool, searched: bool, more: list[list[int]]) -> int:
         """What a column is; add its line, if it is text that is wanted."""
