@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csirt.answers import Answers
+from csirt.clock import TICK
 from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.windows.windows import Windows
 from csirt.model import hits as model_hits
@@ -22,7 +23,7 @@ from csirt.model.hits import AlertChange
 from csirt.notify.router import Router
 from csirt.respond.plan import Responder
 from csirt.stores.base import Commit, PendingHits, Store
-from csirt.watermark import TICK, tick
+from csirt.watermark import tick
 
 # One commit of the analysis takes this many hits, or this many of rules that alert by themselves, whichever is less,
 # but at least one step of event time: what it holds in memory, and what a kill makes it do again, are bounded.
@@ -143,6 +144,7 @@ def _stop(table: pa.Table, until: int) -> tuple[int, bool]:
     alerts by itself, whichever comes first; to `until` when there are fewer. One step is never cut."""
     times = np.asarray(table.column("time").to_numpy())
     plain = times[np.asarray(pc.equal(table.column("stream"), table.column("rule")).to_numpy())]
+    times = np.repeat(times, model_hits.weights(table))
     least = min(
         (int(np.partition(found, most - 1)[most - 1]) for found, most in ((times, SLICE), (plain, ALERTING))
          if len(found) > most),

@@ -10,6 +10,9 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+# Event time moves on in these steps while events come. What an alert gained within one is one change to correlate,
+# however often the analysis looked, so that incidents do not depend on when it did (decision 10).
+TICK = 10 * SECOND
 
 
 class Clock:

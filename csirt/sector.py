@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from csirt.analysis import Analyst, steps
-from csirt.clock import HOUR, SECOND, Clock, iso
+from csirt.clock import HOUR, SECOND, TICK, Clock, iso
 from csirt.config import Config, duration
 from csirt.detect.sector.stretch import Stretch
 from csirt.errors import Conflict, CsirtError, Unreachable
 from csirt.metrics import Metrics
 from csirt.scope import Scope, kept_for, looked_for
 from csirt.stores.elastic.sector.find import Searcher, Survey
-from csirt.watermark import TICK, tick
+from csirt.watermark import tick
 
 if TYPE_CHECKING:
     from csirt.app import App

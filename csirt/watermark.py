@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from csirt.clock import MINUTE, SECOND
+from csirt.clock import MINUTE, TICK
 from csirt.model import ecs
 from csirt.model.batch import Batch
 from csirt.stores.base import Store
 
-# Event time moves on in these steps while events come. What an alert gained within one is one change to correlate,
-# however often the analysis looked, so that incidents do not depend on when it did (decision 10).
-TICK = 10 * SECOND
 # An event this far ahead of its receipt (after declared clock offsets) does not move the watermark: times are forged.
 AHEAD = 10 * MINUTE
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from csirt.detect.columns.values import number_of
 from csirt.detect.engine.program import Frame
 from csirt.detect.streams import Stream
 from csirt.detect.windows.condense import picked
+from csirt.detect.windows.divided import packed
 from csirt.model.batch import Array
 from csirt.model.hits import HITS
 
@@ -111,8 +112,7 @@ def _tables(
         }
         if not consumer.counted:
             columns |= said | {"facts": made[_same(consumer.facts)]}
-        arrays = [columns[one.name] if one.name in columns else pa.nulls(count, one.type) for one in HITS]
-        table = pa.table(arrays, schema=HITS)
+        table = _table(columns, count)
         if consumer.value:
             table = _with_value(table, texts, consumer.value)
         if consumer.numeric:
@@ -158,6 +158,38 @@ def condensed(frame: BatchFrame, consumer: Stream, rows: Array) -> pa.Table:
     for name, column in counted.items():
         table = table.set_column(HITS.names.index(name), HITS.field(name), column)
     return table
+
+
+def counted(frame: BatchFrame, consumers: Sequence[Stream], rows: Array) -> list[pa.Table]:
+    """The hits of what a ratio divides by, one for the events of a step of event time."""
+    times = frame.times(rows)
+    made: dict[Any, dict[str, pa.Array] | None] = {}
+    tables: list[pa.Table] = []
+    for consumer in consumers:
+        if consumer.group not in made:
+            made[consumer.group] = packed(
+                [frame.column(name) for _, name in consumer.group],
+                rows,
+                times,
+                lambda some, group=consumer.group: _objects(_Texts(frame, rows[some]), group, len(some)),  # type: ignore[misc]
+            )
+        columns = made[consumer.group]
+        if columns is None:
+            tables.append(hits(frame, frame.dataset, [consumer], rows, times, frame.event_ids(rows)))
+            continue
+        count = len(columns["time"])
+        columns = columns | {
+            "stream": pa.repeat(pa.scalar(consumer.mark + consumer.name), count),
+            "rule": pa.repeat(pa.scalar(consumer.rule), count),
+        }
+        tables.append(_table(columns, count))
+    return tables
+
+
+def _table(columns: Mapping[str, pa.Array], count: int) -> pa.Table:
+    """Hits of these columns, with nothing in the others."""
+    arrays = [columns[one.name] if one.name in columns else pa.nulls(count, one.type) for one in HITS]
+    return pa.table(arrays, schema=HITS)
 
 
 class _Texts:

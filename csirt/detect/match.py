@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from csirt.detect.atoms import Node, leaves
 from csirt.detect.columns.frame import BatchFrame, stored
 from csirt.detect.engine.engine import Program
-from csirt.detect.hits import condensed, shared, together
+from csirt.detect.hits import condensed, counted, shared, together
 from csirt.detect.rule import Meta, Rule
 from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.streams import Stream, streams
@@ -63,7 +63,8 @@ class Detector:
         self._streams: dict[tuple[str, str], list[Stream]] = {}
 
     def match(self, batch: Batch) -> pa.Table:
-        """The hits of a batch (`model.hits.HITS`), by rule, then in the batch's row order; those of baselines last."""
+        """The hits of a batch (`model.hits.HITS`), by rule, then in the batch's row order; last those of baselines, and
+        of what a ratio divides by."""
         return self.hits(batch, *self.found(batch)) if batch.rows else none()
 
     def found(self, batch: Batch) -> tuple[BatchFrame, dict[int, Array]]:
@@ -90,10 +91,11 @@ class Detector:
             for share, left in self._left(rule, consumers, rows, frame, exempts, matched):
                 if not len(left):
                     continue
-                alerting = [item for item in share if item.baseline is None]
+                alerting = [item for item in share if item.baseline is None and not item.counted]
                 if alerting:
                     plain.append((alerting, left))
                 tables += [condensed(frame, item, left) for item in share if item.baseline is not None]
+                tables += counted(frame, [item for item in share if item.counted], left)
         tables = [*together(frame, plain), *tables]
         return pa.concat_tables(tables) if len(tables) > 1 else tables[0] if tables else none()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from csirt import ids
 from csirt.detect.atoms import Node
 from csirt.model.severity import Severity
 
@@ -181,10 +182,14 @@ class Correlation:
         """(name in the group, field of that rule's events) for each group-by name."""
         return tuple((name, self.aliases.get(name, {}).get(rule, name)) for name in self.group_by)
 
+    def divides_by(self, rule: str) -> bool:
+        """Whether it only counts the events of that rule, to divide by."""
+        return self.type == "ratio" and rule != self.rules[0]
 
-def stream(correlation: str, rule: str) -> str:
-    """The name of a correlation's input."""
-    return f"{correlation}/{rule}"
+    def stream(self, rule: str) -> str:
+        """The name of its input by that rule: its own, but what is divided by is one input of all that do so."""
+        owner = ids.digest("divided", str(self.fields(rule))) if self.divides_by(rule) else self.id
+        return f"{owner}/{rule}"
 
 
 _TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Rule, stream
+from csirt.detect.rule import DEFAULT_GROUP_BY, FACTS, GROUP_BY, Correlation, Rule
 from csirt.model import tlp
 
 
@@ -29,7 +29,7 @@ class Stream:
 
     @property
     def owner(self) -> str:
-        """The id of the rule or correlation whose alerts come of it."""
+        """The id of the rule or correlation whose alerts come of it, or the name that all have who divide by it."""
         return self.name.partition("/")[0]
 
 
@@ -45,7 +45,7 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
         if rule.id not in item.rules:
             continue
         custom = item.meta.custom
-        counted = item.type == "ratio" and rule.id != item.rules[0]
+        counted = item.divides_by(rule.id)
         group, value = item.fields(rule.id), () if counted else item.value_fields
         if item.type == "absence":
             value = tuple(name for _, name in group)
@@ -54,7 +54,9 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
                 names = tuple(dict.fromkeys((*names, item.hours.field)))
             group = tuple((name, name) for name in names)
         shown = custom.facts if custom.facts is not None else facts
-        name = stream(item.id, rule.id)
+        name = item.stream(rule.id)
+        if any(known.name == name for known in result):
+            continue
         baseline = item if item.baseline else None
         result.append(Stream(name, rule.id, group, value, _labelled(shown), item.numeric, baseline, counted))
     return result

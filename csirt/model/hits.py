@@ -9,9 +9,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csirt.model.batch import Array
 from csirt.model.records import Alert, Entity
 
 HITS = pa.schema(
@@ -27,6 +29,9 @@ HITS = pa.schema(
         ("count", pa.int64()),
         ("total", pa.float64()),
         ("values", pa.list_(pa.string())),  # the distinct counted values of all of them, where values are counted
+        # Of a row that stands for events of which only time and group are asked for (what a ratio divides by): of which
+        # group each was, as its place in `values`, and how long before the last one, whose is the row's `time`.
+        ("counted", pa.list_(pa.struct([("group", pa.int32()), ("before", pa.int32())]))),
         ("source", pa.string()),  # actor as "kind:value" ("host:10.1.2.3", "her:910170"), null when none
         ("target", pa.string()),  # target as "kind:value"
         ("source_member", pa.string()),
@@ -53,7 +58,7 @@ def kept(table: pa.Table) -> pa.Table:
     return table.filter(pc.invert(elsewhere)) if pc.any(elsewhere).as_py() else table
 
 
-_LATER = ("number", "count", "total", "values")
+_LATER = ("number", "count", "total", "values", "counted")
 
 
 def conform(table: pa.Table) -> pa.Table:
@@ -64,6 +69,20 @@ def conform(table: pa.Table) -> pa.Table:
         if name not in table.column_names:
             table = table.append_column(HITS.field(name), pa.nulls(table.num_rows, HITS.field(name).type))
     return table.select(HITS.names)
+
+
+def sizes(table: pa.Table | pa.RecordBatch) -> Array:
+    """How many events of its own each row has: one, or those that it counts."""
+    column = table.column("counted")
+    if column.null_count == len(column):
+        return np.ones(len(column), np.int64)
+    return np.asarray(pc.fill_null(pc.list_value_length(column), 1).to_numpy()).astype(np.int64)
+
+
+def weights(table: pa.Table) -> Array:
+    """What each row weighs, in ordinary hits: events that it only counts take a sixteenth of the room of one."""
+    found: Array = np.maximum(sizes(table) // 16, 1)
+    return found
 
 
 class AlertChange:

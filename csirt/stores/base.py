@@ -114,7 +114,8 @@ class Store(Protocol):
 
     def pending(self, until: int, rows: int | None = None) -> list[PendingHits]:
         """Blobs of hits whose least event time is at or before `until`, oldest commit first. `rows`: only as many, by
-        least event time, as hold for certain the `rows` earliest hits and one more, where there are so many."""
+        least event time, as hold for certain the `rows` earliest hits (by weight, `model.hits.weights`) and one more,
+        where there are so many."""
 
     def waiting(self, until: int | None = None) -> AbstractContextManager[list[Waiting]]:
         """What has fresh rows that wait and may be due at or before `until`, by least due, then in the order of their

@@ -100,6 +100,16 @@ def windowed(
     return sorted(alerts, key=lambda item: item["id"]), openings
 
 
+def share(rule: str, hits: list[Hit], of: list[Hit], timespan: int, test: Callable[[list[Hit], int], bool]) -> Any:
+    """ratio: what `test` says of a window's events and of how many of the others are in the same window."""
+
+    def asked(window: list[Hit]) -> bool:
+        group, now = window[-1].group, window[-1].time
+        return test(window, len({hit.event for hit in of if hit.group == group and now - timespan <= hit.time <= now}))
+
+    return windowed(rule, hits, timespan, asked)
+
+
 def _events(window: list[Hit]) -> list[Hit]:
     """One hit of each event, in order."""
     return list({hit.event: hit for hit in window}.values())

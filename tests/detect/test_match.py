@@ -135,6 +135,7 @@ def test_a_hit_says_who_what_when(batch: Maker) -> None:
         "count": None,
         "total": None,
         "values": None,
+        "counted": None,
         "source": "host:10.0.0.1",
         "target": "host:10.41.0.9",
         "source_member": "m1",
@@ -321,26 +322,47 @@ def test_hits_of_rules_that_are_made_together_are_those_of_each(batch: Maker, ki
     assert detector.match(given).to_pylist() == pa.concat_tables(alone).to_pylist()
 
 
-KEPT = ("stream", "rule", "time", "event", "group")
 RATIO = """
 title: Ratio
-id: 00000009-0000-4000-8000-000000000002
-correlation: {type: ratio, rules: [rule1, rule2], group-by: [destination.ip], timespan: 5m, condition: CONDITION}
+id: 00000009-0000-4000-8000-0000000000NUMBER
+correlation: {type: ratio, rules: [rule1, rule2], group-by: [GROUP], timespan: 5m, condition: CONDITION}
 """
 
 
-def test_what_a_ratio_divides_by_is_only_counted(batch: Maker) -> None:
-    """Its hits have time, event and group, in the same order, and nothing that an alert would show; a row without the
-    field whose values are counted counts all the same. The hits of what is divided are whole."""
+def test_what_ratios_divide_by_is_only_counted_and_once(batch: Maker) -> None:
+    """A row, for all ratios that divide by the same, says of which group each event is and when, and nothing that an
+    alert would show; an event without the field whose values are counted counts all the same. The hits of what is
+    divided are whole, and each ratio's own."""
     text = "".join(SEVERAL.format(number=number, where="destination.port: 445") for number in (1, 2))
-    loaded = parse_rules(text + RATIO.replace("CONDITION", "{gt: 0, field: network.bytes}"))
+    ratios = (
+        ("destination.ip", "{gt: 0, field: network.bytes}"),
+        ("destination.ip", "{gt: 1}"),
+        ("source.ip", "{gt: 1}"),
+    )
+    text += "---".join(
+        RATIO.replace("NUMBER", str(number)).replace("GROUP", group).replace("CONDITION", condition)
+        for number, (group, condition) in enumerate(ratios, 10)
+    )
+    loaded = parse_rules(text)
     assert not loaded.problems, [str(problem) for problem in loaded.problems]
     without = {name: value for name, value in FLOWS[2].items() if name != "network.bytes"}
-    found = Detector(loaded).match(batch("flow", [*FLOWS, without])).to_pylist()
+    detector = Detector(loaded)
+    found = detector.match(batch("flow", [*FLOWS, without])).to_pylist()
     divided, by = ([hit for hit in found if hit["rule"] == item.meta.id] for item in loaded.rules)
-    assert [hit["event"] for hit in divided] == [hit["event"] for hit in by][:-1] and len(by) == 3
-    assert all({name for name, value in hit.items() if value is not None} == {*KEPT} for hit in by)
-    assert all(hit["value"] and hit["target"] and hit["facts"] for hit in divided)
+    assert [
+        len([hit for hit in divided if hit["stream"] == item.stream(item.rules[0])]) for item in loaded.correlations
+    ] == [2, 3, 3]
+    assert all(hit["target"] and hit["facts"] for hit in divided)
+    assert {hit["stream"] for hit in by} == {item.stream(item.rules[1]) for item in loaded.correlations} and len(
+        by
+    ) == 2
+    assert all(
+        {name for name, value in hit.items() if value is not None} == {"stream", "rule", "time", "values", "counted"}
+        for hit in by
+    )
+    events = [[(hit["values"][one["group"]], hit["time"] - one["before"] - T0) for one in hit["counted"]] for hit in by]
+    assert events[0] == [('{"destination.ip":"10.41.0.9"}', time) for time in (0, 2, 2)]
+    assert events[1] == [('{"source.ip":"10.0.0.1"}', 0), ("{}", 2), ("{}", 2)]
 
 
 def test_objects_are_canonical_json() -> None:

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from csirt.detect.columns.values import number_of
-from csirt.detect.rule import Correlation, stream
+from csirt.detect.rule import Correlation
 from csirt.model.batch import Array
 from csirt.model.hits import HITS
 
@@ -82,7 +82,7 @@ def hits(outer: Correlation, rule: str, rows: pa.Table, at: Array) -> pa.Table:
         elif values:
             value = values[0] if len(values) == 1 else orjson.dumps(values).decode()
         text = orjson.dumps({name: item for name, item in group.items() if item is not None}, option=_SORTED).decode()
-        changed = {"stream": stream(outer.id, rule), "rule": rule, "time": time, "group": text}
+        changed = {"stream": outer.stream(rule), "rule": rule, "time": time, "group": text}
         made.append(row | changed | {"value": value, "number": number})
     return pa.Table.from_pylist(made, HITS)
 

@@ -200,6 +200,8 @@ def _check_ratio(body: dict[str, Any], wrong: Wrong) -> None:
     rules = body.get("rules")
     if not isinstance(rules, list) or len(rules) != 2:
         wrong("ratio needs two rules", "first what is counted, then what it is divided by", "rules")
+    elif rules[0] == rules[1]:
+        wrong("ratio divides a rule by itself", "first what is counted, then what it is divided by", "rules")
     condition = body.get("condition")
     if not isinstance(condition, dict):
         wrong("ratio needs a condition", "such as `gt: 0.8`", "condition")

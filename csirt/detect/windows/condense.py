@@ -52,13 +52,13 @@ def picked(
     kept, numbers = np.ones(len(rows), bool), np.zeros(len(rows))
     codes = dense(buckets.starts(times, item.timespan, settings.timezone))
     for column in group:
-        codes = joined(codes, _codes(column, rows))
+        codes = joined(codes, codes_of(column, rows))
     values = np.zeros(len(rows), np.int64)
     if item.numeric:
         numbers, kept = _numbers(value[0], rows)
     else:
         for column in value:
-            own = _codes(column, rows)
+            own = codes_of(column, rows)
             kept &= own > 0
             values = joined(values, own)
     places = np.flatnonzero(kept)
@@ -98,7 +98,7 @@ def condense(
     return chosen, sizes, sums[0] + sums[1] / 1e6
 
 
-def _codes(column: Column | None, rows: Array) -> Array:
+def codes_of(column: Column | None, rows: Array) -> Array:
     """A number per distinct value, 0 for none."""
     if column is None:
         return np.zeros(len(rows), np.int64)

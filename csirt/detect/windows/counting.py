@@ -14,6 +14,7 @@ from csirt import ids
 from csirt.detect.rule import Correlation, Expression
 from csirt.detect.windows import sliding
 from csirt.detect.windows.alerts import Growing
+from csirt.detect.windows.divided import Divisor
 from csirt.detect.windows.held import Found, Held
 from csirt.detect.windows.keys import event_key
 from csirt.detect.windows.owed import Owed
@@ -31,7 +32,7 @@ _OPERATORS: dict[str, Callable[[Array, float], Array]] = {
 _KINDS = {
     "event_count": "events",
     "value_count": "values",
-    "ratio": "ratio",
+    "ratio": "values",
     "temporal": "rules",
     "temporal_ordered": "rules",
     "value_sum": "sums",
@@ -69,14 +70,21 @@ class Growths:
 
 class Counting:
     """The state of one correlation. `dropped`: what the bounds cost in the last step; `owed`: what its alerts have yet
-    to hear."""
+    to hear. `divisor`: what a ratio divides by, which is fed by whoever made it."""
 
     def __init__(
-        self, item: Correlation, correlations: Mapping[str, Correlation], *, max_groups: int, max_rows: int
+        self,
+        item: Correlation,
+        correlations: Mapping[str, Correlation],
+        *,
+        max_groups: int,
+        max_rows: int,
+        divisor: Divisor | None = None,
     ) -> None:
         self._item = item
         salts = [int(ids.digest("chained", rule, size=7), 16) if rule in correlations else 0 for rule in item.rules]
         self.held = Held(_KINDS[item.type], salts, max_groups=max_groups, max_rows=max_rows)
+        self._divisor = divisor
         self.dropped: dict[str, int] = {}
         self.owed = Owed(self.held.payload)
 
@@ -138,12 +146,29 @@ class Counting:
         elif item.type == "value_avg":
             counted = numbers[2] / numbers[1]
         elif item.type == "ratio":
-            counted = numbers[1] / np.maximum(numbers[2], 1)
-            holds = (numbers[0] if item.value_fields else numbers[2]) >= item.at_least
-            holds &= numbers[2] > 0
+            counted, holds = self._share(found)
         for operator, bound in item.bounds:
             holds &= _OPERATORS[operator](counted, bound)
         return holds
+
+    def _share(self, found: Found) -> tuple[Array, Array]:
+        """The events divided by those of the second rule, and where there are enough of them. What does not have enough
+        values in the first place is nowhere looked up."""
+        assert self._divisor is not None
+        values, events = found.numbers
+        enough = values >= self._item.at_least if self._item.value_fields else np.ones(len(values), bool)
+        rows = np.flatnonzero(enough)
+        if not len(rows):
+            return values, enough
+        groups, whose = np.unique(found.groups[rows], return_inverse=True)
+        times = self.held.pool[found.places[rows], TIME]
+        names = self.held.groups.names(groups)
+        by = np.zeros(len(values), np.int64)
+        by[rows] = self._divisor.count(names, whose.reshape(-1), times, self._item.timespan)
+        enough &= by > 0
+        if not self._item.value_fields:
+            enough &= by >= self._item.at_least
+        return events / np.maximum(by, 1), enough
 
     # -- what an alert takes from the fires -----------------------------------------------------------------------
 
@@ -180,7 +205,8 @@ class Counting:
 
     def restored(self, until: int | None) -> None:
         """The payload has been restored: sort its rows to their groups."""
-        self.held.restored(self._item.rules, self._cut(until))
+        rules = [rule for rule in self._item.rules if not self._item.divides_by(rule)]
+        self.held.restored(rules, self._cut(until))
 
 
 def _evaluate(expression: Expression, present: Sequence[Array]) -> Array:

@@ -133,12 +133,9 @@ class Held:
             self._spots = np.concatenate([self._spots, grown])
 
     def _lines(self, lines: Array, table: pa.Table, rules: Array) -> None:
-        """The lines VALUE and EXTRA. `values`: rule 0 or 1 (of a ratio) and the value's code; `rules`: the rule;
-        `sums`: whole part and millionths, so that adding in any order gives the same; `ranks`: the float's bits."""
+        """The lines VALUE and EXTRA. `values`: the value's code; `rules`: the rule; `sums`: whole part and millionths,
+        so that adding in any order gives the same; `ranks`: the float's bits."""
         if self.kind == "values":
-            lines[EXTRA] = self._values.codes(_filled(table.column("value")))
-        elif self.kind == "ratio":
-            lines[VALUE] = rules
             lines[EXTRA] = self._values.codes(_filled(table.column("value")))
         elif self.kind == "rules":
             lines[VALUE] = rules
@@ -169,7 +166,7 @@ class Held:
         """The kernel `distinct` with its scratch."""
         if len(self._seen) < len(self._values):
             self._seen = np.zeros(2 * len(self._values), np.int64)
-        return self.number(span, sliding.distinct, 3, self._seen)
+        return self.number(span, sliding.distinct, 2, self._seen)
 
     def ranked(self, span: int, share: float) -> Found:
         """The kernel `ranked` with its scratch."""

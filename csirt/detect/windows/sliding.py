@@ -198,45 +198,37 @@ def totals(
 def distinct(
     pool: Array, left: Array, first: Array, end: Array, span: int, step: int, places: Array, numbers: Array, seen: Array
 ) -> int:
-    """Distinct values (EXTRA) of the first rule's rows, and events of each of two rules (VALUE). `seen` is all zeros,
-    before and after."""
+    """Distinct values (EXTRA), and events. `seen` is all zeros, before and after."""
     found = 0
     for index in range(len(left)):
         low = left[index]
-        values, one, other = 0, 0, 0
+        values, events = 0, 0
         for spot in range(left[index], end[index]):
             same = 0
             if spot > left[index]:
-                while same < EXTRA and pool[spot, same] == pool[spot - 1, same]:
+                while same < EVENT and pool[spot, same] == pool[spot - 1, same]:
                     same += 1
-            if pool[spot, VALUE] == 0:
-                one += same < EXTRA
-                if seen[pool[spot, EXTRA]] == 0:
-                    values += 1
-                seen[pool[spot, EXTRA]] += 1
-            else:
-                other += same < EXTRA
+            events += same < EVENT
+            if seen[pool[spot, EXTRA]] == 0:
+                values += 1
+            seen[pool[spot, EXTRA]] += 1
             if spot < first[index]:
                 continue
             while pool[low, TIME] < pool[spot, TIME] - span:
                 same = 0
-                while same < EXTRA and pool[low, same] == pool[low + 1, same]:
+                while same < EVENT and pool[low, same] == pool[low + 1, same]:
                     same += 1
-                if pool[low, VALUE] == 0:
-                    one -= same < EXTRA
-                    seen[pool[low, EXTRA]] -= 1
-                    if seen[pool[low, EXTRA]] == 0:
-                        values -= 1
-                else:
-                    other -= same < EXTRA
+                events -= same < EVENT
+                seen[pool[low, EXTRA]] -= 1
+                if seen[pool[low, EXTRA]] == 0:
+                    values -= 1
                 low += 1
             if pool[spot, STEP] == step:
                 places[0, found], places[1, found], places[2, found] = spot, low, index
-                numbers[0, found], numbers[1, found], numbers[2, found] = values, one, other
+                numbers[0, found], numbers[1, found] = values, events
                 found += 1
         for spot in range(low, end[index]):
-            if pool[spot, VALUE] == 0:
-                seen[pool[spot, EXTRA]] = 0
+            seen[pool[spot, EXTRA]] = 0
     return found
 
 

@@ -7,20 +7,23 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from csirt.detect.rule import Correlation, Rule
 from csirt.detect.windows import learned, legacy
 from csirt.detect.windows.baseline import Baseline
 from csirt.detect.windows.counting import Counting
+from csirt.detect.windows.divided import Divisors
 from csirt.detect.windows.opened import Opened
 from csirt.detect.windows.overdue import Overdue
-from csirt.detect.windows.payload import decode, encode
+from csirt.detect.windows.payload import Payload, decode, encode
 from csirt.errors import CsirtError
 
 VERSION = 3
 KEY = "windows"  # the header of the state, and what the keys of its pieces begin with
 MAX_GROUPS = 100_000
 MAX_HELD = 2_000_000
+DIVIDED = 8  # as many events as hits are held are divided by: they take a tenth of the room
 
 
 def seen(raw: bytes | None) -> dict[str, dict[str, int]]:
@@ -48,6 +51,7 @@ class State:
         self.counting: dict[str, Counting] = {}
         self.overdue: dict[str, Overdue] = {}
         self.baselines: dict[str, Baseline] = {}
+        self.divisors = Divisors(correlations.values(), DIVIDED * max_held)
         self.until: int | None = None
         self.dropped: dict[str, int] = {"groups": 0, "hits": 0, "late": 0, "gone": 0, "closed": 0}
         self._written: set[str] = set()
@@ -61,31 +65,40 @@ class State:
         for number, data in self.open.changes().items():
             result[f"{KEY}:open:{number}"] = data
         now: dict[str, bytes | None] = {}
-        for name, counting in self.counting.items():
-            for number, data in counting.held.payload.changes().items():
-                result[f"{KEY}:held:{name}:{number}"] = data
-            now |= {f"{KEY}:held:{name}:{number}": None for number, *_ in counting.held.payload.listed()}
+        payloads = self._payloads()
+        for kind, known in payloads.items():
+            for name, payload in known.items():
+                result |= {f"{KEY}:{kind}:{name}:{number}": data for number, data in payload.changes().items()}
+                now |= {f"{KEY}:{kind}:{name}:{number}": None for number, *_ in payload.listed()}
         for name, state in self.overdue.items():
             result[f"{KEY}:overdue:{name}"] = encode(state.waiting)
             now[f"{KEY}:overdue:{name}"] = None
-        for name, known in self.baselines.items():
-            result |= {f"{KEY}:baseline:{name}:{part}": data for part, data in learned.changes(known).items()}
-            now |= dict.fromkeys(f"{KEY}:baseline:{name}:{part}" for part in ("", *known.written))
+        for name, baseline in self.baselines.items():
+            result |= {f"{KEY}:baseline:{name}:{part}": data for part, data in learned.changes(baseline).items()}
+            now |= dict.fromkeys(f"{KEY}:baseline:{name}:{part}" for part in ("", *baseline.written))
         result |= dict.fromkeys(sorted(self._written - now.keys()))
         self._written = set(now)
         header = {
             "version": VERSION,
             # Without anything open, when the last step was says nothing: an idle daemon's state does not change.
-            "until": self.until if len(self.open) or self.counting or self.overdue or self.baselines else None,
+            "until": self.until if len(self.open) or any(payloads.values()) or self.overdue or self.baselines else None,
             "dropped": dict(sorted(self.dropped.items())),
             "open": self.open.listed(),
-            "held": {name: item.held.payload.listed() for name, item in sorted(self.counting.items())},
+            **{
+                kind: {name: payload.listed() for name, payload in sorted(known.items())}
+                for kind, known in payloads.items()
+            },
             "overdue": sorted(self.overdue),
             "baseline": sorted(self.baselines),
             "learning": self.learning(),  # for status; a restart finds it out again
         }
         result[KEY] = orjson.dumps(header)
         return result
+
+    def _payloads(self) -> dict[str, dict[str, Payload]]:
+        """The hits that correlations hold, and the events that they divide by."""
+        held = {name: item.held.payload for name, item in self.counting.items()}
+        return {"held": held, "divisor": self.divisors.payloads()}
 
     def settle(self) -> None:
         """Tell the open alerts what they have yet to hear."""
@@ -123,11 +136,11 @@ class State:
             if item is None or item.type == "absence":
                 self.dropped["gone"] += sum(decode(read(key)).num_rows for key in keys)
                 continue
-            counting = Counting(item, self._correlations, max_groups=self.max_groups, max_rows=self.max_held)
+            counting = self.counting[name] = self.counted(item)
             for key, (number, base, level) in zip(keys, pieces, strict=True):
                 counting.held.payload.restore(number, base, level, read(key))
             counting.restored(self.until)
-            self.counting[name] = counting
+        self._read_divisors(header.get("divisor"), read)
         if self.until is not None:
             self.open.close(self.until)
         for name in header["overdue"]:
@@ -148,12 +161,32 @@ class State:
                 learned.restore(self.baselines[name], lambda part, name=name: read(f"{KEY}:baseline:{name}:{part}"))  # type: ignore[misc]
                 self._written |= {f"{KEY}:baseline:{name}:{part}" for part in self.baselines[name].written}
 
+    def _read_divisors(self, listed: dict[str, list[list[int]]] | None, read: Callable[[str], bytes]) -> None:
+        """What ratios divide by; None: a program before held it among a ratio's own hits."""
+        for name, pieces in (listed or {}).items():
+            for number, base, level in pieces:
+                key = f"{KEY}:divisor:{name}:{number}"
+                self._written.add(key)
+                if name in self.divisors:
+                    self.divisors[name].payload.restore(number, base, level, read(key))
+        if listed is not None:
+            return
+        by_stream: dict[str, pa.Table] = {}
+        for name, counting in self.counting.items():
+            item = self._correlations[name]
+            for rule in item.rules[1:] if counting.held.payload.pieces and item.type == "ratio" else ():
+                rows = pa.Table.from_batches([piece.batch for piece in counting.held.payload.pieces])
+                by_stream[item.stream(rule)] = rows.filter(pc.equal(rows.column("rule"), rule))
+        self.divisors.take(by_stream, self.until)
+
     def counted(self, item: Correlation) -> Counting:
         """What a correlation has counted so far."""
         known = self.counting.get(item.id)
         if known is not None:
             return known
-        return Counting(item, self._correlations, max_groups=self.max_groups, max_rows=self.max_held)
+        divisor = self.divisors.of(item)
+        bounds = {"max_groups": self.max_groups, "max_rows": self.max_held}
+        return Counting(item, self._correlations, **bounds, divisor=divisor)
 
     def learning(self) -> dict[str, int]:
         """Baselines that know some groups too short a time to judge them, and how many."""

@@ -6,6 +6,8 @@ Semantics, all in (time, event id) order per group:
 - A correlation looks at the window [time - timespan, time] when an event comes. Where its condition holds it *fires*.
   Fires that follow each other within the timespan are one alert; it holds every event from the first fire's window to
   the last fire. `lt` sees no empty window. `temporal_ordered` looks once per moment: its events are in any order.
+- `ratio` looks when an event of its first rule comes, and divides by the events of the second rule in that window, all
+  those of the same moment among them. Its alert is of events of the first rule.
 - `absence`: an event of the first rule without one of the second rule, same key, in [time, time + timespan] is overdue
   at time + timespan. Overdue events of a group within the rule's own `timespan` of each other are one alert. With
   `open-hours` only open time counts; a group then has one calendar.
@@ -21,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect.rule import Correlation, stream
+from csirt.detect.rule import Correlation
 from csirt.detect.rules import chain
 from csirt.detect.rules.ruleset import Ruleset
 from csirt.detect.windows import quiet
@@ -52,7 +54,10 @@ class Windows:
     ) -> None:
         self._rules = {rule.id: rule for rule in ruleset.rules}
         self._correlations = {item.id: item for item in chain.in_order(ruleset.correlations)}
-        self._streams = {name: [stream(name, rule) for rule in item.rules] for name, item in self._correlations.items()}
+        self._streams = {
+            name: [item.stream(rule) for rule in item.rules if not item.divides_by(rule)]
+            for name, item in self._correlations.items()
+        }
         self._outer = chain.consumers(self._correlations)
         self._state = State(self._rules, self._correlations, max_groups=max_groups, max_held=max_held)
         self._chained: dict[str, list[pa.Table]] = {}
@@ -76,6 +81,7 @@ class Windows:
             self._state.dropped["late"] += int(np.count_nonzero(times <= self._state.until))
         self._chained = {}
         by_stream = _split(hits)
+        self._divide(by_stream)
         self._fed = {name.partition("/")[0] for name in by_stream}
         for name in sorted(by_stream):
             rule = self._rules.get(name)
@@ -108,6 +114,7 @@ class Windows:
             return hits  # what comes late is counted where it is taken in
         self._state.settle()
         by_stream = _split(hits)
+        self._divide(by_stream)
         for item in self._correlations.values():
             names = self._streams[item.id]
             inputs = [by_stream.get(name, none()) for name in names]
@@ -134,6 +141,7 @@ class Windows:
         self._state.until = until
         self._state.open.close(until)
         by_stream = _split(before)
+        self._state.divisors.take(by_stream, until)
         for item in self._correlations.values():
             inputs = [by_stream.get(name, none()) for name in self._streams[item.id]]
             if any(part.num_rows for part in inputs):
@@ -161,6 +169,7 @@ class Windows:
         self._state.open.close(until)
         self._state.dropped["groups"] += self._state.open.dropped
         self._state.open.dropped = 0
+        self._state.divisors.close(until)
         for name, counting in list(self._state.counting.items()):
             if counting.expire(until):
                 del self._state.counting[name]
@@ -169,10 +178,19 @@ class Windows:
         """Alerts that opened as events of the correlations built on them."""
         if opening is None:
             return
+        divided: dict[str, pa.Table] = {}  # one input of all that divide by the same
         for outer in self._outer[rule_id]:
-            made = chain.hits(outer, rule_id, *opening)
-            self._chained.setdefault(stream(outer.id, rule_id), []).append(made)
+            name = outer.stream(rule_id)
+            if name in self._state.divisors:
+                divided[name] = chain.hits(outer, rule_id, *opening)
+                continue
+            self._chained.setdefault(name, []).append(chain.hits(outer, rule_id, *opening))
             self._fed.add(outer.id)
+        self._divide(divided)
+
+    def _divide(self, by_stream: dict[str, pa.Table]) -> None:
+        """Take away what ratios divide by."""
+        self._state.dropped["hits"] += self._state.divisors.take(by_stream, self._state.until)
 
     # -- counting in windows --------------------------------------------------------------------------------------
 

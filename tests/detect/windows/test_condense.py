@@ -22,7 +22,7 @@ def test_two_rows_have_one_number_when_their_addresses_are_one(
     """Of either family, and beside another column, missing addresses too."""
     family, high, low = (np.array(column, np.uint64) for column in zip(*addresses, strict=True))
     column = AddressColumn(family.astype(np.uint8), high, low)
-    codes = condense._codes(column, np.arange(len(addresses)))
+    codes = condense.codes_of(column, np.arange(len(addresses)))
     assert [code == 0 for code in codes.tolist()] == [one[0] == 0 for one in addresses]
     both = joined(np.array(other[: len(addresses)]), codes)
     known: dict[tuple[object, int], int] = {}

@@ -46,6 +46,7 @@ def named(rule_id: str) -> str:
 
 
 RULESET = parse_rules(with_ids(RULES))
+DIVIDED = next(item for item in RULESET.correlations if item.type == "ratio").stream(IDS["base"])
 RULES_OF = {
     **dict.fromkeys(("events", "range", "few", "values", "average", "percentile", "median"), ("base",)),
     **dict.fromkeys(("all_three", "two_of_three", "boolean", "ordered"), ("base", "answer", "third")),
@@ -66,13 +67,11 @@ TESTS: dict[str, Callable[[list[Hit]], bool]] = {
     "average": lambda window: oracle.average(window) >= 4,
     "percentile": lambda window: oracle.quantile(window, 0.8) > 5.5,
     "median": lambda window: oracle.quantile(window, 0.5) < 3,
-    "ratio": lambda window: _ratio(window),
 }
 
 
-def _ratio(window: list[Hit]) -> bool:
-    counted, of = ([hit for hit in window if hit.rule == rule] for rule in ("answer", "base"))
-    return bool(of) and len(counted) / len(of) >= 0.6 and oracle.value_count(counted) >= 2
+def _ratio(window: list[Hit], of: int) -> bool:
+    return of > 0 and oracle.event_count(window) / of >= 0.6 and oracle.value_count(window) >= 2
 
 
 def table(rows: list[tuple[str, Hit]]) -> pa.Table:
@@ -80,6 +79,7 @@ def table(rows: list[tuple[str, Hit]]) -> pa.Table:
     flat = [(stream, hit, value) for stream, hit in rows for value in (hit.values or (None,))]
     columns: dict[str, list[Any]] = {name: [None] * len(flat) for name in HITS.names}
     streams = ["/".join(IDS.get(part, part) for part in stream.split("/")) for stream, _, _ in flat]
+    streams = [DIVIDED if stream == f"{IDS['ratio']}/{IDS['base']}" else stream for stream in streams]
     columns["stream"] = streams
     columns["rule"] = [stream.rpartition("/")[2] for stream in streams]
     columns["time"] = [hit.time for _, hit, _ in flat]
@@ -91,6 +91,22 @@ def table(rows: list[tuple[str, Hit]]) -> pa.Table:
     columns["source_member"] = [f"m{hit.event[-1]}" for _, hit, _ in flat]
     columns["facts"] = ["{}"] * len(flat)
     return pa.table(columns, schema=HITS)
+
+
+def packed(hits: pa.Table) -> pa.Table:
+    """The hits, of one step, with half of the events that a ratio divides by in one row, as the detector has them."""
+    which = [stream == DIVIDED for stream in hits.column("stream").to_pylist()]
+    mine = hits.filter(pa.array(which, pa.bool_())).to_pylist()
+    mine = mine[: len(mine) // 2]
+    if not mine:
+        return hits
+    names = sorted({row["group"] for row in mine})
+    last = max(row["time"] for row in mine)
+    counted = [{"group": names.index(row["group"]), "before": last - row["time"]} for row in mine]
+    row = {"stream": mine[0]["stream"], "rule": mine[0]["rule"], "time": last, "values": names, "counted": counted}
+    numbers = [number for number, found in enumerate(which) if found][: len(mine)]
+    rest = [number for number in range(len(which)) if number not in numbers]
+    return pa.concat_tables([hits.take(pa.array(rest, pa.int64())), pa.Table.from_pylist([row], HITS)])
 
 
 def plain_form(alert: Any) -> dict[str, Any]:
@@ -107,7 +123,7 @@ def run(rows: list[tuple[str, Hit]], cuts: list[int], *, restart: bool = False) 
     for until in cuts:
         part = [row for row in rows if before < row[1].time <= until]
         random.Random(until).shuffle(part)
-        for change in windows.advance(table(part), until):
+        for change in windows.advance(packed(table(part)), until):
             assert change.opened == (change.alert.id not in latest)
             latest[change.alert.id] = change.alert
         before = until
@@ -158,6 +174,7 @@ def routed(hits: list[Hit]) -> tuple[list[tuple[str, Hit]], dict[str, list[Hit]]
             if hit.rule in rules:
                 mine = hit if name in ("values", "ratio") else replace(hit, values=())
                 mine = replace(mine, group="{}") if name == "few" else mine
+                mine = replace(mine, values=()) if (name, hit.rule) == ("ratio", "base") else mine  # counted only
                 seen[name].append(mine)
                 sent.append((f"{name}/{hit.rule}", mine))
     return sent, seen
@@ -170,6 +187,8 @@ def expected(seen: dict[str, list[Hit]], until: int) -> dict[str, list[dict[str,
     for name, test in TESTS.items():
         span = SPANS.get(name, 5) * SECOND
         found[name], opened[name] = oracle.windowed(IDS[name], seen[name], span, test, moments=name == "ordered")
+    counted, of = ([hit for hit in seen["ratio"] if hit.rule == rule] for rule in RULES_OF["ratio"])
+    found["ratio"], opened["ratio"] = oracle.share(IDS["ratio"], counted, of, 5 * SECOND, _ratio)
     found["overdue"] = oracle.absent(IDS["overdue"], seen["overdue"], seen["answers"], 4 * SECOND, 3 * SECOND, until)
     inner = [replace(hit, rule=name) for name in ("events", "average") for hit in opened[name]]
     # Two alerts that one event opened are two events for what is built on them.

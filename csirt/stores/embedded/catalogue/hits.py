@@ -7,7 +7,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from csirt.model.hits import conform
+from csirt.model.hits import conform, weights
 from csirt.stores.base import PendingHits
 from csirt.stores.embedded.lake.encode import from_ipc
 
@@ -25,5 +25,6 @@ def pending(connection: apsw.Connection, until: int, rows: int | None) -> list[P
         data: Any = connection.execute("SELECT data FROM hits WHERE id = ?", (number,)).get
         found.append(PendingHits(number, least, greatest, conform(from_ipc(data))))
         if rows is not None:
-            times = np.concatenate([times, np.asarray(found[-1].hits.column("time").to_numpy())])
+            hits = found[-1].hits
+            times = np.concatenate([times, np.repeat(np.asarray(hits.column("time").to_numpy()), weights(hits))])
     return sorted(found, key=lambda blob: blob.id)
