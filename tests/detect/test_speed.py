@@ -11,7 +11,6 @@ import pyarrow as pa
 from csirt.clock import SYSTEM
 from csirt.content import folder
 from csirt.detect.match import Detector
-from csirt.detect.rule import stream
 from csirt.detect.rules.load import load_rules
 from csirt.model.batch import Batch, codes
 
@@ -36,7 +35,7 @@ def test_a_hundred_thousand_flows_pass_the_shipped_rules_quickly(batch: Callable
     ruleset = load_rules([folder("rules")])
     detector = Detector(ruleset)
     # What baselines learn from it is one row of a group and bucket, however much traffic there is.
-    learning = {stream(item.id, rule) for item in ruleset.correlations if item.baseline for rule in item.rules}
+    learning = {item.stream(rule) for item in ruleset.correlations if item.baseline for rule in item.rules}
     found = detector.match(flows)["stream"].to_pylist()
     assert set(found) <= learning and len(found) == len(set(found))
     best = 10.0

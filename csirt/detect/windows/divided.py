@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +23,8 @@ from csirt.detect.windows.sliding import NEVER
 from csirt.model.batch import Array
 from csirt.model.hits import HITS, sizes
 
-COUNTED: pa.ListType = HITS.field("counted").type
+_EVENT: pa.StructType = HITS.field("counted").type.value_type
+_MEMBERS = [_EVENT.field(number) for number in range(_EVENT.num_fields)]
 
 
 def packed(
@@ -42,10 +42,10 @@ def packed(
     # Numbered as they come, so those of a step are side by side.
     pairs = joined(steps.astype(np.int64), reduce(joined, codes)[order])
     edges, firsts = begins(steps), np.flatnonzero(np.diff(np.maximum.accumulate(pairs), prepend=-1))
-    groups, sizes = pairs[edges], np.diff(np.append(edges, len(pairs)))  # how many groups the rows before have
-    places, last = pairs - np.repeat(groups, sizes), np.maximum.reduceat(times, edges)
-    members = [pa.array(part.astype(np.int32)) for part in (places, np.repeat(last, sizes) - times)]
-    events = pa.StructArray.from_arrays(members, fields=list(_MEMBERS))
+    groups, counts = pairs[edges], np.diff(np.append(edges, len(pairs)))  # how many groups the rows before have
+    places, last = pairs - np.repeat(groups, counts), np.maximum.reduceat(times, edges)
+    members = [pa.array(part.astype(np.int32)) for part in (places, np.repeat(last, counts) - times)]
+    events = pa.StructArray.from_arrays(members, fields=_MEMBERS)
     return {
         "time": pa.array(last),
         "values": pa.ListArray.from_arrays(_ends(groups, len(firsts)), texts(order[firsts])),
@@ -59,9 +59,6 @@ def _steps(times: Array) -> Array:
     steps -= steps[:1] if len(steps) < 2 else steps.min()
     # Few are numbers that sort in one pass.
     return steps.astype(np.int16) if steps.max(initial=0) < 1 << 15 else dense(steps)
-
-
-_MEMBERS = tuple(COUNTED.value_type.field(number) for number in range(COUNTED.value_type.num_fields))
 
 
 def _ends(begin: Array, count: int) -> pa.Int32Array:
@@ -94,7 +91,7 @@ class Divisor:
         """How many events each of these moments has in its window: `times`, each of the group `names[whose]`."""
         least, found = int(times.min()) - span, [(np.empty(0, np.int64), np.empty(0, np.int64))]
         wanted = pa.array(names, pa.string())
-        for piece in sorted(self.payload.pieces, key=attrgetter("base")):
+        for piece in self.payload.pieces:
             if piece.last >= least:
                 found += [_events(piece.batch, wanted), _plain(piece.batch, wanted)]
         groups, moments = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -166,12 +163,12 @@ def _events(batch: pa.RecordBatch, wanted: pa.StringArray) -> tuple[Array, Array
     named = pc.fill_null(pc.index_in(pc.list_flatten(values), value_set=wanted), -1)
     events = pc.list_flatten(counted)
     offsets = np.asarray(values.offsets.to_numpy()).astype(np.int64)
-    sizes = np.asarray(pc.list_value_length(counted).to_numpy())
-    places = np.repeat(offsets[:-1] - offsets[0], sizes)
+    counts = np.asarray(pc.list_value_length(counted).to_numpy())
+    places = np.repeat(offsets[:-1] - offsets[0], counts)
     places += np.asarray(events.field(0).to_numpy())
     groups = np.asarray(named.to_numpy())[places].astype(np.int64)
     kept = np.flatnonzero(groups >= 0)
-    last = np.repeat(np.asarray(rows.column("time").to_numpy()), sizes)
+    last = np.repeat(np.asarray(rows.column("time").to_numpy()), counts)
     return groups[kept], last[kept] - np.asarray(events.field(1).to_numpy())[kept]
 
 

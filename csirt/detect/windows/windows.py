@@ -81,7 +81,7 @@ class Windows:
             self._state.dropped["late"] += int(np.count_nonzero(times <= self._state.until))
         self._chained = {}
         by_stream = _split(hits)
-        self._divide(by_stream)
+        self._state.dropped["hits"] += self._state.divisors.take(by_stream, self._state.until)
         self._fed = {name.partition("/")[0] for name in by_stream}
         for name in sorted(by_stream):
             rule = self._rules.get(name)
@@ -114,7 +114,7 @@ class Windows:
             return hits  # what comes late is counted where it is taken in
         self._state.settle()
         by_stream = _split(hits)
-        self._divide(by_stream)
+        self._state.dropped["hits"] += self._state.divisors.take(by_stream, self._state.until)
         for item in self._correlations.values():
             names = self._streams[item.id]
             inputs = [by_stream.get(name, none()) for name in names]
@@ -178,19 +178,10 @@ class Windows:
         """Alerts that opened as events of the correlations built on them."""
         if opening is None:
             return
-        divided: dict[str, pa.Table] = {}  # one input of all that divide by the same
         for outer in self._outer[rule_id]:
-            name = outer.stream(rule_id)
-            if name in self._state.divisors:
-                divided[name] = chain.hits(outer, rule_id, *opening)
-                continue
-            self._chained.setdefault(name, []).append(chain.hits(outer, rule_id, *opening))
+            made = chain.hits(outer, rule_id, *opening)
+            self._chained.setdefault(outer.stream(rule_id), []).append(made)
             self._fed.add(outer.id)
-        self._divide(divided)
-
-    def _divide(self, by_stream: dict[str, pa.Table]) -> None:
-        """Take away what ratios divide by."""
-        self._state.dropped["hits"] += self._state.divisors.take(by_stream, self._state.until)
 
     # -- counting in windows --------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from csirt.clock import SECOND, TICK
 from csirt.detect.columns.arrow import from_arrow
 from csirt.detect.columns.columns import AddressColumn
+from csirt.detect.rules.load import parse_rules
 from csirt.detect.windows.divided import Divisor, packed
 from csirt.detect.windows.payload import decode, encode
 from csirt.detect.windows.state import KEY
@@ -23,7 +24,7 @@ from csirt.detect.windows.windows import Windows
 from csirt.model.batch import Array
 from csirt.model.hits import HITS, sizes, weights
 from tests.detect.oracle import Hit
-from tests.detect.windows.test_windows import RULESET, table
+from tests.detect.windows.test_windows import RULES, RULESET, table, with_ids
 
 EVENTS = st.lists(st.tuples(st.integers(0, 12 * TICK), st.integers(0, 4)), max_size=60)
 
@@ -51,7 +52,7 @@ def hits(columns: dict[str, pa.Array]) -> pa.Table:
 
 
 def plain(events: list[tuple[int, int]]) -> pa.Table:
-    """The events, a row each, as of correlations that others are built on."""
+    """The events, a row each, as where a group is a list."""
     return hits({"time": pa.array([t for t, _ in events], pa.int64()), "group": pa.array([text(g) for _, g in events])})
 
 
@@ -163,9 +164,6 @@ def test_what_is_divided_by_is_small_in_the_state() -> None:
 @pytest.mark.parametrize("condition", ["gte: 0.5", "gt: 0.4, at-least: 3"])
 def test_a_ratio_without_values_counts_events(condition: str) -> None:
     """`at-least` is then of what it divides by."""
-    from csirt.detect.rules.load import parse_rules
-    from tests.detect.windows.test_windows import RULES, with_ids
-
     text_ = RULES.replace("condition: {gte: 0.6, field: destination.ip, at-least: 2}", f"condition: {{{condition}}}")
     assert text_ != RULES
     loaded = parse_rules(with_ids(text_))
