@@ -20,6 +20,7 @@ def compiled(always: bool = True) -> Iterator[None]:
                 (engine, "FEW_CONDITIONS"),
                 (literals, "FEW"),
                 (rows, "FEW"),
+                (rows, "FEW_NUMBERS"),
                 (coded, "FEW_BITS"),
             ):
                 stack.enter_context(patch.object(module, name, -1))

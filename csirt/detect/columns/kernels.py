@@ -158,6 +158,27 @@ def gathered(members: Array, codes: Array, heads: Array, owners: Array, places: 
             places[owner] += 1
 
 
+@kernel
+def by_number(numbers: Array, valid: Array, least: int, table: Array, seen: Array, edges: Array, rows: Array) -> None:
+    """The rows of each of some numbers behind one another: `table[number - least]` is which of them it is, or -1;
+    nothing in `valid`: all are. `seen`: room for (row, which). `edges`: zeros, one more than numbers there are; then
+    where the rows of each begin."""
+    count = 0
+    for at in range(numbers.size):
+        place = whole(numbers[at]) - least
+        if 0 <= place < table.size and table[place] >= 0 and (valid.size == 0 or valid[at]):
+            seen[count, 0], seen[count, 1] = at, table[place]
+            edges[table[place] + 1] += 1
+            count += 1
+    for number in range(edges.size - 1):
+        edges[number + 1] += edges[number]
+    for back in range(count - 1, -1, -1):
+        edges[seen[back, 1] + 1] -= 1
+        rows[edges[seen[back, 1] + 1]] = seen[back, 0]
+    edges[:-1] = edges[1:]
+    edges[-1] = count
+
+
 @inlined
 def set_bits(bitmap: int, offset: int, count: int) -> int:
     """How many of some bits of a bitmap are set."""

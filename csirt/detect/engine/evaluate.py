@@ -98,7 +98,9 @@ class Run:
         else:
             others = [*atoms.strings, *atoms.others]
         if isinstance(column, NumberColumn):
-            others = rows.of_numbers(column, others, where)
+            equal = atoms.equal(column.numbers.dtype)
+            equal.find(column, where)
+            others = equal.left
         ranges = self._address_rows(field, column)
         for atom in others:
             if ranges is not None and atom in self.program.intervals[field].atoms:

@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from csirt.detect.atoms import STRING_KINDS, Atom, Plan
 from csirt.detect.columns import values
 from csirt.detect.engine.branches import ALWAYS, NEVER, OPEN
+from csirt.detect.engine.rows import Equal
 from csirt.detect.engine.text import Scanner
 from csirt.model.batch import Array
 
@@ -94,6 +96,7 @@ class Witnesses:
     def __init__(self, numbered: Numbered, numbers: Array) -> None:
         self._numbered = numbered
         self.numbers = numbers
+        self._equal: dict[np.dtype[Any], Equal] = {}
 
     @cached_property
     def strings(self) -> frozenset[Atom]:
@@ -109,6 +112,12 @@ class Witnesses:
     def looked(self) -> list[Atom]:
         """Those that no scan of text finds."""
         return self._atoms(self.numbers[~self._numbered.scanned[self.numbers]])
+
+    def equal(self, kind: np.dtype[Any]) -> Equal:
+        """What they ask of numbers of that type."""
+        if kind not in self._equal:
+            self._equal[kind] = Equal([*self.strings, *self.others], kind)
+        return self._equal[kind]
 
     def _atoms(self, numbers: Array) -> list[Atom]:
         return [self._numbered.atoms[number] for number in numbers.tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,14 @@ from csirt.detect.columns.coded import Distinct
 from csirt.detect.columns.columns import NumberColumn
 from csirt.model.batch import Array
 
-# So many comparisons cost less than loading the compiled loops.
+# So many comparisons cost less than loading the compiled loops; so do so many numbers.
 FEW = 50_000
+FEW_NUMBERS = 4096
+# Of fewer atoms each looks at the numbers itself.
+FEW_ATOMS = 3
+# Numbers that lie no further apart are looked up in a table.
+MOST_SPAN = 1 << 16
+_ALL = np.empty(0, bool)
 
 
 def of_distinct(found: Distinct, hits: Mapping[Atom, Array], where: dict[Atom, Array]) -> None:
@@ -71,48 +78,58 @@ def _many(members: Array, codes: Array, hits: Sequence[Array], count: int) -> It
         yield found[start:end]
 
 
-def of_numbers(column: NumberColumn, atoms: list[Atom], where: dict[Atom, Array]) -> list[Atom]:
-    """Add to `where` the rows of all whole-number equalities of the column, found in one pass; the atoms left over."""
-    numbers = column.numbers
-    if numbers.dtype.kind not in "iu" or len(atoms) < 3:
-        return atoms
-    limits = np.iinfo(numbers.dtype)
-    owners: dict[int, list[Atom]] = {}
-    others: list[Atom] = []
-    for atom in atoms:
-        wanted = values.wanted_number(atom)
-        if wanted is None or wanted[0] != "eq":
-            others.append(atom)
-        elif float(wanted[1]).is_integer() and limits.min <= wanted[1] <= limits.max:
-            owners.setdefault(int(wanted[1]), []).append(atom)
-    if not owners:
-        return others
-    rows, classes = _classes(column, np.array(sorted(owners), numbers.dtype))
-    keys = sorted(owners)
-    order = np.argsort(classes, kind="stable")
-    rows, classes = rows[order], classes[order]
-    cuts = np.flatnonzero(np.diff(classes)) + 1
-    for piece, ids in zip(np.split(rows, cuts), np.split(classes, cuts), strict=True):
-        if len(piece):
-            for atom in owners[keys[int(ids[0])]]:
-                where[atom] = piece
-    return others
+class Equal:
+    """The whole numbers that atoms ask a column of one type for, prepared once. `left`: the atoms that ask for more."""
 
+    def __init__(self, atoms: Sequence[Atom], kind: np.dtype[Any]) -> None:
+        owners: dict[int, list[Atom]] = {}
+        self.left: list[Atom] = list(atoms)
+        if kind.kind in "iu" and len(atoms) >= FEW_ATOMS:
+            self.left = []
+            limits = np.iinfo(kind)
+            for atom in atoms:
+                wanted = values.wanted_number(atom)
+                if wanted is None or wanted[0] != "eq":
+                    self.left.append(atom)
+                elif limits.min <= wanted[1] <= limits.max and float(wanted[1]).is_integer():
+                    owners.setdefault(int(wanted[1]), []).append(atom)
+        self._keys = np.array(sorted(owners), kind)
+        self._owners = [owners[key] for key in sorted(owners)]
+        # By how much each is more than the least; None where they lie too far apart, or are beyond the loop's numbers.
+        self._table: Array | None = None
+        if owners and max(owners) - min(owners) < MOST_SPAN and kind != np.uint64:
+            self._table = np.full(max(owners) - min(owners) + 1, -1, np.int32)
+            self._table[[key - min(owners) for key in sorted(owners)]] = np.arange(len(owners))
 
-def _classes(column: NumberColumn, keys: Array) -> tuple[Array, Array]:
-    """(rows whose number is one of the sorted keys, which key)."""
-    numbers = column.numbers
-    there = None if column.valid is None else np.flatnonzero(column.valid)
-    if there is not None:
-        numbers = numbers[there]
-    if numbers.dtype.itemsize <= 2 and numbers.dtype.kind == "u":
-        table = np.full(int(np.iinfo(numbers.dtype).max) + 1, -1, np.int32)
-        table[keys] = np.arange(len(keys))
-        every: Array = table[numbers]
-        rows = np.flatnonzero(every >= 0)
-        classes: Array = every[rows]
-    else:
+    def find(self, column: NumberColumn, where: dict[Atom, Array]) -> None:
+        """Add to `where` the rows of each atom but those that are `left`."""
+        if not self._owners:
+            return
+        edges, found = self._compiled(column) if column.rows >= FEW_NUMBERS else self._sorted(column)
+        for number in np.flatnonzero(edges[1:] > edges[:-1]).tolist():
+            for atom in self._owners[number]:
+                where[atom] = found[edges[number] : edges[number + 1]]
+
+    def _compiled(self, column: NumberColumn) -> tuple[Array, Array]:
+        """(where the rows of each key begin and end, rows)."""
+        if self._table is None:
+            return self._sorted(column)
+        from csirt.detect.columns import kernels
+
+        edges, found = np.zeros(len(self._keys) + 1, np.int64), np.empty(column.rows, np.int64)
+        valid, seen = _ALL if column.valid is None else column.valid, np.empty((column.rows, 2), np.int32)
+        kernels.by_number(column.numbers, valid, int(self._keys[0]), self._table, seen, edges, found)
+        return edges, found
+
+    def _sorted(self, column: NumberColumn) -> tuple[Array, Array]:
+        """As `_compiled`."""
+        numbers, keys = column.numbers, self._keys
+        there = None if column.valid is None else np.flatnonzero(column.valid)
+        if there is not None:
+            numbers = numbers[there]
         place = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
         rows = np.flatnonzero(keys[place] == numbers)
         classes = place[rows]
-    return (rows if there is None else there[rows]), classes
+        order = np.argsort(classes, kind="stable")
+        found = rows[order] if there is None else there[rows[order]]
+        return np.searchsorted(classes[order], np.arange(len(keys) + 1)), found
