@@ -352,3 +352,17 @@ def begins(data: Array, offsets: Array, some: Array, places: Array) -> int:
             some[count] = some[at]
             count += 1
     return count
+
+
+@kernel
+def neighbours(data: Array, offsets: Array, some: Array, first: Array, second: Array) -> int:
+    """Leave, at the front, those of some texts that hold a byte of the first set before one of the second; how many."""
+    count = 0
+    for at in range(some.size):
+        place, end = whole(offsets[some[at]]), whole(offsets[some[at] + 1]) - 1
+        while place < end and not (first[data[place]] and second[data[place + 1]]):
+            place += 1
+        if place < end:
+            some[count] = some[at]
+            count += 1
+    return count

@@ -40,12 +40,17 @@ class Tests:
         if atom.kind in STRING_KINDS:
             return self._string(atom) if self.column.could_hold(atom) else None
         if atom.kind == "cidr" and self._intervals is not None:
-            if self._ranges is None:
-                self._ranges = self._intervals.hits(*values.split_addresses(self.found.texts))
-            found = self._plain(self._ranges.get(atom))
+            found = self._plain(self.ranges().get(atom))
         else:
             found = np.flatnonzero(self._value(atom))
         return found if found is not None and len(found) else None
+
+    def ranges(self) -> dict[Atom, Array]:
+        """The ranges of addresses in which some distinct values lie, with the positions of those."""
+        if self._ranges is None:
+            assert self._intervals is not None
+            self._ranges = self._intervals.hits(*values.split_addresses(self.found.texts))
+        return self._ranges
 
     def _string(self, atom: Atom) -> Array | None:
         if atom not in self.alone:

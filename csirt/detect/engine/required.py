@@ -17,34 +17,33 @@ SHORTEST = 3
 MOST = 32
 # So many places of a text's beginning are looked at.
 PLACES = 64
+# Of 65,536; more pairs of bytes than these stand in most texts.
+MOST_PAIRS = 1024
+# As RE2 has them.
+_CATEGORIES = {
+    "CATEGORY_DIGIT": set(b"0123456789"),
+    "CATEGORY_SPACE": set(b"\t\n\f\r "),
+}
 # Written the same, read differently: POSIX classes, and {,n}, which is plain text to RE2.
 _OTHERWISE = ("[[:", "[:", "{,", "[^[:", "\\Q", "\\C", "\\p", "\\P", "\\pN")
 
 
 def literals(pattern: str) -> tuple[str, ...]:
     """Texts (case as written) of which each match holds one, compared without regard to case; empty: not known."""
-    if any(mark in pattern for mark in _OTHERWISE):
-        return ()
+    tree = _tree(pattern)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            tree = re._parser.parse(pattern)  # type: ignore[attr-defined]
-        found = _sequence(tree, bool(tree.state.flags & re.IGNORECASE))
-    except (re.error, RecursionError, OverflowError, Warning, ValueError):
+        return (_sequence(tree, bool(tree.state.flags & re.IGNORECASE)) if tree is not None else None) or ()
+    except RecursionError:
         return ()
-    return found or ()
 
 
 @cache
 def least(pattern: str) -> int:
     """Of how many bytes a text has to be for the expression to match in it; 0: not known."""
-    if any(mark in pattern for mark in _OTHERWISE):
-        return 0
+    tree = _tree(pattern)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return int(re._parser.parse(pattern).getwidth()[0])  # type: ignore[attr-defined]
-    except (re.error, RecursionError, OverflowError, Warning, ValueError):
+        return int(tree.getwidth()[0]) if tree is not None else 0
+    except (OverflowError, RecursionError):
         return 0
 
 
@@ -52,14 +51,7 @@ def least(pattern: str) -> int:
 def beginning(pattern: str) -> tuple[frozenset[int], ...]:
     """The bytes each of the first places of a text has to be one of for the expression to match; none: not known. Only
     of expressions that are held to the text's beginning, as far as what they take is ASCII."""
-    if any(mark in pattern for mark in _OTHERWISE):
-        return ()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            tree = re._parser.parse(pattern)  # type: ignore[attr-defined]
-    except (re.error, RecursionError, OverflowError, Warning, ValueError):
-        return ()
+    tree = _tree(pattern)
     if not tree or str(tree[0][1]) != "AT_BEGINNING" or tree.state.flags & re.MULTILINE:
         return ()
     found: list[frozenset[int]] = []
@@ -74,6 +66,37 @@ def beginning(pattern: str) -> tuple[frozenset[int], ...]:
     return tuple(found)
 
 
+@cache
+def neighbours(pattern: str) -> tuple[frozenset[int], frozenset[int]] | None:
+    """The bytes of two neighbours that every match holds, those that fewest pairs can be; None: not known."""
+    tree = _tree(pattern)
+    best, before = None, frozenset[int]()
+    for operation, argument in tree or ():
+        repeated = str(operation) in ("MAX_REPEAT", "MIN_REPEAT")
+        least, inner = (argument[0], argument[2]) if repeated else (1, [(operation, argument)])
+        taken = _bytes(inner[0], bool(tree.state.flags & re.IGNORECASE)) if least and len(inner) == 1 else frozenset()
+        pairs = [(before, taken), *([(taken, taken)] if least > 1 else [])]
+        best = min((pair for pair in [best, *pairs] if pair and all(pair)), key=_count, default=None)
+        before = taken
+    return best if best is not None and _count(best) <= MOST_PAIRS else None
+
+
+def _count(pair: tuple[frozenset[int], frozenset[int]]) -> int:
+    return len(pair[0]) * len(pair[1])
+
+
+def _tree(pattern: str) -> Any:
+    """The expression as Python's parser reads it, or None where that may be another one than RE2 reads."""
+    if any(mark in pattern for mark in _OTHERWISE):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return re._parser.parse(pattern)  # type: ignore[attr-defined]
+    except (re.error, RecursionError, OverflowError, Warning, ValueError):
+        return None
+
+
 def _bytes(part: tuple[Any, Any], blind: bool) -> frozenset[int]:
     """The bytes of a character that has to be ASCII; none: it need not be."""
     found: set[int] = set()
@@ -83,8 +106,8 @@ def _bytes(part: tuple[Any, Any], blind: bool) -> frozenset[int]:
             found.add(argument)
         elif name == "RANGE" and argument[1] < 128:
             found |= set(range(argument[0], argument[1] + 1))
-        elif name == "CATEGORY" and str(argument) == "CATEGORY_DIGIT":
-            found |= set(b"0123456789")
+        elif name == "CATEGORY" and str(argument) in _CATEGORIES:
+            found |= _CATEGORIES[str(argument)]
         else:
             return frozenset()
     if max(found, default=128) > 127 or (blind and found & set(b"sSkK")):

@@ -185,7 +185,10 @@ class Sweep:
         atom = self.program.numbered.atoms[number]
         if atom.field not in self._in_table or atom.kind not in ("null", "text"):
             return False
-        self.pieces[number, 0] = self.places[atom.field]
+        place = self.places[atom.field]
+        if self.columns[place, PARENTS]:
+            return False
+        self.pieces[number, 0] = place
         self.known[number] = EMPTY if atom.kind == "null" else FILLED
         return True
 

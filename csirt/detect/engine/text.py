@@ -98,11 +98,8 @@ class Scanner:
             return np.flatnonzero(self._mask(atom, texts))
         data, offsets = values.text_buffers(texts)
         long = np.flatnonzero(np.diff(offsets) >= least)
-        places = _beginning(atom)
-        if places is not None and len(long) > FEW_BEGINNINGS:
-            from csirt.detect.columns import kernels
-
-            long = long[: kernels.begins(data, offsets, long, places)]
+        if atom.kind == "re" and len(long) > FEW_BEGINNINGS:
+            long = _possible(atom, data, offsets, long)
         if atom.kind == "re" and _few(len(long), _pattern(atom)):
             return self._singly(atom, long, data, offsets)
         if len(long) * 2 > len(texts):
@@ -239,10 +236,32 @@ def _least(atom: Atom) -> int:
     return len(atom.argument.encode("utf-8", "surrogatepass")) if isinstance(atom.argument, str) else 0
 
 
+def _possible(atom: Atom, data: Array, offsets: Array, some: Array) -> Array:
+    """Those of some texts in which an expression may match, as far as its bytes say."""
+    from csirt.detect.columns import kernels
+
+    places, pair = _beginning(atom), _neighbours(atom)
+    if places is not None:
+        return some[: kernels.begins(data, offsets, some, places)]
+    return some if pair is None else some[: kernels.neighbours(data, offsets, some, *pair)]
+
+
+@lru_cache(maxsize=8192)
+def _neighbours(atom: Atom) -> Array | None:
+    """By byte whether it may be the first, and the second, of two neighbours every match holds; None: not known."""
+    found = required.neighbours(atom.argument)
+    if found is None:
+        return None
+    flags = np.zeros((2, 256), bool)
+    for row, bytes_ in zip(flags, found, strict=True):
+        row[list(bytes_)] = True
+    return flags
+
+
 @lru_cache(maxsize=8192)
 def _beginning(atom: Atom) -> Array | None:
     """By place of a text's beginning and byte whether the atom may hold; None: not known."""
-    found = required.beginning(atom.argument) if atom.kind == "re" else ()
+    found = required.beginning(atom.argument)
     if not found:
         return None
     places = np.zeros((len(found), 256), bool)

@@ -235,12 +235,11 @@ class Verdicts:
                 sweep.compare(column, self._numbered.compared[atom.field])
 
     def _networks(self, field: str) -> None:
-        """Know of all ranges of addresses of a field."""
-        numbers, tests = self._numbered.networks[field], self._run.tests(field)
-        self._sweep.known[numbers] = NEVER
-        for number in numbers:
-            hits = tests.hits(self._numbered.atoms[number])
-            if hits is not None:
+        """Know of all ranges of addresses of a field that has only text."""
+        self._sweep.known[self._numbered.networks[field]] = NEVER
+        for atom, hits in self._run.tests(field).ranges().items():
+            if atom.kind == "cidr":
+                number = self._numbered.numbers[atom]
                 self._sweep.take(number, hits + self._sweep.base(field))
                 self._sweep.settle(number)
 

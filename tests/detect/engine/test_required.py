@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from csirt.detect.atoms import Atom
 from csirt.detect.engine import text
-from csirt.detect.engine.required import beginning, literals
+from csirt.detect.engine.required import beginning, literals, neighbours
 from csirt.detect.engine.text import Scanner
 from csirt.detect.engine.views import fold
 from tests.detect.loops import compiled
@@ -101,9 +101,34 @@ def test_the_bytes_of_a_texts_beginning(pattern: str, wanted: list[bytes]) -> No
     assert [bytes(sorted(place)) for place in beginning(pattern)] == wanted
 
 
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("[a-z]+\\.[ \"']{1}", (b".", b" \"'")),
+        ("\\s-c\\s", (b"-", b"c")),
+        ("a{2,}", (b"a", b"a")),
+        ("(?i)a-", (b"Aa", b"-")),
+        ("a?-", None),
+        ("a(b)c", None),
+        ("ab|c", None),
+        ("(?i)kk", None),
+        ("éé", None),
+        ("a$b", None),
+        ("[[:alpha:]]a", None),
+        ("[a-z][a-z0-9][A-Z]", (b"abcdefghijklmnopqrstuvwxyz", b"0123456789abcdefghijklmnopqrstuvwxyz")),
+        ("[a-zA-Z0-9][a-zA-Z0-9]", None),
+        ("(", None),
+    ],
+)
+def test_two_neighbours_of_every_match(pattern: str, wanted: tuple[bytes, bytes] | None) -> None:
+    """The rarest there are, or none where that cannot be said."""
+    found = neighbours(pattern)
+    assert (found and tuple(bytes(sorted(place)) for place in found)) == wanted
+
+
 STARTS = st.lists(
     st.sampled_from(
-        ["a", "[ab]", "[a-c]{2}", "\\d", "[Kk]{1,}", "s", "[^a]", ".", "é", "b?", "(?:a|b)", "\\.", "x{0}"]
+        ["\\s", "a", "[ab]", "[a-c]{2}", "\\d", "[Kk]{1,}", "s", "[^a]", ".", "é", "b?", "(?:a|b)", "\\.", "x{0}"]
     ),
     min_size=1,
     max_size=4,
@@ -114,12 +139,10 @@ STARTS = st.lists(
 @given(
     STARTS,
     st.sampled_from(["^", "(?i)^", "(?m)^", "(?s)^", ""]),
-    st.lists(st.text(alphabet="abcKſksé1.x\n", max_size=6), min_size=1, max_size=30),
+    st.lists(st.text(alphabet="abcKſksé1.x\n\v ", max_size=6), min_size=1, max_size=30),
     st.booleans(),
 )
-def test_looking_at_the_beginning_first_loses_no_match(
-    pieces: list[str], head: str, texts: list[str], few: bool
-) -> None:
+def test_looking_at_bytes_first_loses_no_match(pieces: list[str], head: str, texts: list[str], few: bool) -> None:
     """In few values and many, in a slice of a column."""
     atom = Atom("f", "re", head + "".join(pieces))
     values = pa.array(["abc", *texts], pa.string()).slice(1)
