@@ -30,18 +30,20 @@ class Budget:
 
     def each(self, atom: Atom, texts: Iterable[bytes], search: Callable[[bytes], object]) -> list[bool]:
         """As `run`, of a few values one by one."""
+        if self.limit is None:
+            return [search(text) is not None for text in texts]
         found: list[bool] = []
         begin, size = SYSTEM.thread_cpu(), 0
         before = self._used.get(atom, 0.0)
         for text in texts:
             found.append(atom not in self.spent and search(text) is not None)
             size += len(text)
-            if size > PIECE and self.limit is not None:
+            if size > PIECE:
                 size = 0
                 if before + SYSTEM.thread_cpu() - begin > self.limit:
                     self.spent[atom] = None
         self._used[atom] = before + SYSTEM.thread_cpu() - begin
-        if self.limit is not None and self._used[atom] > self.limit:
+        if self._used[atom] > self.limit:
             self.spent[atom] = None
         return [False] * len(found) if atom in self.spent else found
 

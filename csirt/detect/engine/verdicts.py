@@ -143,8 +143,9 @@ class Verdicts:
 
     def _look(self, field: str, atoms: Iterable[Atom]) -> None:
         """Have the pieces of atoms of a column that was read, which no scan finds."""
+        tests = self._run.tests(field)
         for atom in atoms:
-            hits = self._run.tests(field).hits(atom)
+            hits = tests.ranges().get(atom) if atom.kind == "cidr" else tests.hits(atom)
             if hits is not None:
                 self._sweep.take(self._numbered.numbers[atom], hits + self._sweep.base(field))
 
