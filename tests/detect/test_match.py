@@ -269,7 +269,7 @@ def test_a_rule_that_overruns_its_budget_is_told_of_once(batch: Callable[..., Ba
     ruleset = parse_rules("---\n".join(texts))
     assert not ruleset.refused
     detector = Detector(ruleset, budget=0.0005, overrun=lambda meta: told.append(meta.id))
-    names = [("ab" * 500) + str(number) for number in range(200)]
+    names = [("ab" * 500) + f"1x{number}" for number in range(200)]
     rows = [{"@timestamp": 1, "dns.question.name": name} for name in names]
     for _ in range(2):
         hits = detector.match(batch("dns", rows))
