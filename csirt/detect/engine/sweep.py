@@ -45,7 +45,7 @@ class Sweep:
         self.others: set[str] = set()
         """The columns that are there and are not read here."""
         fields, lines, left = self._text(layout, states)
-        self._in_table = frozenset(compress(fields, lines[:, PARENTS] == 0))
+        self._in_table = frozenset(compress(fields, lines[:, PARENTS] == 0))  # of one text to a row
         more: list[list[int]] = []
         for name, place, wanted in (*layout.others, *left):
             column = frame.column(name)
@@ -185,10 +185,7 @@ class Sweep:
         atom = self.program.numbered.atoms[number]
         if atom.field not in self._in_table or atom.kind not in ("null", "text"):
             return False
-        place = self.places[atom.field]
-        if self.columns[place, PARENTS]:
-            return False
-        self.pieces[number, 0] = place
+        self.pieces[number, 0] = self.places[atom.field]
         self.known[number] = EMPTY if atom.kind == "null" else FILLED
         return True
 
