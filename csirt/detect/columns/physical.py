@@ -41,18 +41,17 @@ class Physical:
 class _Exported:
     """An Arrow array in its C data interface, until it is let go."""
 
+    _release, _place = ctypes.CFUNCTYPE(None, ctypes.c_void_p), 8
+
     def __init__(self, batch: pa.RecordBatch) -> None:
         self._array = (ctypes.c_int64 * 10)()
         self.address = ctypes.addressof(self._array)
         batch._export_to_c(self.address)
 
     def __del__(self) -> None:
-        if self._array[_RELEASE]:
-            _release(self._array[_RELEASE])(self.address)
-
-
-_RELEASE = 8
-_release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        # When the interpreter ends, the module's names are gone before the last of these.
+        if self._array[self._place]:
+            type(self)._release(self._array[self._place])(self.address)
 
 
 class Asked:
