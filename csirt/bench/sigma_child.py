@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def main() -> None:
     program = Program([rule.condition for rule in loaded.rules])
     size = int(batch)
     frames: Iterable[Callable[[], RawFrame]] = list(_columns(Path(events), size)) if mode == "columns" else ()
-    _warm(program, Path(events))
+    _warm(program, Path(events), frames)
     found: list[tuple[int, int, Array]] = []
     batches: list[float] = []
     rows = 0
@@ -101,14 +102,15 @@ def _encoded(table: pa.Table, schema: pa.Schema | None) -> pa.Table:
     return pa.table(columns, names=table.column_names) if schema is None else pa.table(columns, schema=schema)
 
 
-def _warm(program: Program, path: Path) -> None:
-    """Compile what compiles at first use: the peer's engine is whole before its clock starts, too."""
+def _warm(program: Program, path: Path, frames: Iterable[Callable[[], RawFrame]]) -> None:
+    """Compile what compiles at first use, and plan what is planned once for a reader's batches: the peer's engine is
+    whole before its clock starts, too."""
     frame = next(iter(read(path)), None)
     if frame is None:
         return
     for name in frame.written():  # numbers are read when they are asked for
         frame.column(name)
-    for make in _first(path):
+    for make in (*_first(path), *islice(frames, 1)):
         program.run(make())
 
 

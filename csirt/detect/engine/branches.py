@@ -28,17 +28,19 @@ class Jumps:
         self._numbers = numbers
         self._tests: list[tuple[int, int, int]] = []
         self._starts: dict[int, int] = {}  # by the plan's identity: the program keeps them all
-        self._made = -1
+        self.tests = self.holds = self.fails = np.empty(0, np.int32)
 
     def take(self, plans: Sequence[Plan]) -> Array:
         """Make ready for these plans; the first test of each, or `MATCH`."""
         for plan in plans:
             if id(plan) not in self._starts:
                 self._starts[id(plan)] = MATCH if plan.rest is None else self._emit(plan.rest, MATCH, NO)
-        if self._made != len(self._tests):
-            self._made = len(self._tests)
-            table = np.array(self._tests, np.int32).reshape(-1, 3)
-            self.tests, self.holds, self.fails = (np.ascontiguousarray(column) for column in table.T)
+        made = len(self.tests)
+        if made < len(self._tests):
+            more = np.array(self._tests[made:], np.int32).T
+            self.tests, self.holds, self.fails = map(
+                np.concatenate, zip((self.tests, self.holds, self.fails), more, strict=True)
+            )
         return np.array([self._starts[id(plan)] for plan in plans], np.int32)
 
     def _emit(self, node: Node, holds: int, fails: int) -> int:

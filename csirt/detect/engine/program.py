@@ -77,6 +77,7 @@ class Compiled:
         self.alone = frozenset(atom for field in self.texts for atom in self.scanner.alone(field))
         self.numbered = Numbered(self._atoms(), self.scanner)
         self.jumps = Jumps(self.numbered.numbers)
+        self.witnesses: dict[str, Witnesses] = {}
         self.choose([choice[0] for choice in self.choices])
 
     def keywords_of(self, column: Column) -> bool:
@@ -115,4 +116,9 @@ class Compiled:
         self.starts = self.jumps.take(chosen)
         self.dense = [index for index, item in enumerate(chosen) if not item.witnesses and index not in self.overrun]
         self.wakes = Wakes(self.numbered, chosen, self.overrun)
-        self.witnesses: dict[str, Witnesses] = self.numbered.by_field(np.flatnonzero(self.wakes.witness))
+        # What is known of those of a field is found anew only where others were chosen.
+        before, found = self.witnesses, self.numbered.by_field(np.flatnonzero(self.wakes.witness))
+        self.witnesses = {
+            name: before[name] if name in before and np.array_equal(before[name].numbers, some.numbers) else some
+            for name, some in found.items()
+        }

@@ -6,6 +6,7 @@ Case: `fold` is Unicode simple lower-casing, for rules and values alike ('ß' is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -66,6 +67,7 @@ class Gathered:
         size = int(kernels.text_bounds(table, self.bounds))
         if size > MOST_BYTES:
             raise MemoryError(f"{size} bytes of different texts in one batch; there is room for {MOST_BYTES}")
+        _ready()
         data, offsets = np.empty(size, np.uint8), np.empty(int(self.bounds[-1]) + 1, np.int32)
         kernels.gathered_texts(table, data, offsets)
         self._all = {True: _texts(data, offsets)}
@@ -91,6 +93,15 @@ def _lowered(texts: pa.StringArray, data: Array, offsets: Array) -> pa.StringArr
         return pc.utf8_lower(texts)
     kernels.put_texts(low, starts, other, edges)
     return _texts(low, offsets)
+
+
+@cache
+def _ready() -> None:
+    """Load what only text beyond ASCII asks for with the other loops: no batch in mid-stream waits for it."""
+    from csirt.detect.columns import kernels
+
+    octets, places = np.empty(0, np.uint8), np.empty(0, np.int32)
+    kernels.put_texts(octets, places, octets, np.zeros(1, np.int32))
 
 
 def _texts(data: Array, offsets: Array) -> pa.StringArray:
