@@ -55,7 +55,9 @@ class _Bench:
         self.work, self.task = work, task
         self.core = process.cores()[-1]
         self.harness = rsigma.program()
-        self.environment = process.environment(work, threads=False)
+        self.environments = {
+            mode: process.environment(work, threads=False, large=mode == "columns") for mode in ("columns", "file")
+        }
         self.last = _Last()
         self.sets: dict[str, Path] = {}
         self.events = work / "events.ndjson"
@@ -118,7 +120,7 @@ class _Bench:
 
     def _counted(self, name: str, version: str, words: list[str]) -> pairs.Side:
         def once() -> pairs.Run:
-            spent = process.run(words, environment=self.environment, core=self.core)
+            spent = process.run(words, environment=self.environments["columns"], core=self.core)
             said = json.loads(spent.output)
             self.last.said[name] = said
             work = {key: said[key] for key in ("events", "alerts", "digest") if key in said}
@@ -156,23 +158,23 @@ class _Bench:
     ) -> pairs.Contest:
         words = [sys.executable, "-m", "csirt.bench.sigma_child", mode]
         given = [str(self.sets[rules].with_suffix("")), str(events), str(batch)]
-        ours = self._side("csirt", "", [*words, *given], tail)
+        environment = self.environments[mode]
+        ours = self._side("csirt", "", [*words, *given], environment, tail)
         peer = None
         if self.harness is not None:
             target, version = self.harness
-            peer = self._side(
-                "rsigma", version, [str(target), other, str(self.sets[rules]), str(self.events), str(batch)], tail
-            )
+            words = [str(target), other, str(self.sets[rules]), str(self.events), str(batch)]
+            peer = self._side("rsigma", version, words, environment, tail)
         unit = "batches per second at the 95th percentile" if tail else "events per CPU second"
         more = {"core": self.core, "batch": batch}
         absent = "" if self.harness else rsigma.HOW
         return pairs.Contest(name, unit, floor, self.task.runs, ours, peer, absent, more=more)
 
-    def _side(self, name: str, version: str, words: list[str], tail: bool) -> pairs.Side:
+    def _side(self, name: str, version: str, words: list[str], environment: dict[str, str], tail: bool) -> pairs.Side:
         found = self.work / f"pairs-{name}"
 
         def once() -> pairs.Run:
-            spent = process.run([*words, str(found)], environment=self.environment, core=self.core)
+            spent = process.run([*words, str(found)], environment=environment, core=self.core)
             said = json.loads(spent.output)
             self.last.said[name] = said
             work = {"matches": said["matches"], "pairs": hashlib.sha256(found.read_bytes()).hexdigest()}
