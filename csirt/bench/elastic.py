@@ -133,7 +133,9 @@ class _Bench:
     def _child(self, what: str, count: int, *more: str, prefix: str = "") -> dict[str, Any]:
         words = [sys.executable, "-m", "csirt.bench.elastic_child", self.task.url, prefix or self.config.prefix, what]
         words += [str(self.task.seed), str(count), *more]
-        found: dict[str, Any] = json.loads(process.run(words, environment=process.environment(self.work)).output)
+        found: dict[str, Any] = json.loads(
+            process.run(words, environment=process.environment(self.work, large=False)).output
+        )
         return found
 
     def _lister(self, name: str, whole: bool) -> Callable[[], pairs.Run]:
@@ -145,7 +147,7 @@ class _Bench:
         words += ["cases", "list", "--limit", "25", "--json", "--store", str(self.work / name)]
 
         def once() -> pairs.Run:
-            spent = process.run(words, environment=process.environment(self.work))
+            spent = process.run(words, environment=process.environment(self.work, large=False))
             done = {"whole": whole, "shown": len(json.loads(spent.output)["items"])}
             return pairs.Run(1 / spent.wall_s, spent.wall_s, spent.cpu_s, done, spent.rss_mib)
 

@@ -112,7 +112,7 @@ def _once(work: Path, config: Path, paths: list[Path]) -> tuple[dict[str, Any], 
     """One measured run in a fresh process, then its dump's digest in another."""
     store = work / "measured"
     words = [sys.executable, "-m", "csirt.bench.child", str(store), str(config), *map(str, paths)]
-    spent = process.run(words, environment=process.environment(work))
+    spent = process.run(words, environment=process.environment(work, large=False))
     document: dict[str, Any] = json.loads(spent.output)
     digest = _digest(work, store)
     shutil.rmtree(store)

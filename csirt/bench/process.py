@@ -60,8 +60,8 @@ def pinned(core: int | None) -> list[str]:
 def environment(work: Path, *, threads: bool = True, large: bool = True) -> dict[str, str]:
     """For measured runs of ours: modules are compiled once, by the warm-up, even where the install is read-only or
     nothing may be written beside it; Arrow takes memory from where `csirt.heap.prepare` says, in large pages, as the
-    daemon's unit asks for them, unless `large` is False: a command that ends soon pays more for fresh ones than it
-    gains, and nobody sets them for it. `threads` False: one thread per library."""
+    daemon's unit asks for them, unless `large` is False: a run that takes memory as it goes pays more for fresh ones
+    than it gains. `threads` False: one thread per library."""
     found = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     found.setdefault("PYTHONPYCACHEPREFIX", str(work / "modules"))
     found.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
