@@ -1,7 +1,7 @@
 """What a ratio divides by: events of which only their time and group are asked for, many to a row of hits.
 
 They may be every event there is. A row is of one step of event time and has, for each of its events, the time and the
-place of the group in the row's `values`: some twelve octets, and each group's text once.
+place of the group in the row's `values`: eight octets, and each group's text once.
 """
 
 from __future__ import annotations

@@ -177,7 +177,11 @@ class State:
             for rule in item.rules[1:] if counting.held.payload.pieces and item.type == "ratio" else ():
                 rows = pa.Table.from_batches([piece.batch for piece in counting.held.payload.pieces])
                 by_stream[item.stream(rule)] = rows.filter(pc.equal(rows.column("rule"), rule))
-        self.divisors.take(by_stream, self.until)
+        self.divide(by_stream)
+
+    def divide(self, by_stream: dict[str, pa.Table]) -> None:
+        """Take in, and take away, what ratios divide by."""
+        self.dropped["hits"] += self.divisors.take(by_stream, self.until)
 
     def counted(self, item: Correlation) -> Counting:
         """What a correlation has counted so far."""

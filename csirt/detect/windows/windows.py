@@ -81,7 +81,7 @@ class Windows:
             self._state.dropped["late"] += int(np.count_nonzero(times <= self._state.until))
         self._chained = {}
         by_stream = _split(hits)
-        self._state.dropped["hits"] += self._state.divisors.take(by_stream, self._state.until)
+        self._state.divide(by_stream)
         self._fed = {name.partition("/")[0] for name in by_stream}
         for name in sorted(by_stream):
             rule = self._rules.get(name)
@@ -114,7 +114,7 @@ class Windows:
             return hits  # what comes late is counted where it is taken in
         self._state.settle()
         by_stream = _split(hits)
-        self._state.dropped["hits"] += self._state.divisors.take(by_stream, self._state.until)
+        self._state.divide(by_stream)
         for item in self._correlations.values():
             names = self._streams[item.id]
             inputs = [by_stream.get(name, none()) for name in names]
@@ -141,7 +141,7 @@ class Windows:
         self._state.until = until
         self._state.open.close(until)
         by_stream = _split(before)
-        self._state.divisors.take(by_stream, until)
+        self._state.divide(by_stream)
         for item in self._correlations.values():
             inputs = [by_stream.get(name, none()) for name in self._streams[item.id]]
             if any(part.num_rows for part in inputs):
