@@ -47,10 +47,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cost(*words: str, wanted: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float]:
-    """Seconds on the clock and of the processor: the least of seven runs of a command, each by itself; of fewer, once
+    """Seconds on the clock and of the processor: the least of five runs of a command, each by itself; of fewer, once
     they are what is wanted."""
     wall = processor = 1e9
-    for _ in range(7):
+    for _ in range(5):
         if wall <= wanted[0] and processor <= wanted[1]:
             break
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
