@@ -1,6 +1,6 @@
 """The store contract: what every home of events, alerts, incidents and cases promises.
 
-One `commit` is one transaction (decision 4): all of it or none of it. Implementations pass `tests/stores/contract.py`.
+One `commit` is one transaction (decision 4): all of it or none of it. Implementations pass `tests/stores/contract/`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from csirt.stores.base import Store
 from csirt.stores.elastic.store import ElasticStore, open_elastic
 from tests.elastic import desk
 from tests.stores import build
-from tests.stores.contract import Contract, Reopen
+from tests.stores.contract import Contract
+from tests.stores.contract.reading import Reopen
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -15,7 +15,8 @@ from csirt.errors import Conflict, CsirtError, NotAllowed, NotFound
 from csirt.stores.base import Commit, Store
 from csirt.stores.embedded import EmbeddedStore, open_embedded
 from tests.stores import build
-from tests.stores.contract import Contract, Reopen, rows_of
+from tests.stores.contract import Contract
+from tests.stores.contract.reading import Reopen, rows_of
 
 
 @pytest.fixture
