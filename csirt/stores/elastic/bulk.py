@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, chain
@@ -33,9 +34,9 @@ _WANTED = "errors,items.*.status,items.*.error"
 PATIENCE = 6  # times that nothing of what is left was taken, before that is a failure to tell
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Item:
-    """The lines of one action; of a document that waits they are made when it is sent, while others are under way."""
+    """One action; the lines of a document that waits are made whenever it is sent, and not kept."""
 
     waiting: Waiting
     lines: bytes = b""
@@ -88,7 +89,7 @@ class Bulk:
         pause, idle = SHORT, 0
         count = before = len(items) + sum(len(parcel.names) for parcel in parcels)
         while before:
-            outcomes = list(self._pool.map(self._request, chain(self._parts(parcels), self._chunks(left))))
+            outcomes = list(self._asked(chain(self._parts(parcels), self._chunks(left))))
             parcels = ()
             left = [item for outcome in outcomes for item in outcome.again]
             refused += [item for outcome in outcomes for item in outcome.refused]
@@ -109,6 +110,17 @@ class Bulk:
         self.sent += count - len(refused)
         return refused
 
+    def _asked(self, chunks: Iterator[_Chunk]) -> Iterator[_Outcome]:
+        """What came of each, in their order. A request is made when its turn is near: all of them at once are as large
+        as everything that is sent."""
+        under_way: deque[Future[_Outcome]] = deque()
+        for chunk in chunks:
+            under_way.append(self._pool.submit(self._request, chunk))
+            if len(under_way) > self.config.in_flight:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
     def _parts(self, parcels: Sequence[Parcel]) -> Iterator[_Chunk]:
         """Parcels cut into requests, document by document only where one goes wrong."""
         for parcel in parcels:
@@ -122,18 +134,19 @@ class Bulk:
 
     def _chunks(self, items: list[_Item]) -> Iterator[_Chunk]:
         chunk: list[_Item] = []
+        made: list[bytes] = []
         size = 0
         for item in items:
-            if not item.lines:
-                one = item.waiting
-                item.lines = layout.action(self.config, one.kind, one.key, one.last, one.text)
-            if chunk and size + len(item.lines) > self.size:
-                yield _chunk(chunk)
-                chunk, size = [], 0
+            one = item.waiting
+            lines = item.lines or layout.action(self.config, one.kind, one.key, one.last, one.text)
+            if chunk and size + len(lines) > self.size:
+                yield _chunk(chunk, made)
+                chunk, made, size = [], [], 0
             chunk.append(item)
-            size += len(item.lines)
+            made.append(lines)
+            size += len(lines)
         if chunk:
-            yield _chunk(chunk)
+            yield _chunk(chunk, made)
 
     def _adapt(self, slower: bool) -> None:
         self.size = max(LEAST, self.size // 2) if slower else min(MOST, self.size * 5 // 4)
@@ -144,10 +157,10 @@ class Bulk:
         if self.stop.is_set():
             return _Outcome([], [], failed=Unreachable("stopped before the cluster had everything"))
         try:
-            lines: Any = b"\n".join(chunk.lines)
+            lines: Any = b"\n".join([*chunk.lines, b""])
             answer = self.client.bulk(operations=lines, filter_path=_WANTED).body
         except es.ApiError as error:
-            return self._turned_away(chunk.items(), error)
+            return self._turned_away(chunk, error)
         except Exception as error:
             return _Outcome([], [], slower=True, failed=explain(error, self.config))
         results = list(answer.get("items", []))
@@ -155,24 +168,23 @@ class Bulk:
             return _Outcome([], [])
         return _judged(chunk.items(), results)
 
-    def _turned_away(self, items: list[_Item], error: Any) -> _Outcome:
+    def _turned_away(self, chunk: _Chunk, error: Any) -> _Outcome:
         """The whole request was refused: too much at once, or the cluster is not well."""
         status = int(error.meta.status)
-        if status == 413 and len(items) > 1:
-            half = len(items) // 2
-            parts = [self._request(_chunk(part)) for part in (items[:half], items[half:])]
-            return _joined(parts)
+        items = chunk.items()
         if status in (400, 413):
             if len(items) == 1:
                 return _Outcome([], [_refused(items[0], status, {"type": "request", "reason": "too large"})])
-            return _joined([self._request(_chunk([item])) for item in items])
+            step = (len(items) + 1) // 2 if status == 413 else 1
+            starts = range(0, len(items), step)
+            return _joined([self._request(_chunk(items[n : n + step], chunk.lines[n : n + step])) for n in starts])
         if status == 429:
             return _Outcome(items, [], slower=True, why="429 too many requests")
         return _Outcome([], [], slower=True, failed=explain(error, self.config))
 
 
-def _chunk(items: list[_Item]) -> _Chunk:
-    return _Chunk([item.lines for item in items], lambda: items)
+def _chunk(items: list[_Item], lines: Sequence[bytes]) -> _Chunk:
+    return _Chunk(lines, lambda: items)
 
 
 def _named(names: Sequence[Name], lines: Sequence[bytes]) -> list[_Item]:

@@ -31,6 +31,13 @@ def client(config: ElasticCluster) -> Elasticsearch:
     import logging
 
     from elasticsearch import Elasticsearch, OrjsonSerializer
+    from elasticsearch.serializer import NdjsonSerializer
+
+    class Encoded(NdjsonSerializer):
+        """Lines that are encoded already go as they are: the client would copy each of its requests twice."""
+
+        def dumps(self, data: Any) -> bytes:
+            return data if isinstance(data, bytes) and data.endswith(b"\n") else super().dumps(data)
 
     # Every failed request of an outage would be a line; what is wrong is said once, by us.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)
@@ -46,7 +53,7 @@ def client(config: ElasticCluster) -> Elasticsearch:
             retry_on_timeout=False,
             connections_per_node=config.in_flight + 2,
             http_compress=config.compress,
-            serializer=OrjsonSerializer(),
+            serializers={"application/json": OrjsonSerializer(), "application/x-ndjson": Encoded()},
             **more,
         )
     except (ValueError, OSError) as error:

@@ -13,7 +13,7 @@ from typing import Any
 from csirt.config import ElasticCluster
 from csirt.stores.elastic import layout
 
-OCTETS = 48 * 1024 * 1024
+OCTETS = 32 * 1024 * 1024  # sending needs half as much besides, and an outage may take 100 MiB in all
 MOST = 32  # parcels taken at once
 
 Name = tuple[str, str, int]

@@ -178,7 +178,8 @@ class Shipper:
             rows, rest = notes.waiting_events(connection, follow.ROWS)
             parcels = [one for one in taken if outbox.waits(connection, one.names[-1])]  # not sent as text meanwhile
             steps = [one.steps for one in parcels]
-            documents, positions = outbox.window(connection, ROWS, OCTETS, rest, kinds, steps)
+            left = max(OCTETS - sum(one.octets for one in parcels), OCTETS // 4)
+            documents, positions = outbox.window(connection, ROWS, left, rest, kinds, steps)
         moved = self._send(documents, parcels)
         if rows:
             self._follower.send_events(self._bulk, rows)
