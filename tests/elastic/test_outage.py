@@ -82,12 +82,14 @@ def test_a_cluster_stopped_under_load(elasticsearch: str, prefix: str, tmp_path:
                     time.sleep(seconds / steps)
                 assert len(told.posts) > before, f"nobody was told: {mode}"
                 assert mode != "away" or (state["trouble"] and state["waiting"] > outage.ALERTS * 4)
+                print(f"{mode}: {state['waiting']} documents wait")
                 until(lambda asked=asked: bad.asked > asked, 30)  # type: ignore[misc]
             bad.mode = "well"
             before = len(told.posts)
             found = process.ask("end")
             assert len(told.posts) == before
         assert sorted(keys(told)) == sorted(keys(calm)) and len(set(keys(told))) == len(told.posts)
+    print(f"{found['documents']} documents, {wanted['rss_mib']} MiB undisturbed, {found['rss_mib']} MiB disturbed")
     assert (found["digest"], found["documents"]) == (wanted["digest"], wanted["documents"])
     assert counted(elasticsearch, prefix) == counted(elasticsearch, f"calm-{prefix}")
     assert found["rss_mib"] <= wanted["rss_mib"] + MORE_MIB
