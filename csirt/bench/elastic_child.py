@@ -48,13 +48,13 @@ class _Clock:
 
 def fresh(config: ElasticCluster) -> str:
     """An empty index for aggregates, as that of the product's; its name."""
-    from csirt.stores.elastic import connect
+    from csirt.stores.elastic import connect, templates
     from csirt.stores.elastic.events import mapping
 
     name = f"{config.prefix}-aggregates"
     with connect.client(config) as client:
         client.options(ignore_status=404).indices.delete(index=f"{name}-1")
-        settings = {"number_of_shards": 1, "number_of_replicas": 0}
+        settings = {"number_of_shards": 1, "number_of_replicas": 0, "search": templates.SETTINGS["search"]}
         fields = mapping.mappings(mapping.minute_fields())
         client.indices.create(index=f"{name}-1", aliases={name: {}}, mappings=fields, settings=settings)
     return name

@@ -117,7 +117,7 @@ def migrate(settings: Settings, dry_run: bool, every: bool) -> int:
     config = _config(settings).stores.elasticsearch
     items: list[dict[str, Any]] = []
     with connect.client(config) as client:
-        connect.probe(client, config)
+        connect.probe(client, config, older=True)
         try:
             for step in work.needed(client, config.prefix, every=every):
                 _say(settings, "store.migrating", old=step.old, new=step.new, fields=", ".join(step.fields) or "-")

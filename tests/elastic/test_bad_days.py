@@ -114,7 +114,7 @@ class Watch:
             docs = ask(self._url, f"/{self._prefix}-alert/_mget", {"ids": wanted})["docs"] if wanted else []
             self.ahead += [f"{upto}: {doc['_id']}" for doc in docs if not doc["found"]]
             long = ask(self._url, f"/{self._prefix}-alert/_mget", {"ids": [build.alert("long").id]})["docs"][0]
-            if json.loads(long["_source"]["document"])["count"] < upto:
+            if long["_source"]["csirt"]["count"] < upto:
                 self.ahead.append(f"{upto}: an old alert")
 
 
@@ -186,14 +186,14 @@ def test_a_mapping_conflict_blocks_nobody(elasticsearch: str, prefix: str, tmp_p
     with desk.opened(tmp_path / "store", elasticsearch, prefix) as store:
         client = store.shipper.client
         client.indices.delete(index=f"{prefix}-alert-000001")
-        wrong = {"dynamic": False, "properties": {"message": {"type": "long"}}}
+        wrong = {"dynamic": False, "properties": {"csirt": {"properties": {"rule_name": {"type": "long"}}}}}
         client.indices.create(index=f"{prefix}-alert-x", aliases={f"{prefix}-alert": {}}, mappings=wrong)
         alerts = [build.alert("a", rule_name="Kari Nordmann"), build.alert("b", rule_name="17")]
         store.commit(Commit(alerts=alerts, incidents=[build.incident("i")], position=Position("s", "f", 9)))
         store.shipper.settle(desk.SECONDS)
         dead = letters(store)
         assert [(one["id"], one["reason"]) for one in dead] == [
-            (alerts[0].id, "document_parsing_exception in field message")
+            (alerts[0].id, "document_parsing_exception in field csirt.rule_name")
         ]
         assert counted(elasticsearch, prefix) == 3
         client.indices.delete(index=f"{prefix}-alert-x")

@@ -11,11 +11,13 @@ import pytest
 from csirt.errors import CsirtError
 from csirt.model.chunk import Position
 from csirt.stores.base import Commit
-from csirt.stores.elastic import connect, migrate, templates
+from csirt.stores.elastic import connect, layout, migrate, templates
 from csirt.stores.elastic.store import ElasticStore
+from csirt.stores.embedded.catalogue import documents
 from csirt.stores.embedded.dump import dump
-from tests.elastic import desk
+from tests.elastic import desk, former
 from tests.elastic.test_commands import Desk
+from tests.live import until
 from tests.stores import build
 
 pytestmark = pytest.mark.timeout(600)
@@ -104,3 +106,49 @@ def test_what_does_not_fit_changes_nothing(elasticsearch: str, prefix: str) -> N
         assert "Kari" not in caught.value.message
         assert not client.indices.exists(index=step.new)
         client.index(index=f"{prefix}-alert", id="b", document=bad, require_alias=True)
+
+
+def test_indices_of_an_older_csirt(
+    elasticsearch: str, prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where documents say their facts twice: the daemon says what to do and works on from its folder, nothing is
+    refused; `init` names every index; after `migrate` old and new documents are found by ECS names and their own, and
+    the cluster holds what the folder does, by canonical dump."""
+    desk.install(elasticsearch, prefix)
+    at = Desk(tmp_path, elasticsearch, prefix, capsys)
+    old = [build.alert(f"old{n}", techniques=["T1046"]) for n in range(1_200)]
+    incident = build.incident("i", aliases=["b"])
+    with connect.client(desk.settings(elasticsearch, prefix).elasticsearch) as client:
+        with desk.opened(tmp_path / "store", elasticsearch, prefix) as store:
+            store.commit(Commit(alerts=old, incidents=[incident]))
+            store.shipper.settle(desk.SECONDS)
+        former.made(client, prefix)
+        lines = former.lines(prefix, "alert", [one.model_dump() for one in old])
+        lines += former.lines(prefix, "incident", [incident.model_dump()])
+        assert not client.bulk(operations=lines, refresh=True)["errors"]
+        with desk.opened(tmp_path / "store", elasticsearch, prefix) as store:
+            store.commit(Commit(alerts=[build.alert("new", techniques=["T1046"])]))
+            until(lambda: "`csirt store migrate`" in store.cluster()["trouble"], 20)
+            assert (store.count("alert"), store.cluster()["dead_letters"]) == (1_201, 0)
+            assert at.json("check")[0] != 0
+            init = [one for one in at.json("store", "init", "--dry-run")[1]["items"] if one["state"] == "changed"]
+            wanted = {f"{layout.alias(prefix, kind)}-000001" for kind in documents.KINDS}
+            assert {one["name"] for one in init} == wanted
+            (alert,) = [one["changes"] for one in init if one["name"] == f"{prefix}-alert-000001"]
+            assert f"! {prefix}-alert-000001: event.id: csirt store migrate" in alert
+            assert at.json("store", "init")[0] == 0
+            code, done = at.json("store", "migrate")
+            assert code == 0 and len(done["items"]) == len(documents.KINDS)
+            store.shipper.settle(desk.SECONDS, patient=True)
+            assert store.cluster()["dead_letters"] == 0
+            kinds = ["alert", "incident"]
+            assert list(store.dump(kinds)) == list(dump(store, kinds))
+            for name in ("threat.technique.id", "csirt.techniques"):
+                assert client.count(index=f"{prefix}-alert", query={"term": {name: "T1046"}})["count"] == 1_201
+            assert client.count(index=f"{prefix}-incident", query={"term": {"csirt.aliases": "b"}})["count"] == 1
+        # A daemon that is still older is refused, not taken half.
+        late = client.bulk(operations=former.lines(prefix, "alert", [build.alert("late").model_dump()]))
+        assert [one["index"]["status"] for one in late["items"]] == [400]
+        init = at.json("store", "init", "--dry-run")[1]["items"]
+        assert {one["state"] for one in init} == {"same"}
+        assert at.json("store", "migrate")[1]["items"] == []

@@ -73,7 +73,7 @@ def parcels_and_window(
         parcels = [one for one in taken if outbox.waits(connection, one.names[-1])]
         documents, positions = outbox.window(connection, limit, 1 << 20, besides=[one.steps for one in parcels])
     made = [
-        outbox.Waiting(kind, key, step, step, orjson.loads(lines.split(b"\n", 1)[1])[layout.TEXT])
+        outbox.Waiting(kind, key, step, step, layout.text(orjson.loads(lines.split(b"\n", 1)[1])))
         for parcel in parcels
         for (kind, key, step), lines in zip(parcel.names, parcel.lines, strict=True)
     ]

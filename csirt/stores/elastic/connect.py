@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from csirt.config import ElasticCluster, duration
 from csirt.errors import CsirtError, Unreachable, Usage
 from csirt.secrets import place, secret
-from csirt.stores.elastic import layout, templates
+from csirt.stores.elastic import fields, layout, templates
+from csirt.stores.embedded.catalogue import documents
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -149,9 +150,10 @@ def _reason(error: Any) -> str:
     return str(kind.get("type", "")) if isinstance(kind, dict) and kind else str(error.message)[:100]
 
 
-def probe(es: Any, config: ElasticCluster, *, indices: bool = True) -> dict[str, Any]:
+def probe(es: Any, config: ElasticCluster, *, indices: bool = True, older: bool = False) -> dict[str, Any]:
     """Whether csirt can work with the cluster: `{version, status, nodes}`. Raises Unreachable with a sentence.
-    `indices`: they must be there, none of them red or read-only."""
+    `indices`: they must be there, none of them red or read-only, and take what this csirt writes; `older`: they may be
+    of an older one, to be read."""
     where = ", ".join(config.urls)
     try:
         version = str(es.info()["version"]["number"])
@@ -161,6 +163,8 @@ def probe(es: Any, config: ElasticCluster, *, indices: bool = True) -> dict[str,
         found = {"version": version, "status": health["status"], "nodes": health["number_of_nodes"]}
         if indices:
             _indices(es, config, where)
+            if not older:
+                _current(es, config, where)
         return found
     except CsirtError:
         raise
@@ -186,3 +190,13 @@ def _indices(es: Any, config: ElasticCluster, where: str) -> None:
             f"the cluster at {where} is read-only ({blocked[0]}): a disk is full or somebody set a block; give its "
             "nodes room, then take index.blocks away"
         )
+
+
+def _current(es: Any, config: ElasticCluster, where: str) -> None:
+    for kind in documents.KINDS:
+        for index, have in es.indices.get_mapping(index=layout.alias(config.prefix, kind)).body.items():
+            if fields.former(have["mappings"]):
+                raise Refusal(
+                    f"the cluster at {where} has {index} for documents as an older csirt wrote them; run `csirt store "
+                    "init`, then `csirt store migrate`: what is new waits in the store folder"
+                )

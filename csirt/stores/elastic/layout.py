@@ -1,5 +1,8 @@
-"""How documents look in the cluster: an index for each kind, ECS fields and our own to search by, and the document
-itself as the text the catalogue holds, so that nothing is lost in translation.
+"""How documents look in the cluster: an index for each kind, and every fact once.
+
+An alert, incident, case, run, receipt or notification is there under `csirt` as the catalogue holds it, beside what it
+does not say itself: time, kind, severity as a number, and addresses. ECS names of the rest are aliases (`fields.py`).
+Entries (audit, events of cases, positions) hold the fields to search by, and their text.
 """
 
 from __future__ import annotations
@@ -27,9 +30,10 @@ KINDS = (*documents.KINDS, *ENTRIES)
 CREATED = frozenset({"audit", "case_event"})
 META, LOG = "meta", "log"
 TEXT = "document"
+OWN = b"csirt"
+WHOLE = [TEXT, "csirt"]  # the parts of a body that `text` needs
 _ECS = {"version": ECS_VERSION}
 _LONG = (1 << 63) - 1
-_RULE = tuple((name, f"rule_{name}") for name in ("id", "name", "version", "author", "license", "reference"))
 _NANOS = (0, 9_223_372_036_854_775)  # what `date_nanos` can hold, in microseconds
 
 
@@ -68,16 +72,24 @@ def source(kind: str, key: str, text: str, node: str = "", document: dict[str, A
     """The body of a document in the cluster, from its text in the catalogue. `document`: what is in the text, where
     that is known."""
     document = orjson.loads(text) if document is None else document
+    if kind in documents.KINDS:
+        return orjson.dumps(_BESIDE[kind](document))[:-1] + b',"%b":%b}' % (OWN, text.encode())
     body = _FIELDS[kind](document)
     own = body.setdefault("csirt", {})
-    get = document.get
     for name in fields(kind):
-        value = get(name)
+        value = document.get(name)
         if value is not None:
             own[name] = value if value.__class__ is not int or value <= _LONG else _LONG
     own["kind"], own["id"] = kind, document_id(kind, key, node)
     body["ecs"], body[TEXT] = _ECS, text
     return orjson.dumps(body)
+
+
+def text(source: dict[str, Any]) -> str:
+    """The text in the catalogue of a document in the cluster, from its body. An older csirt kept the text of every
+    kind beside the fields."""
+    found: str | None = source.get(TEXT)
+    return documents.text(source["csirt"]) if found is None else found
 
 
 @cache
@@ -93,10 +105,6 @@ def fields(kind: str) -> tuple[str, ...]:
 def _time(us: int) -> dict[str, str]:
     """`@timestamp`, unless a forged time is outside what the cluster can hold."""
     return {"@timestamp": iso(us)} if _NANOS[0] <= us <= _NANOS[1] else {}
-
-
-def _severity(document: dict[str, Any]) -> int:
-    return RANK[document["severity"]]
 
 
 def _related(entities: list[dict[str, Any]]) -> dict[str, list[str]]:
@@ -125,58 +133,22 @@ def _address(value: str) -> str:
         return ""
 
 
-def _threat(document: dict[str, Any]) -> dict[str, Any]:
-    return {"tactic": {"name": document["tactics"]}, "technique": {"id": document["techniques"]}}
-
-
 def _alert(document: dict[str, Any]) -> dict[str, Any]:
-    severity = _severity(document)
     return {
         **_time(document["last"]),
-        "event": {"kind": "alert", "id": document["id"], "severity": severity},
-        "message": document["rule_name"],
-        "rule": {name: document[field] for name, field in _RULE if document[field]},
-        "threat": _threat(document),
+        "event": {"kind": "alert", "severity": RANK[document["severity"]]},
         "related": _related(document["entities"]),
-        "csirt": {"urgency": severity, "members": document["members"], "rsit": document["rsit"]},
     }
-
-
-def _incident(document: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **_time(document["last"]),
-        "event": {"kind": "alert", "id": document["id"], "severity": _severity(document)},
-        "message": document["title"],
-        "threat": _threat(document),
-        "related": _related(document["entities"]),
-        "csirt": {
-            "urgency": _severity(document),
-            "members": document["members"],
-            "rsit": document["rsit"],
-            "entities": sorted({entity(one["kind"], one["value"]) for one in document["entities"]}),
-            "aliases": document["aliases"],
-        },
-    }
-
-
-def entity(kind: str, value: str) -> str:
-    """An entity as one searchable term."""
-    return f"{kind}:{value}"
 
 
 def _case(document: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **_time(document["last"]),
-        "event": {"kind": "state", "id": document["id"], "severity": _severity(document)},
-        "message": document["title"],
-        "csirt": {"urgency": _severity(document), "members": document["members"], "rsit": document["rsit"]},
-    }
+    return {**_time(document["last"]), "event": {"kind": "state", "severity": RANK[document["severity"]]}}
 
 
 def _state(field: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     def make(document: dict[str, Any]) -> dict[str, Any]:
         when = document.get(field) or 0
-        return {**(_time(when) if when else {}), "event": {"kind": "state", "id": document["id"]}}
+        return {**(_time(when) if when else {}), "event": {"kind": "state"}}
 
     return make
 
@@ -197,14 +169,13 @@ def _position(document: dict[str, Any]) -> dict[str, Any]:
     return {"event": {"kind": "state"}}
 
 
-_FIELDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+_Made = dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
+_BESIDE: _Made = {
     "alert": _alert,
-    "incident": _incident,
+    "incident": _alert,
     "case": _case,
     "run": _state("updated"),
     "receipt": _state("started"),
     "notification": _state("updated"),
-    "case_event": _case_event,
-    "audit": _audit,
-    "position": _position,
 }
+_FIELDS: _Made = {"case_event": _case_event, "audit": _audit, "position": _position}

@@ -39,9 +39,9 @@ def load(connection: apsw.Connection, client: Elasticsearch, prefix: str, kinds:
 def texts(client: Elasticsearch, prefix: str, kind: str) -> Iterator[list[tuple[str, int]]]:
     """The documents of a kind, as (text, version), a page at a time, in the order in which a catalogue takes them."""
     index, order = layout.alias(prefix, kind), _ORDER.get(kind, ["csirt.id"])
-    search: dict[str, Any] = {"query": {"match_all": {}}, "source": {"includes": [layout.TEXT]}, "version": True}
+    search: dict[str, Any] = {"query": {"match_all": {}}, "source": {"includes": layout.WHOLE}, "version": True}
     for hits in pages(client, index, PAGE, order, **search):
-        yield [(hit["_source"][layout.TEXT], int(hit["_version"])) for hit in hits]
+        yield [(layout.text(hit["_source"]), int(hit["_version"])) for hit in hits]
 
 
 def put(connection: apsw.Connection, kind: str, texts: list[str]) -> None:

@@ -11,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from csirt.errors import CsirtError
 from csirt.stores.elastic import layout, templates
 from csirt.stores.elastic.pages import pages
+from csirt.stores.embedded.catalogue import documents
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -27,6 +30,7 @@ OCTETS = 4 * 1024 * 1024
 class Step:
     """The index behind an alias that has to make way, the one that comes, and the fields whose mapping differs."""
 
+    kind: str
     alias: str
     old: str
     new: str
@@ -47,7 +51,7 @@ def needed(client: Elasticsearch, prefix: str, *, every: bool = False) -> list[S
         if fields or every:
             number = old.rpartition("-")[2]
             after = f"{int(number) + 1:06d}" if number.isdigit() else templates.FIRST
-            found.append(Step(alias, old, f"{alias}-{after}", fields))
+            found.append(Step(kind, alias, old, f"{alias}-{after}", fields))
     return found
 
 
@@ -90,7 +94,7 @@ def _copy(client: Elasticsearch, step: Step, progress: Callable[[int], None]) ->
         size = 0
         for hit in hits:
             where = {"_id": hit["_id"], "version": hit["_version"], "version_type": "external"}
-            body = client.transport.serializers.dumps(hit["_source"], "application/json")
+            body = _made(step.kind, hit)
             lines += [{"index": where}, body]
             size += len(body)
             if size > OCTETS:
@@ -100,6 +104,14 @@ def _copy(client: Elasticsearch, step: Step, progress: Callable[[int], None]) ->
             _write(client, step.new, lines)
         done += len(hits)
         progress(done)
+
+
+def _made(kind: str, hit: dict[str, Any]) -> bytes:
+    """The body of a document as this csirt makes it; one that an older csirt wrote has other fields."""
+    source: dict[str, Any] = hit["_source"]
+    if kind in documents.KINDS and source.keys() & layout.WHOLE:
+        return layout.source(kind, hit["_id"], layout.text(source))
+    return orjson.dumps(source)
 
 
 def _write(client: Elasticsearch, index: str, lines: list[Any]) -> None:

@@ -46,10 +46,10 @@ class Reader:
 
     def texts(self, kind: str, query: dict[str, Any], order: list[Any], limit: int | None = None) -> Iterator[str]:
         """The texts of all documents that match, page by page at one point in time."""
-        index, source = layout.alias(self._config.prefix, kind), {"includes": [layout.TEXT]}
+        index, source = layout.alias(self._config.prefix, kind), {"includes": layout.WHOLE}
         with self._explained():
             for hits in pages(self._client, index, PAGE, order, limit=limit, query=query, source=source):
-                yield from (hit["_source"][layout.TEXT] for hit in hits)
+                yield from (layout.text(hit["_source"]) for hit in hits)
 
     def all(self, kind: str, query: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Every document of a kind, by id."""
@@ -60,11 +60,11 @@ class Reader:
         """The document of exactly that id."""
         with self._explained():
             answer = self._client.options(ignore_status=404).get(
-                index=layout.alias(self._config.prefix, kind), id=id, source=[layout.TEXT]
+                index=layout.alias(self._config.prefix, kind), id=id, source=layout.WHOLE
             )
         if not answer.get("found"):
             return None
-        found: dict[str, Any] = orjson.loads(answer["_source"][layout.TEXT])
+        found: dict[str, Any] = orjson.loads(layout.text(answer["_source"]))
         return found
 
     def get(self, kind: str, id: str) -> dict[str, Any] | None:
@@ -112,15 +112,18 @@ class Reader:
     def incidents_with(self, entities: list[tuple[str, str]], since: int, until: int) -> list[dict[str, Any]]:
         """Incidents not merged away that have any of the entities and overlap [since, until], in id order. Of kind
         `alert`: that hold the alert of that id; after mergers, those that took it over."""
-        pairs = [layout.entity(*pair) for pair in entities if pair[0] != "alert"]
+        pairs = {pair for pair in entities if pair[0] != "alert"}
         own = self._holding([value for kind, value in entities if kind == "alert"])
+        values = sorted({value for _, value in pairs})
         filters: list[dict[str, Any]] = [
-            {"bool": {"should": [{"terms": {"csirt.entities": pairs}}, {"terms": {"csirt.id": own}}]}},
+            {"bool": {"should": [{"terms": {"csirt.entities.value": values}}, {"ids": {"values": own}}]}},
             {"term": {"csirt.merged_into": ""}},
             {"range": {"csirt.last": {"gte": since}}},
             {"range": {"csirt.first": {"lte": until}}},
         ]
-        return list(self.all("incident", {"bool": {"filter": filters}}))
+        found = self.all("incident", {"bool": {"filter": filters}})
+        # The cluster knows the values, and not of which kind each is.
+        return [one for one in found if one["id"] in own or _entities(one) & pairs]
 
     def _holding(self, alerts: list[str]) -> list[str]:
         """The ids of the incidents that these alerts say they are in, and of those that took them over."""
@@ -161,8 +164,12 @@ class Reader:
         return [Position(**orjson.loads(text)) for text in texts]
 
 
+def _entities(incident: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(one["kind"], one["value"]) for one in incident["entities"]}
+
+
 def _starts(name: str, value: str) -> dict[str, Any]:
-    return {"prefix": {f"csirt.{name}": value}}
+    return {"range": {f"csirt.{name}": {"gte": value, "lt": value + "\U0010ffff"}}}
 
 
 def _query(of: documents.Kind, where: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def rebuild(directory: Path, config: Config, *, dry_run: bool, clock: Clock) -> 
     section = config.stores.elasticsearch
     _check_folder(directory)
     with connect.client(section) as client:
-        connect.probe(client, section)
+        connect.probe(client, section, older=True)
         try:
             head = _head(client, section)
             reader = Reader(client, section)

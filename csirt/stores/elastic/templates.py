@@ -6,49 +6,50 @@ from typing import Any
 
 from csirt.clock import SYSTEM
 from csirt.errors import Conflict
-from csirt.stores.elastic import layout
+from csirt.stores.elastic import fields, layout
 from csirt.stores.elastic.events import mapping, names
+from csirt.stores.embedded.catalogue import documents
 
-VERSION = 1
+VERSION = 2
 FIRST = "000001"
 _WORD: dict[str, Any] = {"type": "keyword", "ignore_above": 8191}
 _LONG = {"type": "long"}
-_NUMBERS = frozenset({"first", "last", "created", "updated", "started", "due", "version", "level", "seq", "offset"})
-
+# A shard that nobody has searched for this long is not made ready for searches each second (the cluster's own value is
+# 30 s); the next search makes it so first, and sees what it would have seen.
+SETTINGS: dict[str, Any] = {
+    "number_of_shards": "1",
+    "auto_expand_replicas": "0-1",
+    "search": {"idle": {"after": "1s"}},
+}
 
 # What a cluster of version 9 notes beside a template.
 _KEPT = frozenset({"created_date_millis", "modified_date_millis", "created_date", "modified_date"})
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"properties": properties}
-
-
 def _ecs() -> dict[str, Any]:
-    """The fields that all kinds share, under ECS names."""
+    """The fields of entries, and what events and sums share with them, under ECS names."""
     return {
         "dynamic": False,
         "properties": {
-            "@timestamp": {"type": "date_nanos"},
-            "ecs": _object(version=_WORD),
+            "@timestamp": fields.TIME,
+            "ecs": fields.nested(version=_WORD),
             "message": {"type": "text"},
-            "event": _object(kind=_WORD, id=_WORD, action=_WORD, severity=_LONG),
-            "rule": _object(id=_WORD, name=_WORD, version=_WORD, author=_WORD, license=_WORD, reference=_WORD),
-            "threat": _object(tactic=_object(name=_WORD), technique=_object(id=_WORD)),
-            "related": _object(ip={"type": "ip", "ignore_malformed": True}, hosts=_WORD),
-            "user": _object(name=_WORD),
+            "event": fields.nested(kind=_WORD, id=_WORD, action=_WORD, severity=_LONG),
+            "rule": fields.nested(id=_WORD, name=_WORD, version=_WORD, author=_WORD, license=_WORD, reference=_WORD),
+            "threat": fields.nested(tactic=fields.nested(name=_WORD), technique=fields.nested(id=_WORD)),
+            "related": fields.nested(ip={"type": "ip", "ignore_malformed": True}, hosts=_WORD),
+            "user": fields.nested(name=_WORD),
         },
     }
 
 
 def _own(kind: str) -> dict[str, Any]:
-    """The fields of a kind under `csirt`."""
-    names = {name: _LONG if name in _NUMBERS else _WORD for name in layout.fields(kind)}
+    """The fields of a kind of entries under `csirt`."""
+    own = {name: _LONG if name in fields.NUMBERS else _WORD for name in layout.fields(kind)}
     if kind == "position":
-        names["done"] = {"type": "boolean"}
-    more = ("entities", "aliases", "members", "rsit")
-    own = {**names, "kind": _WORD, "id": _WORD, "urgency": _LONG, **dict.fromkeys(more, _WORD)}
-    return {"dynamic": False, "properties": {"csirt": {"properties": own}}}
+        own["done"] = {"type": "boolean"}
+    own |= {"kind": _WORD, "id": _WORD}
+    return {"dynamic": False, "properties": {"csirt": fields.nested(**own)}}
 
 
 def component(prefix: str) -> str:
@@ -58,8 +59,7 @@ def component(prefix: str) -> str:
 
 def components(prefix: str) -> dict[str, dict[str, Any]]:
     """Component templates by name."""
-    settings = {"number_of_shards": "1", "auto_expand_replicas": "0-1"}
-    template = {"mappings": _ecs(), "settings": {"index": settings}}
+    template = {"mappings": _ecs(), "settings": {"index": SETTINGS}}
     return {component(prefix): {"template": template, "version": VERSION, "_meta": {"managed_by": "csirt"}}}
 
 
@@ -69,12 +69,14 @@ def indices(prefix: str) -> dict[str, dict[str, Any]]:
     found = {}
     for kind in (*layout.KINDS, layout.META):
         name = layout.alias(prefix, kind)
-        mappings = _own(kind) if kind in layout.KINDS else {"dynamic": False, "properties": {}}
+        whole = kind in documents.KINDS  # of the component it would take names that are aliases here
+        template: dict[str, Any] = {"mappings": fields.mapping(kind), "settings": {"index": SETTINGS}} if whole else {}
+        mappings = _own(kind) if kind in layout.ENTRIES else {"dynamic": False, "properties": {}}
         found[name] = {
             "index_patterns": [f"{name}-0*"],
-            "composed_of": [component(prefix)],
+            "composed_of": [] if whole else [component(prefix)],
             "priority": 500,
-            "template": {"mappings": mappings},
+            "template": template or {"mappings": mappings},
             "version": VERSION,
             "_meta": {"managed_by": "csirt"},
         }
@@ -88,13 +90,13 @@ def indices(prefix: str) -> dict[str, dict[str, Any]]:
         "version": VERSION,
         "_meta": {"managed_by": "csirt"},
     }
-    for kind, fields in ((names.EVENT, mapping.fields()), (names.MINUTE, mapping.minute_fields())):
+    for kind, columns in ((names.EVENT, mapping.fields()), (names.MINUTE, mapping.minute_fields())):
         name = layout.alias(prefix, kind)
         found[name] = {
             "index_patterns": [f"{name}-*"],
             "composed_of": [component(prefix)],
             "priority": 500,
-            "template": {"mappings": mapping.mappings(fields), "aliases": {name: {}}},
+            "template": {"mappings": mapping.mappings(columns), "aliases": {name: {}}},
             "version": VERSION,
             "_meta": {"managed_by": "csirt"},
         }
@@ -132,8 +134,8 @@ def difference(client: Any, prefix: str) -> list[dict[str, Any]]:
         state, changes = ("same", []) if name in aliases else ("missing", list[str]())
         dated = name.removeprefix(f"{prefix}-") in names.KINDS
         for index, have in client.indices.get_mapping(index=name).body.items() if state == "same" else ():
-            fields = [] if dated else incompatible(prefix, name, have["mappings"])
-            changes += [f"! {index}: {field}: csirt store migrate" for field in fields]
+            other = [] if dated else incompatible(prefix, name, have["mappings"])
+            changes += [f"! {index}: {field}: csirt store migrate" for field in other]
         state = "changed" if changes else state
         found.append({"what": "index", "name": first(prefix, name), "state": state, "changes": changes})
     return found
@@ -141,10 +143,10 @@ def difference(client: Any, prefix: str) -> list[dict[str, Any]]:
 
 def incompatible(prefix: str, name: str, have: dict[str, Any]) -> list[str]:
     """The fields that an index of that alias has with another type than csirt's templates, and cannot change."""
-    wanted = indices(prefix)[name]["template"]["mappings"]
-    both = [*_types(_ecs()).items(), *_types(wanted).items()]
-    there = _types(have)
-    return sorted({field for field, kind in both if there.get(field, kind) != kind})
+    template = indices(prefix)[name]
+    shared = _types(_ecs()) if template["composed_of"] else {}
+    wanted, there = shared | _types(template["template"]["mappings"]), _types(have)
+    return sorted(field for field, kind in wanted.items() if there.get(field, kind) != kind)
 
 
 def _types(mapping: dict[str, Any], path: str = "") -> dict[str, str]:

@@ -51,7 +51,7 @@ def rebuild(directory: Path, config: Config, *, dry_run: bool, clock: Clock) -> 
         raise NotFound(f"{directory}: no store here; start the daemon: a node without a folder reads the cluster's log")
     section = config.stores.elasticsearch
     with connect.client(section) as client:
-        connect.probe(client, section)
+        connect.probe(client, section, older=True)
     store = open_node(directory, clock=clock, config=config.stores, retention=config.retention, threads=False)
     with store:
         found = look(store)
