@@ -148,7 +148,8 @@ def test_who_searches_sees_what_was_written(elasticsearch: str, prefix: str, tmp
     """An index that nobody has searched for a while is not refreshed meanwhile; the first search, by whatever way,
     sees all the same what was written a second before it, as everywhere else."""
     desk.install(elasticsearch, prefix)
-    with desk.opened(tmp_path, elasticsearch, prefix) as store:
+    # A server's first ES|QL query takes its seconds.
+    with desk.opened(tmp_path, elasticsearch, prefix, timeout="60s") as store:
         client, index = store.shipper.client, layout.alias(prefix, "alert")
         client.indices.put_settings(index=index, settings={"index.search.idle.after": "1ms"})
 
