@@ -16,7 +16,7 @@ from csirt.detect.columns.frame import BatchFrame
 from csirt.detect.columns.values import number_of
 from csirt.detect.engine.program import Frame
 from csirt.detect.streams import Stream
-from csirt.detect.windows.condense import picked
+from csirt.detect.windows.condense import numbers_of, picked
 from csirt.detect.windows.divided import packed
 from csirt.model.batch import Array
 from csirt.model.hits import HITS
@@ -60,7 +60,9 @@ def together(frame: BatchFrame, found: Sequence[tuple[Sequence[Stream], Array]])
     fields have them made at once."""
     alike: dict[Any, list[int]] = {}
     for place, (consumers, _) in enumerate(found):
-        shape = tuple((item.group, item.value, item.facts, item.numeric, item.counted) for item in consumers)
+        shape = tuple(
+            (item.group, item.value, item.facts, item.numeric, item.counted, item.number) for item in consumers
+        )
         alike.setdefault(shape, []).append(place)
     made: dict[int, list[pa.Table]] = {}
     for places in alike.values():
@@ -112,11 +114,15 @@ def _tables(
         }
         if not consumer.counted:
             columns |= said | {"facts": made[_same(consumer.facts)]}
+        if consumer.number:
+            columns["number"] = _numbers(frame, rows, consumer.number)
         table = _table(columns, count)
         if consumer.value:
             table = _with_value(table, texts, consumer.value)
         if consumer.numeric:
             table = _with_number(table)
+        if consumer.number and table.column("number").null_count:
+            table = table.filter(pc.is_valid(table.column("number")))
         tables.append(table)
     return tables
 
@@ -336,6 +342,12 @@ def _quoted(column: pa.DictionaryArray) -> pa.StringArray:
     """Each row's text as JSON writes it; every text of the dictionary is written once."""
     written = [None if text is None else orjson.dumps(text).decode() for text in column.dictionary.to_pylist()]
     return pa.array(written, pa.string()).take(column.indices)
+
+
+def _numbers(frame: Frame, rows: Array, name: str) -> pa.DoubleArray:
+    """A field's numbers at the rows, null where there is none."""
+    numbers, there = numbers_of(frame.column(name), rows)
+    return pa.array(numbers, mask=~there)
 
 
 def _with_number(table: pa.Table) -> pa.Table:

@@ -146,7 +146,7 @@ class Detector:
         names = {atom.field for atom in atoms} | {atom.argument[0] for atom in atoms if atom.kind == "field"}
         for rule in rules:
             for consumer in self._consumers(rule, dataset):
-                names |= {field for _, field in consumer.group} | {*consumer.value, *consumer.facts}
+                names |= {field for _, field in consumer.group} | {*consumer.value, *consumer.facts, consumer.number}
         return stored({*filter(None, names), *shared(dataset), ecs.DUPLICATE})
 
     def _program(self, dataset: str) -> tuple[list[Rule], Program, list[Exempt]]:

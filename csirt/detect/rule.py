@@ -130,6 +130,23 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Beacon:
+    """What a `beacon` looks for: the last `contacts` of a group at even intervals, whose standard deviation is less
+    than `jitter` of their mean, and, where a `field` adds up, of even size, by `spread`. `session`: events that follow
+    each other with one value of it are one contact. `members`: how many of them may speak with the target at most
+    within `keep` microseconds, once that is known for `history`; None: that is not asked."""
+
+    contacts: int
+    jitter: float
+    field: str = ""
+    spread: float | None = None
+    session: str = ""
+    members: int | None = None
+    keep: int = 0
+    history: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class OpenHours:
     """Whose clock an `absence` counts by: the hours that `field` of the first rule's event says, else `otherwise`
     (`model/calendar.py`); `holidays`: a country whose public holidays are closed, or empty."""
@@ -165,6 +182,7 @@ class Correlation:
     alerts: bool = True
     baseline: History | None = None
     hours: OpenHours | None = None
+    beacon: Beacon | None = None
 
     @property
     def id(self) -> str:

@@ -13,7 +13,8 @@ from csirt.model import tlp
 class Stream:
     """A consumer of a rule's matches. `group`: (name in the group, field). `value`: fields whose joint text is counted
     or paired, or, where `numeric`, whose number is added up; rows without one are not hits. `facts`: fields shown to
-    people. `baseline`: whose buckets the rows are condensed to. `counted`: nothing but their time and group is asked
+    people. `number`: a field whose number is asked for beside the value; rows without one are not hits either.
+    `baseline`: whose buckets the rows are condensed to. `counted`: nothing but their time and group is asked
     for, as of what a ratio divides by, which may be every event there is. `mark`: stands in front of the name in the
     hits."""
 
@@ -25,6 +26,7 @@ class Stream:
     numeric: bool = False
     baseline: Correlation | None = None
     counted: bool = False
+    number: str = ""
     mark: str = ""
 
     @property
@@ -58,7 +60,8 @@ def streams(rule: Rule, correlations: Sequence[Correlation], dataset: str) -> li
         if any(known.name == name for known in result):
             continue
         baseline = item if item.baseline else None
-        result.append(Stream(name, rule.id, group, value, _labelled(shown), item.numeric, baseline, counted))
+        number = item.beacon.field if item.beacon else ""
+        result.append(Stream(name, rule.id, group, value, _labelled(shown), item.numeric, baseline, counted, number))
     return result
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from csirt import ids
@@ -71,10 +73,17 @@ def holds(number: int, bounds: list[tuple[str, int]]) -> bool:
 
 
 def windowed(
-    rule: str, hits: list[Hit], timespan: int, test: Callable[[list[Hit]], bool], *, moments: bool = False
+    rule: str,
+    hits: list[Hit],
+    timespan: int,
+    test: Callable[[list[Hit]], bool],
+    *,
+    moments: bool = False,
+    reach: Callable[[list[Hit]], list[Hit]] = list,
 ) -> tuple[list[dict[str, Any]], list[Hit]]:
     """Every type that looks at windows: fires within the timespan of the one before are one alert over all their
-    windows. With the alerts, the events that opened them. `moments`: events of one time are in any order."""
+    windows. With the alerts, the events that opened them. `moments`: events of one time are in any order. `reach`: what
+    of a window is looked at."""
     alerts, openings = [], []
     for members in groups(hits).values():
         current: list[Hit] = []
@@ -84,7 +93,7 @@ def windowed(
                 after = members[index + 1]
                 if after.event == hit.event or (moments and after.time == hit.time):
                     continue  # the event, or the moment, is not whole yet
-            window = [item for item in members[: index + 1] if item.time >= hit.time - timespan]
+            window = reach([item for item in members[: index + 1] if item.time >= hit.time - timespan])
             if not test(window):
                 continue
             if last_fire is None or hit.time - last_fire > timespan:
@@ -154,6 +163,45 @@ def in_order(window: list[Hit], rules: list[str]) -> bool:
     for rule in rules:
         reached = [hit.time for hit in window if hit.rule == rule and hit.time >= min(reached, default=1 << 62)]
     return window[-1].time in reached
+
+
+def contacts(window: list[Hit], most: int) -> list[list[Hit]]:
+    """beacon: the last contacts of a window, as events of one session that follow each other; none when the last event
+    goes on with one."""
+    found: list[list[Hit]] = []
+    for hit in window:
+        if found and found[-1][-1].values == hit.values:
+            found[-1].append(hit)
+        else:
+            found.append([hit])
+    return found[-most:] if found and len(found[-1]) == 1 else []
+
+
+def deviation(numbers: list[float]) -> float:
+    """The standard deviation as a share of the mean; nothing where that is not above zero."""
+    mean = sum(numbers) / len(numbers)
+    return statistics.pstdev(numbers) / mean if mean > 0 else 0.0
+
+
+def even(found: list[list[Hit]], jitter: float, spread: float) -> bool:
+    """Whether contacts are at even intervals, and those before the last of even size."""
+    begins = [contact[0].time for contact in found]
+    intervals = [float(after - before) for before, after in pairwise(begins)]
+    sizes = [sum(hit.number for hit in contact) for contact in found[:-1]]
+    return sum(intervals) > 0 and deviation(intervals) < jitter and deviation(sizes) < spread
+
+
+def speaking(hits: list[tuple[Hit, str, str]], most: int, keep: int) -> dict[str, int]:
+    """How many members, `most` at most, were noted with the target at each event: of (hit, target, member or none)."""
+    counts: dict[str, int] = {}
+    notes: dict[str, dict[str, int]] = {}
+    for hit, target, member in sorted(hits, key=lambda item: (item[0].time, item[0].event)):
+        noted = notes.setdefault(target, {})
+        fresh = [name for name, time in noted.items() if time > hit.time - keep // 16]
+        if member and member not in fresh and len(fresh) < most:
+            noted[member] = hit.time
+        counts[hit.event] = min(most, sum(time > hit.time - keep for time in noted.values()))
+    return counts
 
 
 def chained(rule: str, openings: list[Hit], of: str) -> list[Hit]:

@@ -153,6 +153,8 @@ def _correlation(loaded: Ruleset, item: Correlation) -> Iterator[Problem]:
     inner = {one.id: one for one in loaded.correlations}
     for base in item.rules:
         names = [*(field for _, field in item.fields(base)), *item.value_fields]
+        if item.beacon is not None and item.beacon.field:
+            names.append(item.beacon.field)
         if item.hours is not None and item.hours.field and base == item.rules[0]:
             names.append(item.hours.field)
         if base in inner:

@@ -2,7 +2,8 @@
 
 A condition may have two operators (a range), which pySigma 1.5 does not read. Own types: `absence` (the first rule's
 event was not followed by one of the second rule with the same group-by values within the timespan), `ratio` (events of
-the first rule divided by events of the second in the window) and `baseline` (see `history.py`).
+the first rule divided by events of the second in the window), `baseline` (see `history.py`) and `beacon` (see
+`beacon.py`).
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from sigma.correlations import (
 )
 
 from csirt.content import Document
-from csirt.detect.rule import NUMERIC, Correlation, Expression, History, Meta, OpenHours, Rule
-from csirt.detect.rules import history
+from csirt.detect.rule import NUMERIC, Beacon, Correlation, Expression, History, Meta, OpenHours, Rule
+from csirt.detect.rules import beacon, history
 from csirt.detect.rules import sigma as reader
 from csirt.errors import Problem
 from csirt.model import calendar
 from csirt.model import hours as hours_
 
 SIGMA = ("event_count", "value_count", "temporal", "temporal_ordered", *NUMERIC)
-OWN = ("absence", "baseline", "ratio")
+OWN = ("absence", "baseline", "beacon", "ratio")
 TYPES = (*SIGMA, *OWN)
 OPERATORS = ("lt", "lte", "gt", "gte", "eq", "neq")
 MAX_RULES = 48  # which of them have an event is one number
@@ -52,6 +53,7 @@ class Draft:
     at_least: float = 0.0
     baseline: History | None = None
     hours: OpenHours | None = None
+    beacon: Beacon | None = None
     meta: Meta = field(default_factory=lambda: _NOWHERE)
 
 
@@ -73,10 +75,9 @@ def draft(document: Document, problems: list[Problem]) -> Draft | None:
     if isinstance(condition, str) and kind != "temporal":
         wrong("a condition over rules is for `temporal`", "write a comparison, such as `gte: 10`", "condition")
     bounds: tuple[tuple[str, float], ...] = ()
-    baseline: History | None = None
-    if kind == "baseline":
-        baseline = history.read(body, wrong)
-    elif kind != "absence" and isinstance(condition, dict):
+    baseline = history.read(body, wrong) if kind == "baseline" else None
+    calls = beacon.read(body, wrong) if kind == "beacon" else None
+    if kind not in ("absence", "baseline", "beacon") and isinstance(condition, dict):
         bounds = _bounds(condition, wrong)
     _CHECKS.get(kind, _nothing)(body, wrong)
     hours = _open_hours(body, kind, wrong)
@@ -92,6 +93,8 @@ def draft(document: Document, problems: list[Problem]) -> Draft | None:
     elif kind.startswith("temporal") and not bounds:
         bounds = (("gte", len(set(references))),)
     numbers = condition if isinstance(condition, dict) else {}
+    if calls is not None and calls.session:
+        fields = (calls.session,)
     return Draft(
         sigma=parsed,
         type=kind,
@@ -103,6 +106,7 @@ def draft(document: Document, problems: list[Problem]) -> Draft | None:
         at_least=float(numbers.get("at-least", 0)),
         baseline=baseline,
         hours=hours,
+        beacon=calls,
     )
 
 
@@ -287,6 +291,7 @@ def resolve(
         at_least=item.at_least,
         baseline=item.baseline,
         hours=item.hours,
+        beacon=item.beacon,
     )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from csirt import __version__
 from csirt.content import folder
 from csirt.detect.atoms import And, Atom, Leaf, Node, Not, Or
-from csirt.detect.rule import Correlation, Custom, History, Limit, Meta, OpenHours, Rule
+from csirt.detect.rule import Beacon, Correlation, Custom, History, Limit, Meta, OpenHours, Rule
 from csirt.detect.rules.deploy import Deployed, Deployment, Exemption
 from csirt.detect.rules.files import File
 from csirt.errors import Problem
@@ -117,7 +117,7 @@ def decode(raw: bytes, ruleset: Ruleset) -> bool:
 
 def _plain(value: Any) -> Any:
     """A dataclass as the list of its values, all the way down."""
-    if isinstance(value, Meta | Custom | Correlation | History | Limit | OpenHours | Deployed):
+    if isinstance(value, Meta | Custom | Correlation | History | Limit | OpenHours | Beacon | Deployed):
         return [_plain(getattr(value, item.name)) for item in fields(value)]
     return value
 
@@ -171,10 +171,11 @@ def _read_meta(raw: list[Any]) -> Meta:
 
 
 def _read_correlation(raw: list[Any]) -> Correlation:
-    meta, *values, baseline, hours = raw
+    meta, *values, baseline, hours, beacon = raw
     history = None
     if baseline is not None:
         named = dict(zip((item.name for item in fields(History)), baseline, strict=True))
         limits = {name: Limit(*named[name]) if named[name] is not None else None for name in ("above", "below")}
         history = History(**{**named, **limits})
-    return Correlation(*[_read_meta(meta), *map(_frozen, values), history, OpenHours(*hours) if hours else None])
+    more = [history, OpenHours(*hours) if hours else None, Beacon(*beacon) if beacon else None]
+    return Correlation(*[_read_meta(meta), *map(_frozen, values), *more])

@@ -89,11 +89,14 @@ class Changes:
         growths: list[tuple[Growing, Meta, AlertChange | None]] = []
         columns = (fires.first_times, fires.last_times, added.firsts, added.counts)
         numbers = zip(*(column.tolist() for column in columns), added.keys.tolist(), strict=True)
-        for name, growing, (start, end, first, count, (high, low)) in zip(fires.names, before, numbers, strict=True):
+        groups = zip(fires.names, before, fires.facts or [""] * len(before), numbers, strict=True)
+        for name, growing, facts, (start, end, first, count, (high, low)) in groups:
             grown = growing
             if grown is None:
                 grown = Growing(item.id, name, item.dataset)
                 grown.begin(next(events), first)
+                if facts:
+                    grown.hear((), ((), (), (), (), (), (facts,)), self._samples)
             grown.fired = max(end, grown.fired)
             grown.count_in(first, end, count)
             grown.key = high, low

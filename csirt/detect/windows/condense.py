@@ -55,7 +55,7 @@ def picked(
         codes = joined(codes, codes_of(column, rows))
     values = np.zeros(len(rows), np.int64)
     if item.numeric:
-        numbers, kept = _numbers(value[0], rows)
+        numbers, kept = numbers_of(value[0], rows)
     else:
         for column in value:
             own = codes_of(column, rows)
@@ -117,7 +117,7 @@ def codes_of(column: Column | None, rows: Array) -> Array:
     return np.asarray(indices.to_numpy(zero_copy_only=False)).astype(np.int64) + 1
 
 
-def _numbers(column: Column | None, rows: Array) -> tuple[Array, Array]:
+def numbers_of(column: Column | None, rows: Array) -> tuple[Array, Array]:
     """The numbers of the rows, and which have one."""
     if column is None:
         return np.zeros(len(rows)), np.zeros(len(rows), bool)

@@ -11,13 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from csirt import ids
-from csirt.detect.rule import Correlation, Expression
+from csirt.clock import SECOND
+from csirt.detect.rule import Beacon, Correlation, Expression
 from csirt.detect.windows import sliding
 from csirt.detect.windows.alerts import Growing
 from csirt.detect.windows.divided import Divisor
 from csirt.detect.windows.held import Found, Held
 from csirt.detect.windows.keys import event_key
 from csirt.detect.windows.owed import Owed
+from csirt.detect.windows.rare import Rare
 from csirt.detect.windows.sliding import HIGH, KERNELS, LOW, ROW, TIME
 from csirt.model.batch import Array
 
@@ -33,6 +35,7 @@ _KINDS = {
     "event_count": "events",
     "value_count": "values",
     "ratio": "values",
+    "beacon": "contacts",
     "temporal": "rules",
     "temporal_ordered": "rules",
     "value_sum": "sums",
@@ -45,7 +48,8 @@ _KINDS = {
 @dataclass(slots=True)
 class Fires:
     """Runs of fires that belong to one alert each, by group, then time: the group, the places of the first and the last
-    fire, and the place where the first one's window begins."""
+    fire, and the place where the first one's window begins. `facts`: what the first one found, for people, as a
+    canonical JSON object; or nothing of any."""
 
     names: list[str]
     firsts: Array
@@ -53,6 +57,7 @@ class Fires:
     begins: Array
     first_times: Array
     last_times: Array
+    facts: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -70,7 +75,8 @@ class Growths:
 
 class Counting:
     """The state of one correlation. `dropped`: what the bounds cost in the last step; `owed`: what its alerts have yet
-    to hear. `divisor`: what a ratio divides by, which is fed by whoever made it."""
+    to hear. `divisor`: what a ratio divides by, which is fed by whoever made it. `rare`: who speaks with the targets of
+    a beacon, where only what few speak with counts."""
 
     def __init__(
         self,
@@ -80,11 +86,12 @@ class Counting:
         max_groups: int,
         max_rows: int,
         divisor: Divisor | None = None,
+        rare: Rare | None = None,
     ) -> None:
         self._item = item
         salts = [int(ids.digest("chained", rule, size=7), 16) if rule in correlations else 0 for rule in item.rules]
         self.held = Held(_KINDS[item.type], salts, max_groups=max_groups, max_rows=max_rows)
-        self._divisor = divisor
+        self._divisor, self._rare = divisor, rare
         self.dropped: dict[str, int] = {}
         self.owed = Owed(self.held.payload)
 
@@ -101,6 +108,11 @@ class Counting:
 
     def advance(self, inputs: Sequence[pa.Table], until: int | None) -> Fires | None:
         """Take in the hits of each rule; where the condition held. `until`: what was closed before."""
+        if self._rare is not None:
+            inputs = [self._rare.add(part) for part in inputs]
+            if not any(part.num_rows for part in inputs):
+                self.dropped = {}
+                return None
         self.dropped = self.held.add(inputs, self._cut(until))
         found = self._found()
         fires = np.flatnonzero(self._holds(found))
@@ -113,7 +125,8 @@ class Counting:
         firsts = np.flatnonzero(breaks)
         lasts = np.append(firsts[1:], len(fires)) - 1
         names = self.held.groups.names(groups[firsts])
-        return Fires(names, places[firsts], places[lasts], begins[firsts], times[firsts], times[lasts])
+        facts = self._facts(found.numbers[:, fires[firsts]])
+        return Fires(names, places[firsts], places[lasts], begins[firsts], times[firsts], times[lasts], facts)
 
     def _found(self) -> Found:
         item, span = self._item, self._item.timespan
@@ -125,11 +138,15 @@ class Counting:
             return self.held.number(span, sliding.sequence, 1, np.zeros(2 * len(item.rules), np.int64))
         if item.type in ("value_percentile", "value_median"):
             return self.held.ranked(span, item.share)
+        if item.beacon is not None:
+            return self.held.regular(span, item.beacon.contacts, sessions=bool(item.beacon.session))
         return self.held.number(span, sliding.totals, 3)
 
     def _holds(self, found: Found) -> Array:
         """Where the condition holds."""
         item, numbers = self._item, found.numbers
+        if item.beacon is not None:
+            return self._even(item.beacon, found)
         holds = np.ones(numbers.shape[1], bool)
         counted = numbers[0]
         if item.type == "temporal_ordered":
@@ -150,6 +167,23 @@ class Counting:
         for operator, bound in item.bounds:
             holds &= _OPERATORS[operator](counted, bound)
         return holds
+
+    def _even(self, settings: Beacon, found: Found) -> Array:
+        """Where the contacts are at even intervals and of even size."""
+        holds: Array = found.numbers[1] < settings.jitter
+        if settings.spread is not None:
+            holds &= found.numbers[2] < settings.spread
+        return holds
+
+    def _facts(self, numbers: Array) -> Sequence[str]:
+        """What the first fires of alerts say of themselves."""
+        if self._item.beacon is None:
+            return ()
+        said = zip((numbers[0] / SECOND).tolist(), numbers[1].tolist(), strict=True)
+        return [
+            f'{{"csirt.beacon.interval":"{interval:.4g} s","csirt.beacon.jitter":"{jitter:.2g}"}}'
+            for interval, jitter in said
+        ]
 
     def _share(self, found: Found) -> tuple[Array, Array]:
         """The events divided by those of the second rule, and where there are enough of them. What does not have enough
@@ -197,6 +231,9 @@ class Counting:
 
     def expire(self, until: int) -> bool:
         """Let go of what is out of reach once `until` is closed; whether nothing is left."""
+        beacon = self._item.beacon
+        if beacon is not None:
+            self.held.trim(beacon.contacts, self._cut(until), sessions=bool(beacon.session))
         self.held.payload.expire(self._cut(until))
         if self.held.payload.pieces:
             return False

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from csirt.detect.windows import placing, sliding
+from csirt.detect.windows import contacts, placing, sliding
 from csirt.detect.windows.codes import stretches
 from csirt.detect.windows.interned import Interned
 from csirt.detect.windows.keys import event_keys, key_text, plain_keys
@@ -21,6 +21,7 @@ from csirt.detect.windows.sliding import EXTRA, HIGH, IDENTITY, KERNELS, LINES, 
 from csirt.model.batch import Array
 
 SLACK = 1 << 18  # places for rows to come
+GARBAGE = 1 << 15  # hits that no row needs any more
 PATIENCE = 16  # rows that may make way for each new one before the new ones are sorted
 WHOLE = float(1 << 53)  # values beyond it count as it
 
@@ -134,14 +135,15 @@ class Held:
 
     def _lines(self, lines: Array, table: pa.Table, rules: Array) -> None:
         """The lines VALUE and EXTRA. `values`: the value's code; `rules`: the rule; `sums`: whole part and millionths,
-        so that adding in any order gives the same; `ranks`: the float's bits."""
-        if self.kind == "values":
+        so that adding in any order gives the same; `ranks`: the float's bits; `contacts`: the size's bits, and the
+        session's code."""
+        if self.kind in ("values", "contacts"):
             lines[EXTRA] = self._values.codes(_filled(table.column("value")))
         elif self.kind == "rules":
             lines[VALUE] = rules
-        elif self.kind in ("sums", "ranks"):
+        if self.kind in ("sums", "ranks", "contacts"):
             numbers = np.asarray(pc.fill_null(table.column("number"), 0.0).to_numpy())
-            if self.kind == "ranks":
+            if self.kind != "sums":
                 lines[VALUE] = (numbers + 0.0).view(np.int64)  # one zero
             else:
                 numbers = np.clip(numbers, -WHOLE, WHOLE)
@@ -173,6 +175,23 @@ class Held:
         most = int(self._spots[self._touched, LENGTH].max(initial=0))
         values = self.pool.view(np.float64)
         return self.number(span, sliding.ranked, 1, values, np.empty(most + 1, np.float64), share)
+
+    def regular(self, span: int, most: int, *, sessions: bool) -> Found:
+        """The kernel `regular` over the last `most` contacts, with its scratch."""
+        values, begins, sizes = self.pool.view(np.float64), np.empty(most, np.int64), np.empty(most, np.float64)
+        return self.number(span, contacts.regular, 3, values, sessions, begins, sizes)
+
+    def trim(self, most: int, cut: int, *, sessions: bool) -> None:
+        """Let go of what lies before the last `most` contacts of the groups touched last."""
+        run = KERNELS.get(contacts.trim, most * len(self._touched))
+        run(self.pool, self._spots, self._touched, most, sessions)
+        self._touched = self._touched[:0]
+        if self.payload.rows > 2 * self.rows + GARBAGE:
+            groups, places = self._all()
+            reached = self.pool[places, TIME] > cut
+            groups, places = groups[reached], places[reached]
+            self.pool[places, ROW] = self.payload.keep(self.pool[places, ROW])
+            self._rebuild(groups, places, 0)
 
     # -- bounds ---------------------------------------------------------------------------------------------------
 

@@ -53,6 +53,16 @@ class Payload:
         made.taken()
         return made
 
+    @property
+    def next_row(self) -> int:
+        """The number that the next row will have."""
+        return self._next_row
+
+    @property
+    def rows(self) -> int:
+        """How many rows are kept."""
+        return sum(piece.batch.num_rows for piece in self.pieces)
+
     def append(self, table: pa.Table) -> int:
         """Keep the rows; the number of the first one."""
         base = self._next_row

@@ -17,6 +17,7 @@ from csirt.detect.windows.divided import Divisors
 from csirt.detect.windows.opened import Opened
 from csirt.detect.windows.overdue import Overdue
 from csirt.detect.windows.payload import Payload, decode, encode
+from csirt.detect.windows.rare import Rare
 from csirt.errors import CsirtError
 
 VERSION = 3
@@ -51,6 +52,7 @@ class State:
         self.counting: dict[str, Counting] = {}
         self.overdue: dict[str, Overdue] = {}
         self.baselines: dict[str, Baseline] = {}
+        self.rare: dict[str, Rare] = {}
         self.divisors = Divisors(correlations.values(), DIVIDED * max_held)
         self.until: int | None = None
         self.dropped: dict[str, int] = {"groups": 0, "hits": 0, "late": 0, "gone": 0, "closed": 0}
@@ -90,15 +92,17 @@ class State:
             },
             "overdue": sorted(self.overdue),
             "baseline": sorted(self.baselines),
+            "seen": {name: rare.seen for name, rare in sorted(self.rare.items())},
             "learning": self.learning(),  # for status; a restart finds it out again
         }
         result[KEY] = orjson.dumps(header)
         return result
 
     def _payloads(self) -> dict[str, dict[str, Payload]]:
-        """The hits that correlations hold, and the events that they divide by."""
+        """The hits that correlations hold, the events that they divide by, and who speaks with whom."""
         held = {name: item.held.payload for name, item in self.counting.items()}
-        return {"held": held, "divisor": self.divisors.payloads()}
+        rare = {name: item.payload for name, item in self.rare.items()}
+        return {"held": held, "divisor": self.divisors.payloads(), "rare": rare}
 
     def settle(self) -> None:
         """Tell the open alerts what they have yet to hear."""
@@ -129,6 +133,7 @@ class State:
         for number in header["open"]:
             known = self._rules.keys() | self._correlations.keys()
             self.open.restore(number, read(f"{KEY}:open:{number}"), known.__contains__)
+        self._read_rare(header, read)
         for name, pieces in header["held"].items():
             keys = [f"{KEY}:held:{name}:{number}" for number, *_ in pieces]
             self._written.update(keys)
@@ -161,6 +166,20 @@ class State:
                 learned.restore(self.baselines[name], lambda part, name=name: read(f"{KEY}:baseline:{name}:{part}"))  # type: ignore[misc]
                 self._written |= {f"{KEY}:baseline:{name}:{part}" for part in self.baselines[name].written}
 
+    def _read_rare(self, header: dict[str, Any], read: Callable[[str], bytes]) -> None:
+        """Who speaks with whom; a program before this one did not ask."""
+        for name, pieces in header.get("rare", {}).items():
+            keys = [f"{KEY}:rare:{name}:{number}" for number, *_ in pieces]
+            self._written.update(keys)
+            item = self._correlations.get(name)
+            if item is None or item.beacon is None or item.beacon.members is None:
+                continue
+            rare = self.rare[name] = Rare(item.beacon, self.max_groups)
+            rare.seen = header["seen"][name] and tuple(header["seen"][name])
+            for key, (number, base, level) in zip(keys, pieces, strict=True):
+                rare.payload.restore(number, base, level, read(key))
+            rare.restored()
+
     def _read_divisors(self, listed: dict[str, list[list[int]]] | None, read: Callable[[str], bytes]) -> None:
         """What ratios divide by; None: a program before held it among a ratio's own hits."""
         for name, pieces in (listed or {}).items():
@@ -179,6 +198,22 @@ class State:
                 by_stream[item.stream(rule)] = rows.filter(pc.equal(rows.column("rule"), rule))
         self.divide(by_stream)
 
+    def close(self, until: int) -> None:
+        """Let go of what nothing after `until` needs."""
+        self.open.close(until)
+        self.dropped["groups"] += self.open.dropped
+        self.open.dropped = 0
+        self.divisors.close(until)
+        for name, counting in list(self.counting.items()):
+            if counting.expire(until):
+                del self.counting[name]
+        for name, rare in list(self.rare.items()):
+            empty = rare.expire(until)
+            self.dropped["groups"] += rare.dropped
+            rare.dropped = 0
+            if empty and name not in self.counting:
+                del self.rare[name]
+
     def divide(self, by_stream: dict[str, pa.Table]) -> None:
         """Take in, and take away, what ratios divide by."""
         self.dropped["hits"] += self.divisors.take(by_stream, self.until)
@@ -188,9 +223,11 @@ class State:
         known = self.counting.get(item.id)
         if known is not None:
             return known
-        divisor = self.divisors.of(item)
+        divisor, rare = self.divisors.of(item), self.rare.get(item.id)
+        if rare is None and item.beacon is not None and item.beacon.members is not None:
+            rare = self.rare[item.id] = Rare(item.beacon, self.max_groups)
         bounds = {"max_groups": self.max_groups, "max_rows": self.max_held}
-        return Counting(item, self._correlations, **bounds, divisor=divisor)
+        return Counting(item, self._correlations, **bounds, divisor=divisor, rare=rare)
 
     def learning(self) -> dict[str, int]:
         """Baselines that know some groups too short a time to judge them, and how many."""

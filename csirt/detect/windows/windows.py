@@ -8,6 +8,9 @@ Semantics, all in (time, event id) order per group:
   the last fire. `lt` sees no empty window. `temporal_ordered` looks once per moment: its events are in any order.
 - `ratio` looks when an event of its first rule comes, and divides by the events of the second rule in that window, all
   those of the same moment among them. Its alert is of events of the first rule.
+- `beacon` looks when a contact begins, at the last so many in that window; only what reaches back to them is kept.
+  Where it asks for a target that few members speak with, no other event is looked at: who speaks with whom is known
+  from all events so far.
 - `absence`: an event of the first rule without one of the second rule, same key, in [time, time + timespan] is overdue
   at time + timespan. Overdue events of a group within the rule's own `timespan` of each other are one alert. With
   `open-hours` only open time counts; a group then has one calendar.
@@ -104,7 +107,7 @@ class Windows:
                 self._count(item, inputs)
         self._state.dropped["gone"] += sum(table.num_rows for table in by_stream.values())
         self._state.until = until if self._state.until is None else max(until, self._state.until)
-        self._close(self._state.until)
+        self._state.close(self._state.until)
         return self._changes.found()
 
     def quiet(self, hits: pa.Table) -> pa.Table:
@@ -119,7 +122,8 @@ class Windows:
             names = self._streams[item.id]
             inputs = [by_stream.get(name, none()) for name in names]
             chained = any(rule in self._correlations for rule in item.rules) or len(set(names)) < len(names)
-            if chained or item.type == "absence" or not any(part.num_rows for part in inputs):
+            # An absence waits, and what is rare for one group of a beacon hangs on the others.
+            if chained or item.type in ("absence", "beacon") or not any(part.num_rows for part in inputs):
                 continue
             if item.type == "baseline":  # nothing comes of its hits before their bucket ends
                 self._learned(item, inputs)
@@ -164,15 +168,6 @@ class Windows:
         times = [item.next_time() for item in self._state.overdue.values()]
         times += [item.next_time() for item in self._state.baselines.values()]
         return min((time for time in times if time is not None), default=None)
-
-    def _close(self, until: int) -> None:
-        self._state.open.close(until)
-        self._state.dropped["groups"] += self._state.open.dropped
-        self._state.open.dropped = 0
-        self._state.divisors.close(until)
-        for name, counting in list(self._state.counting.items()):
-            if counting.expire(until):
-                del self._state.counting[name]
 
     def _announce(self, rule_id: str, opening: Opening | None) -> None:
         """Alerts that opened as events of the correlations built on them."""

@@ -28,7 +28,7 @@ SECOND = 1_000_000
 RULES = (Path(__file__).parent / "windows.yml").read_text()
 NAMES = (
     *("plain", "base", "answer", "third", "events", "range", "few", "values", "overdue", "all_three", "two_of_three"),
-    *("boolean", "ordered", "sum", "average", "percentile", "median", "ratio", "bursts", "chain"),
+    *("boolean", "ordered", "sum", "average", "percentile", "median", "ratio", "bursts", "chain", "beacon"),
 )
 IDS = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in NAMES}
 
@@ -74,6 +74,22 @@ def _ratio(window: list[Hit], of: int) -> bool:
     return of > 0 and oracle.event_count(window) / of >= 0.6 and oracle.value_count(window) >= 2
 
 
+def _beacons(hits: list[Hit]) -> list[dict[str, Any]]:
+    """What the oracle says of the beacon."""
+    known = oracle.speaking([(hit, target(hit), f"m{hit.event[-1]}") for hit in hits], 3, 16 * SECOND)
+    since = min((hit.time for hit in hits), default=0) + 2 * SECOND
+
+    def test(window: list[Hit]) -> bool:
+        found = oracle.contacts(window, 3)
+        return len(found) == 3 and oracle.even(found, 0.31, 0.91)
+
+    def reach(window: list[Hit]) -> list[Hit]:
+        return [hit for contact in oracle.contacts(window, 3) for hit in contact]
+
+    hits = [hit for hit in hits if known[hit.event] <= 2 and hit.time >= since]
+    return oracle.windowed(IDS["beacon"], hits, 12 * SECOND, test, reach=reach)[0]
+
+
 def table(rows: list[tuple[str, Hit]]) -> pa.Table:
     """Hits as the detector hands them on: a row per value."""
     flat = [(stream, hit, value) for stream, hit in rows for value in (hit.values or (None,))]
@@ -87,10 +103,17 @@ def table(rows: list[tuple[str, Hit]]) -> pa.Table:
     columns["group"] = [hit.group for _, hit, _ in flat]
     columns["value"] = [value for _, _, value in flat]
     columns["number"] = [hit.number for _, hit, _ in flat]
+    of_beacon = [stream.startswith(IDS["beacon"]) for stream in columns["stream"]]
+    columns["target"] = [target(hit) if mine else None for mine, (_, hit, _) in zip(of_beacon, flat, strict=True)]
     columns["source"] = [f"host:{hit.event[-1]}" for _, hit, _ in flat]
     columns["source_member"] = [f"m{hit.event[-1]}" for _, hit, _ in flat]
     columns["facts"] = ["{}"] * len(flat)
     return pa.table(columns, schema=HITS)
+
+
+def target(hit: Hit) -> str:
+    """Whom the event of a beacon calls; a few are everybody's."""
+    return f"host:{int(hit.event[-2], 16) % 5}"
 
 
 def packed(hits: pa.Table) -> pa.Table:
@@ -160,7 +183,7 @@ def doubled(hits: list[Hit]) -> list[Hit]:
 
 def routed(hits: list[Hit]) -> tuple[list[tuple[str, Hit]], dict[str, list[Hit]]]:
     """The rows for every stream, and what the oracle of each rule sees."""
-    seen: dict[str, list[Hit]] = {name: [] for name in ("plain", "overdue", "answers", *RULES_OF)}
+    seen: dict[str, list[Hit]] = {name: [] for name in ("plain", "overdue", "answers", "beacon", *RULES_OF)}
     sent: list[tuple[str, Hit]] = []
     for hit in hits:
         if hit.rule == "plain":
@@ -170,6 +193,9 @@ def routed(hits: list[Hit]) -> tuple[list[tuple[str, Hit]], dict[str, list[Hit]]
         if hit.rule in ("base", "answer"):
             seen["overdue" if hit.rule == "base" else "answers"].append(one)
             sent.append((f"overdue/{hit.rule}", one))
+        if hit.rule == "base":
+            seen["beacon"].append(one)
+            sent.append(("beacon/base", one))
         for name, rules in RULES_OF.items():
             if hit.rule in rules:
                 mine = hit if name in ("values", "ratio") else replace(hit, values=())
@@ -189,6 +215,7 @@ def expected(seen: dict[str, list[Hit]], until: int) -> dict[str, list[dict[str,
         found[name], opened[name] = oracle.windowed(IDS[name], seen[name], span, test, moments=name == "ordered")
     counted, of = ([hit for hit in seen["ratio"] if hit.rule == rule] for rule in RULES_OF["ratio"])
     found["ratio"], opened["ratio"] = oracle.share(IDS["ratio"], counted, of, 5 * SECOND, _ratio)
+    found["beacon"] = _beacons(seen["beacon"])
     found["overdue"] = oracle.absent(IDS["overdue"], seen["overdue"], seen["answers"], 4 * SECOND, 3 * SECOND, until)
     inner = [replace(hit, rule=name) for name in ("events", "average") for hit in opened[name]]
     # Two alerts that one event opened are two events for what is built on them.
