@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+# Ends the name of a stream of hits whose events no cluster gets, for they may be most of the traffic.
+LAKE_ONLY = "/lake"
+
 
 def digest(*parts: str | bytes | int, size: int = 16) -> str:
     """Hex BLAKE2b over the parts, each length-prefixed, so that no two lists of parts collide by joining."""

@@ -205,9 +205,10 @@ class Correlation:
         return self.type == "ratio" and rule != self.rules[0]
 
     def stream(self, rule: str) -> str:
-        """The name of its input by that rule: its own, but what is divided by is one input of all that do so."""
+        """The name of its input by that rule: its own, but what is divided by is one input of all that do so. Most of
+        what may be contacts of a beacon is of no interest, and stays here."""
         owner = ids.digest("divided", str(self.fields(rule))) if self.divides_by(rule) else self.id
-        return f"{owner}/{rule}"
+        return f"{owner}/{rule}{ids.LAKE_ONLY if self.beacon else ''}"
 
 
 _TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csirt import ids
 from csirt.model.batch import Array
 from csirt.model.records import Alert, Entity
 
@@ -56,6 +57,12 @@ def kept(table: pa.Table) -> pa.Table:
     """The hits that this store's own analysis uses."""
     elsewhere = pc.starts_with(table.column("stream"), ELSEWHERE)
     return table.filter(pc.invert(elsewhere)) if pc.any(elsewhere).as_py() else table
+
+
+def noted(table: pa.Table) -> pa.Table:
+    """The hits whose events a cluster gets."""
+    local = pc.ends_with(table.column("stream"), ids.LAKE_ONLY)
+    return table.filter(pc.invert(local)) if pc.any(local).as_py() else table
 
 
 _LATER = ("number", "count", "total", "values", "counted")

@@ -24,8 +24,9 @@ from csirt.detect.windows.payload import Payload
 from csirt.detect.windows.rare import Rare
 from csirt.detect.windows.state import KEY
 from csirt.detect.windows.windows import Windows
+from csirt.ids import LAKE_ONLY
 from csirt.model.batch import Batch
-from csirt.model.hits import HITS
+from csirt.model.hits import HITS, noted
 from tests.detect import oracle
 from tests.detect.oracle import Hit
 
@@ -40,6 +41,7 @@ title: Calls
 id: {RULE}
 correlation: {{type: beacon, rules: [one], group-by: [source.ip], timespan: 1h, condition: {{CONDITION}}}}
 """
+STREAM = f"{RULE}/{ONE}{LAKE_ONLY}"
 START = 1_763_942_400 * SECOND
 
 
@@ -92,15 +94,23 @@ def test_a_hit_brings_its_size_and_its_session_and_without_one_it_is_none(batch:
     ]
     del rows[1]["source.port"], rows[2]["network.bytes"]
     loaded = ruleset("contacts: 3, jitter: 0.1, session: source.port, field: network.bytes, spread: 0.5")
-    found = [row for row in Detector(loaded).match(batch("flow", rows)).to_pylist() if row["stream"] == f"{RULE}/{ONE}"]
+    found = [row for row in Detector(loaded).match(batch("flow", rows)).to_pylist() if row["stream"] == STREAM]
     assert [(row["value"], row["number"]) for row in found] == [("5", 0.0), ("8", 3.0)]
+
+
+def test_contacts_are_no_events_for_a_cluster() -> None:
+    """What a beacon looks through may be most of the traffic: the lake has it, the cluster gets none of it."""
+    found = hits(every(60, 3))
+    other = found.set_column(0, HITS.field("stream"), pa.array([ONE] * 3))
+    assert noted(pa.concat_tables([found, other])).column("stream").to_pylist() == [ONE] * 3
+    assert noted(other) is other
 
 
 def hits(events: list[tuple[int, str, str | None, str | None]]) -> pa.Table:
     """Hits of the beacon: when, which event, whom it calls, and whose it is."""
     rows = [
         {
-            "stream": f"{RULE}/{ONE}",
+            "stream": STREAM,
             "rule": ONE,
             "time": time,
             "event": event,

@@ -20,6 +20,7 @@ from csirt.detect.windows import held, owed, payload, sliding
 from csirt.detect.windows.state import KEY, seen
 from csirt.detect.windows.windows import Windows
 from csirt.errors import CsirtError
+from csirt.ids import LAKE_ONLY
 from csirt.model.hits import HITS
 from tests.detect import oracle
 from tests.detect.oracle import Hit
@@ -96,8 +97,8 @@ def table(rows: list[tuple[str, Hit]]) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [None] * len(flat) for name in HITS.names}
     streams = ["/".join(IDS.get(part, part) for part in stream.split("/")) for stream, _, _ in flat]
     streams = [DIVIDED if stream == f"{IDS['ratio']}/{IDS['base']}" else stream for stream in streams]
-    columns["stream"] = streams
     columns["rule"] = [stream.rpartition("/")[2] for stream in streams]
+    columns["stream"] = [stream + LAKE_ONLY * stream.startswith(IDS["beacon"]) for stream in streams]
     columns["time"] = [hit.time for _, hit, _ in flat]
     columns["event"] = [hit.event for _, hit, _ in flat]
     columns["group"] = [hit.group for _, hit, _ in flat]

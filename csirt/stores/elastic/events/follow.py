@@ -12,7 +12,7 @@ import orjson
 from csirt.clock import DAY, HOUR, MINUTE, SECOND
 from csirt.model import ecs
 from csirt.model.batch import Batch
-from csirt.model.hits import kept
+from csirt.model.hits import kept, noted
 from csirt.stores.elastic.connect import Refusal
 from csirt.stores.elastic.events import names, notes
 from csirt.stores.elastic.outbox import Refused, Waiting, put_aside
@@ -236,7 +236,7 @@ def _rows_of(change: Commit, content: str) -> tuple[int, bytes]:
     if content == "all":
         ids = chosen.union([chosen.of_table(batch.table) for batch in change.batches if batch.rows])
     elif change.hits is not None and change.hits.num_rows:
-        ids = chosen.of_ids(change.hits.column("event"))
+        ids = chosen.of_ids(noted(change.hits).column("event"))
     else:
         return 0, b""
     return len(ids), chosen.pack(ids)
