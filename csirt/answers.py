@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from csirt import ids
 from csirt.cases.open import Book
 from csirt.correlate import Correlator
 from csirt.model.hits import AlertChange
@@ -35,10 +34,10 @@ class Answers:
     ) -> None:
         self._store, self._at = store, at
         self._responder, self._router = responder, router
-        told = [change for changes in steps for change in changes if not change.alert.shadow]
-        self._correlator = Correlator(told, _candidates(store), window_us=window_us, names=names)
+        every = [change for changes in steps for change in changes]
+        self._correlator = Correlator(every, _candidates(store), window_us=window_us, names=names)
         self._stored_cases = _Cache(store, "case", Case)
-        self._book = Book(self._stored_cases.get, at, self._history)
+        self._book = Book(self._stored_cases.get, at, self._history, self._stored_cases.want)
         self._stored_alerts = _Cache(store, "alert", Alert)
         self._alerts: dict[str, Alert] = {}
         self._incidents: dict[str, Incident] = {}
@@ -47,11 +46,13 @@ class Answers:
 
     def take(self, changes: list[AlertChange]) -> None:
         """The changes of one step."""
-        self._in_shadow([change.alert for change in changes if change.alert.shadow])
-        self._alerts |= {change.alert.id: change.alert for change in changes}
-        incidents = self._correlator.take([change for change in changes if not change.alert.shadow])
+        alerts = [change.alert for change in changes]
+        self._in_shadow([alert for alert in alerts if alert.shadow])
+        for alert in alerts:
+            vars(alert)["created"] = self._at
+            self._alerts[alert.id] = alert
+        incidents = self._correlator.take(changes)
         self._incidents |= {incident.id: incident for incident in incidents}
-        self._stored_cases.want(incident.case or ids.case(incident.id) for incident in incidents)
         touched = self._book.take(incidents)
         told = [
             (incident, touched[incident.case])
@@ -67,8 +68,6 @@ class Answers:
         """All of it."""
         change = self._change
         change.alerts = list(self._alerts.values())
-        for alert in change.alerts:
-            alert.put(created=self._at)
         change.incidents = [self._incidents[name] for name in sorted(self._incidents)]
         change.case_events, change.cases = self._book.fresh, self._book.cases()
         return change
@@ -88,7 +87,8 @@ class Answers:
         change.runs += plan.runs
         change.receipts += plan.receipts
         change.audit += plan.audit
-        wanted = [(route, name) for route, name in wanted if not self._there("notification")(name)]
+        told = self._there("notification")
+        wanted = [(route, name) for route, name in wanted if not told(name)]
         change.notifications += self._router.made(wanted, incident, case, alerts, self._at)
 
     def _ask(self, kind: str, names: list[str]) -> None:
@@ -102,15 +102,20 @@ class Answers:
         """Whether a document is stored or was made here. Who asks makes it when it is not."""
 
         def known(name: str) -> bool:
-            self._ask(kind, [name])
+            if name not in self._known:
+                self._ask(kind, [name])
             there, self._known[name] = self._known[name], True
             return there
 
         return known
 
     def _alerts_of(self, incident: Incident) -> list[Alert]:
-        self._stored_alerts.want(name for name in incident.alerts if name not in self._alerts)
-        found = [self._alerts.get(name) or self._stored_alerts.get(name) for name in incident.alerts]
+        changed, stored = self._alerts, self._stored_alerts
+        missing = [name for name in incident.alerts if name not in changed]
+        if not missing:
+            return [changed[name] for name in incident.alerts]
+        stored.want(missing)
+        found = [changed[name] if name in changed else stored.get(name) for name in incident.alerts]
         return [alert for alert in found if alert is not None]
 
     def _history(self, name: str) -> list[dict[str, Any]]:
@@ -129,13 +134,15 @@ class _Cache:
         """Read those that were not read before."""
         missing = sorted({name for name in names if name not in self._found})
         if missing:
-            found = {item["id"]: item for item in self._store.find(self._kind, {"id": missing})}
+            there = sorted(self._store.having(self._kind, missing))  # most often nothing, which costs less to learn
+            found = {item["id"]: item for item in self._store.find(self._kind, {"id": there})} if there else {}
             for name in missing:
                 self._found[name] = self._model.model_validate(found[name]) if name in found else None
 
     def get(self, name: str) -> Any:
         """The document, or None."""
-        self.want((name,))
+        if name not in self._found:
+            self.want((name,))
         return self._found[name]
 
     def may_have(self, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from csirt.section import Section, between, nearest
 _UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
+@lru_cache(1_024)
 def duration(text: str | int | float) -> int:
     """`"90s"`, `"5m"`, `"2h"`, `"30d"`, `"-1h"` or a number of seconds, as microseconds. Raises ValueError."""
     if isinstance(text, int | float):

@@ -26,7 +26,8 @@ def _visible(match: re.Match[str]) -> str:
 
 def terminal(text: object) -> str:
     """One line of text that can neither move the cursor, set a title, reverse direction nor forge a line."""
-    return _HIDDEN.sub(_visible, str(text))
+    shown = str(text)
+    return shown if shown.isascii() and shown.isprintable() else _HIDDEN.sub(_visible, shown)
 
 
 def log(text: object, limit: int = 500) -> str:

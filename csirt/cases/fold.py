@@ -45,13 +45,8 @@ class _State:
     # The severity an analyst set, and what the evidence said then: worse evidence takes over again.
     said: tuple[Severity, Severity] | None = None
 
-    def evidence(self) -> Severity:
-        """The worst severity among the incidents."""
-        return max([part["severity"] for part in self.parts.values()], key=RANK.__getitem__)
-
-    def severity(self) -> Severity:
-        """What counts: the analyst's word until worse evidence comes."""
-        worst = self.evidence()
+    def severity(self, worst: Severity) -> Severity:
+        """What counts, where the incidents' worst is that: the analyst's word until worse evidence comes."""
         if self.said is None or RANK[worst] > RANK[self.said[1]]:
             return worst
         return self.said[0]
@@ -115,31 +110,48 @@ class Story:
 
         if not self.events or self.events[0].kind != "opened":
             raise ValueError("a case's first event is 'opened'")
-        state, parts = self._state, list(self._state.parts.values())
-        lead = min(parts, key=_leading)
-        return Case(
+        state = self._state
+        whole = _together(list(state.parts.values()))
+        return Case.trusted(
             id=self.events[0].case,
             number=base.number if base else "",
             version=self.events[-1].seq,
-            state=state.state,  # type: ignore[arg-type]
-            severity=state.severity(),
-            title=lead["title"],
+            state=state.state,
+            severity=state.severity(whole["severity"]),
+            title=whole["title"],
             owner=state.owner,
             acked_by=state.acked_by,
             incidents=list(state.parts),
-            members=list(dict.fromkeys([member for part in parts for member in part["members"]])),
-            first=min([part["first"] for part in parts]),
-            last=max([part["last"] for part in parts]),
-            alerts=sum([part["alerts"] for part in parts]),
+            members=list(whole["members"]),
+            first=whole["first"],
+            last=whole["last"],
+            alerts=whole["alerts"],
             notes=state.notes,
             news=state.news,
             verdict=state.verdict,
-            rsit=state.rsit or lead["rsit"],
-            clinical=any(part["clinical"] for part in parts),
+            rsit=state.rsit or whole["rsit"],
+            clinical=whole["clinical"],
             merged_into=state.merged_into,
-            tlp=tlp.strictest([base.tlp if base else "AMBER", *[part.get("tlp", "") for part in parts]]),
+            tlp=tlp.strictest([base.tlp if base else "AMBER", whole.get("tlp", "")]),
             created=base.created if base else 0,
+            updated=0,
         )
+
+
+def _together(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The summaries of a case's incidents as one; not to be changed."""
+    if len(parts) == 1:
+        return parts[0]
+    lead = min(parts, key=_leading)
+    return {
+        **lead,
+        "members": list(dict.fromkeys([member for part in parts for member in part["members"]])),
+        "first": min([part["first"] for part in parts]),
+        "last": max([part["last"] for part in parts]),
+        "alerts": sum([part["alerts"] for part in parts]),
+        "clinical": any(part["clinical"] for part in parts),
+        "tlp": tlp.strictest([part.get("tlp", "") for part in parts]),
+    }
 
 
 def _leading(part: dict[str, Any]) -> tuple[int, int, str]:

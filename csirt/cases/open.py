@@ -5,7 +5,7 @@ Everything here is said by `system`, at event times, so that a replay says the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from csirt import ids
@@ -37,11 +37,17 @@ def for_incidents(
 
 
 class Book:
-    """The cases touched, each with its whole history. `existing(case id)`: the case as it is stored, or None. `fresh`:
-    the events so far."""
+    """The cases touched, each with its whole history. `existing(case id)`: the case as it is stored, or None.
+    `wanted(case ids)`: which of them are about to be asked for. `fresh`: the events so far."""
 
-    def __init__(self, existing: Callable[[str], Case | None], at: int, history: History) -> None:
-        self._existing = existing
+    def __init__(
+        self,
+        existing: Callable[[str], Case | None],
+        at: int,
+        history: History,
+        wanted: Callable[[Iterable[str]], None] = lambda _: None,
+    ) -> None:
+        self._existing, self._wanted = existing, wanted
         self._at = at
         self._history = history
         self._stories: dict[str, Story] = {}
@@ -52,14 +58,18 @@ class Book:
     def take(self, incidents: list[Incident]) -> dict[str, Case]:
         """What changed incidents mean; the cases they touched, by id, as they are now."""
         self._touched = set()
-        by_id = {incident.id: incident for incident in incidents}
         ordered = sorted(incidents, key=lambda one: (one.first, one.id))
-        for incident in ordered:
-            if not incident.merged_into:
-                self._take(incident)
-        for incident in ordered:
+        names = [incident.case or ids.case(incident.id) for incident in ordered]
+        self._wanted(names)
+        merged = []
+        for incident, name in zip(ordered, names, strict=True):
             if incident.merged_into:
-                self._merge(incident, by_id.get(incident.merged_into))
+                merged.append(incident)
+            else:
+                self._take(incident, name)
+        by_id = {incident.id: incident for incident in incidents} if merged else {}
+        for incident in merged:
+            self._merge(incident, by_id.get(incident.merged_into))
         now = {name: self._folded(name) for name in sorted(self._touched)}
         self._now |= now
         return now
@@ -73,9 +83,10 @@ class Book:
         case.put(created=case.created or self._at, updated=self._at)
         return case
 
-    def _take(self, incident: Incident) -> None:
-        """Open the incident's case, or tell it what is new."""
-        name = self._home(incident.case) if incident.case else ids.case(incident.id)
+    def _take(self, incident: Incident, name: str) -> None:
+        """Open the incident's case, the one of that name, or tell it what is new."""
+        if incident.case:
+            name = self._home(name)
         incident.put(case=name)
         story = self._of(name)
         now = summary(incident)

@@ -29,7 +29,6 @@ class Held:
         "followed",
         "id",
         "incident",
-        "known",
         "last",
         "links",
         "members",
@@ -57,7 +56,6 @@ class Held:
         self.techniques = dict.fromkeys(incident.techniques)
         self.aliases = dict.fromkeys(incident.aliases)
         self.links, self.entities = incident.links, incident.entities
-        self.known: links.Known = {}
         self.stored = frozenset(incident.alerts)
         self.followed: set[str] = set()  # alerts of which all that came before was taken over
         self.names: set[tuple[str, str, str, str | None]] = set()
@@ -66,7 +64,7 @@ class Held:
         self.targets = 0
         self._titled: tuple[int, int, int, list[str]] | None = None  # what the title was made of
         for entity in incident.entities:
-            self._learn(entity, (entity.kind, entity.value, entity.role, entity.member))
+            self._learn((entity.kind, entity.value, entity.role, entity.member))
 
     def add(self, entities: Iterable[Entity], alert: str = "") -> list[Entity]:
         """Take over entities that are new, targets up to MAX_TARGETS; those that were taken. `alert`: which brought
@@ -79,37 +77,36 @@ class Held:
                 continue
             if role == "target" and self.targets >= MAX_TARGETS and kind not in links.SHARED:
                 continue
-            mine = entity if entity.alert or not alert else _of(entity, alert)
-            self._learn(mine, name)
-            fresh.append(mine)
+            self._learn(name)
+            fresh.append(entity if entity.alert or not alert else Entity(*name, alert))
         self.entities.extend(fresh)
         return fresh
 
     def absorb(self, alert: Alert) -> None:
         """Take over what an alert tells, but its entities."""
+        rule, rsit = alert.rule_name, alert.rsit
         if alert.severity != self.worst and summary.rank(alert.severity) > summary.rank(self.worst):
             self.worst = alert.severity
-            self.rules = [alert.rule_name, *(rule for rule in self.rules if rule != alert.rule_name)]
-            self.rsit = alert.rsit or self.rsit
-        if alert.rule_name not in self.rules:
-            self.rules = [*self.rules, alert.rule_name]
-        self.rsit = self.rsit or alert.rsit
-        for mine, theirs in ((self.tactics, alert.tactics), (self.techniques, alert.techniques)):
-            for one in theirs:
-                mine[one] = None
+            self.rules = [rule, *[other for other in self.rules if other != rule]]
+            self.rsit = rsit or self.rsit
+        if rule not in self.rules:
+            self.rules = [*self.rules, rule]
+        self.rsit = self.rsit or rsit
+        for tactic in alert.tactics:
+            self.tactics[tactic] = None
+        for technique in alert.techniques:
+            self.techniques[technique] = None
         self.clinical = self.clinical or alert.clinical
         self.prolong(alert)
 
     def prolong(self, alert: Alert) -> None:
         """Take over what an alert tells that went on as it was."""
-        if alert.first < self.first:
-            self.first = alert.first
-        if alert.last > self.last:
-            self.last = alert.last
+        self.first, self.last = min(self.first, alert.first), max(self.last, alert.last)
         for member in alert.members:
             self.members[member] = None
-        if tlp.FIELD in alert.facts:
-            self.tlp = tlp.strictest([self.tlp, *alert.facts[tlp.FIELD]])
+        facts = alert.facts
+        if tlp.FIELD in facts:
+            self.tlp = tlp.strictest([self.tlp, *facts[tlp.FIELD]])
 
     def swallow(self, young: Held) -> None:
         """Take over all of a younger incident but its links and entities; it is merged into this one."""
@@ -161,11 +158,9 @@ class Held:
             self._titled = of
         return incident
 
-    def _learn(self, entity: Entity, name: tuple[str, str, str, str | None]) -> None:
+    def _learn(self, name: tuple[str, str, str, str | None]) -> None:
         self.names.add(name)
         kind, value, role, member = name
-        if kind in links.KNOWN:
-            self.known.setdefault((kind, value), []).append(entity)
         if role == "target":
             self.targets += 1
             return
@@ -178,10 +173,6 @@ class Held:
 def age(held: Held) -> tuple[int, str]:
     """The oldest first."""
     return held.first, held.id
-
-
-def _of(one: Entity, alert: str) -> Entity:
-    return Entity.trusted(kind=one.kind, value=one.value, role=one.role, member=one.member, alert=alert)
 
 
 def _union(one: list[str], other: list[str]) -> list[str]:

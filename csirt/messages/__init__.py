@@ -18,9 +18,14 @@ def _catalogue(noun: str) -> dict[str, dict[str, str]]:
     return loaded
 
 
+@cache
+def _sentence(key: str, lang: str) -> str:
+    return _catalogue(key.partition(".")[0])[key][lang]
+
+
 def text(key: str, lang: str, **fields: Any) -> str:
     """The sentence of that key in that language. Raises KeyError for a key or language that does not exist."""
-    return _catalogue(key.partition(".")[0])[key][lang].format(**fields)
+    return _sentence(key, lang).format(**fields)
 
 
 def known(key: str) -> bool:

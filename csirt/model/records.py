@@ -5,6 +5,7 @@ canonical dump.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, is_dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,14 +24,14 @@ class Record(BaseModel):
     """Base of every stored document; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
-    holds: ClassVar[tuple[str, ...]] = ()  # fields that are lists of records, which hold no others
+    holds: ClassVar[tuple[str, ...]] = ()  # fields that are lists of records or parts, which hold no others
     every: ClassVar[set[str]] = set()  # all fields
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Find out once which fields those are."""
         fields = {name: get_args(info.annotation) for name, info in cls.model_fields.items()}
-        cls.holds = tuple(name for name, parts in fields.items() if any(map(_is_record, parts)))
+        cls.holds = tuple(name for name, parts in fields.items() if any(map(_has_fields, parts)))
         cls.every = set(fields)
 
     def plain(self) -> dict[str, Any]:
@@ -55,12 +56,18 @@ class Record(BaseModel):
         self.__dict__.update(values)
 
 
-def _is_record(part: Any) -> bool:
-    return isinstance(part, type) and issubclass(part, Record)
+def _has_fields(part: Any) -> bool:
+    return isinstance(part, type) and (issubclass(part, Record) or is_dataclass(part))
 
 
-class Entity(Record):
-    """Something two alerts can share. `kind`: host, member, her, message, domain, mailbox. `role`: actor or target."""
+@dataclass
+class Entity:
+    """Something two alerts can share. `kind`: host, member, her, message, domain, mailbox. `role`: actor or target.
+
+    A part of documents and none by itself, of which an incident has many: what is read is checked with the document
+    (unknown fields are refused), what is made here is not."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     kind: str
     value: str
@@ -102,8 +109,11 @@ class Alert(Record):
     created: int = 0
 
 
-class Link(Record):
-    """Why an alert belongs to an incident."""
+@dataclass
+class Link:
+    """Why an alert belongs to an incident. A part of it, as `Entity` is."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     alert: str
     reason: str  # first | shared_actor | target_became_actor | shared_message | shared_her | merged | analyst

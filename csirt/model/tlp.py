@@ -20,4 +20,5 @@ def level(text: str) -> str:
 
 def strictest(labels: Iterable[str]) -> str:
     """The label that lets the fewest know; empty when there is none."""
-    return max((label for label in labels if label in LEVELS), key=LEVELS.index, default="")
+    found = [label for label in labels if label in LEVELS]
+    return max(found, key=LEVELS.index) if len(found) > 1 else "".join(found)

@@ -45,11 +45,11 @@ def on_call(config: Config, route: str, at: int) -> list[str]:
 
     Those of every shift that covers it come first, then the route's own: somebody stands behind a shift of one.
     """
-    moment = datetime.fromtimestamp(at // SECOND, ZoneInfo(config.timezone))
     names: list[str] = []
-    for shift in config.notify.shifts:
-        if shift.route == route and covers(shift, moment):
-            names += shift.contacts
+    shifts = [shift for shift in config.notify.shifts if shift.route == route]
+    if shifts:
+        moment = datetime.fromtimestamp(at // SECOND, ZoneInfo(config.timezone))
+        names += [name for shift in shifts if covers(shift, moment) for name in shift.contacts]
     for item in config.notify.routes:
         if item.name == route:
             names += item.contacts

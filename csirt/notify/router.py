@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -124,7 +124,7 @@ class Router:
         if not self._config.notify.routes:  # nobody is configured: the daemon's log at least says so
             routes = [JOURNAL]
         else:
-            routes = self.routes_for(subject_of(case.model_dump(), [incident.model_dump()], self.name))
+            routes = self.routes_for(subject_of(vars(case), [vars(incident)], self.name))
         return [(route, _name(route, incident, case, PRIORITY[case.severity])) for route in routes]
 
     def made(self, wanted: Wanted, incident: Incident, case: Case, alerts: list[Alert], at: int) -> list[Notification]:
@@ -140,17 +140,23 @@ class Router:
         # Who is on call by event time, so that a replay says the same; sending asks again.
         first = next(iter(oncall.on_call(config, route.name, incident.last)), "")
         person = oncall.contact(config, first)
-        return Notification(
+        return Notification.trusted(
             id=name,
             case=case.id,
             route=route.name,
             channel="log" if route is JOURNAL else person.channel if person else "mail",
             recipient=first,
+            level=0,
             subject=text.subject(config, case, priority),
             body=text.body(config, incident, case, alerts, priority, self.name),
-            alerts=sorted(alert.id for alert in alerts)[:_ALERTS],
+            alerts=sorted([alert.id for alert in alerts])[:_ALERTS],
             priority=priority,
             due=at + duration(route.group_wait),
+            state="pending",
+            acked_by="",
+            attempts=0,
+            created=0,
+            updated=0,
         )
 
 
@@ -160,7 +166,7 @@ def _name(route: Route, incident: Incident, case: Case, priority: str) -> str:
 
 
 def subject_of(
-    case: Mapping[str, Any], incidents: list[Mapping[str, Any]] | list[dict[str, Any]], name: Callable[[str], str] = str
+    case: Mapping[str, Any], incidents: Sequence[Mapping[str, Any]], name: Callable[[str], str] = str
 ) -> dict[str, Any]:
     """What routes and silences look at: the case's fields, `priority`, members by id and name, rules, tactics."""
     members = list(case["members"])

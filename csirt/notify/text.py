@@ -6,7 +6,6 @@ when it is sent.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
@@ -39,9 +38,9 @@ def _local(zone: str, seconds: int) -> str:
 
 
 @lru_cache(2_048)
-def _named(text: str, limit: int) -> str:
-    """The name of a rule or member, of which there are few, told again and again."""
-    return clean(text, limit)
+def _rule(name: str) -> str:
+    """The name of a rule as it is shown: there are few, told again and again."""
+    return clean(name, 120)
 
 
 def subject(config: Config, case: Case, priority: str) -> str:
@@ -55,7 +54,7 @@ def body(
 ) -> str:
     """The lines that follow from the case, incident and alerts. `name`: a member's name by id."""
     lang = config.language
-    members = [_named(name(item), 80) for item in case.members or incident.members]
+    members = [clean(name(item), 80) for item in case.members or incident.members]
     shown = ", ".join(members[:MEMBERS]) + (f" +{len(members) - MEMBERS}" if len(members) > MEMBERS else "")
     first, last = case.first or incident.first, max(case.last, incident.last)
     lines = [
@@ -76,9 +75,10 @@ def body(
         text("notify.since", lang, first=local(config, first), first_utc=iso(first)),
         text("notify.last", lang, last=local(config, last), last_utc=iso(last)),
     ]
-    rules: Counter[str] = Counter()
-    for rule, count in Counter([alert.rule_name or alert.rule_id for alert in alerts]).items():
-        rules[_named(rule, 120)] += count
+    rules: dict[str, int] = {}
+    for alert in alerts:
+        rule = _rule(alert.rule_name or alert.rule_id)
+        rules[rule] = rules.get(rule, 0) + 1
     for rule, count in sorted(rules.items(), key=lambda item: (-item[1], item[0]))[:RULES]:
         times = text("notify.times", lang, count=count) if count > 1 else ""
         lines.append(text("notify.why", lang, rule=rule, times=times))

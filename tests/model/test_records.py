@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import is_dataclass
+
+import pytest
+from pydantic import ValidationError
 
 from csirt.model import records as known
 from csirt.model.records import Action, Alert, Case, Entity, Incident, Link, Record, Run
@@ -34,26 +38,41 @@ def test_what_is_written_of_a_record_is_its_whole_value() -> None:
 def test_records_in_records_have_no_others() -> None:
     """The short way looks one level deep: no list of records holds records that hold records."""
 
-    def inner(kind: type[Record]) -> list[type[Record]]:
-        found = [
-            part
-            for info in kind.model_fields.values()
-            for part in typing.get_args(info.annotation) or [info.annotation]
-        ]
-        return [part for part in found if isinstance(part, type) and issubclass(part, Record)]
+    def has_fields(part: typing.Any) -> bool:
+        return isinstance(part, type) and (issubclass(part, Record) or is_dataclass(part))
 
-    kinds = [kind for kind in vars(known).values() if isinstance(kind, type) and issubclass(kind, Record)]
-    assert len(kinds) > 8
+    def inner(kind: type) -> list[type]:
+        types = typing.get_type_hints(kind).values()
+        return [part for info in types for part in typing.get_args(info) or [info] if has_fields(part)]
+
+    kinds = [kind for kind in vars(known).values() if has_fields(kind)]
+    assert len(kinds) > 10
     assert [deep for kind in kinds for part in inner(kind) for deep in inner(part)] == []
 
 
 def test_a_trusted_record_is_the_checked_one() -> None:
     """What is made without checks equals what is made with them, is written, copied and dumped alike."""
-    values: dict[str, typing.Any] = {"kind": "host", "value": "10.0.0.1", "role": "actor", "member": None, "alert": "a"}
-    trusted, checked = Entity.trusted(**values), Entity(**values)
+    checked = Case(id="c", severity="low", title="t", first=1, last=2, members=["m1"])
+    trusted = Case.trusted(**{name: getattr(checked, name) for name in Case.model_fields})
     assert trusted == checked and trusted.plain() == checked.plain()
     assert trusted.model_dump_json() == checked.model_dump_json()
-    assert trusted.model_copy(update={"alert": "b"}) == checked.model_copy(update={"alert": "b"})
+    assert trusted.model_copy(update={"title": "b"}) == checked.model_copy(update={"title": "b"})
+
+
+def test_what_is_read_of_parts_is_checked() -> None:
+    """Entities and links of a stored document are checked with it: unknown fields and roles are refused, what is left
+    out has its default, and what is written is what was read."""
+    values = {"id": "a", "rule_id": "r", "rule_name": "R", "severity": "low", "dataset": "flow", "first": 1, "last": 2}
+    entity = {"kind": "host", "value": "10.0.0.1", "role": "actor"}
+    alert = Alert.model_validate({**values, "entities": [entity]})
+    assert alert.entities == [Entity("host", "10.0.0.1", "actor")]
+    assert alert.plain()["entities"] == [{**entity, "member": None, "alert": ""}]
+    for wrong in ({**entity, "role": "victim"}, {**entity, "port": 1}, {"kind": "host", "role": "actor"}):
+        with pytest.raises(ValidationError):
+            Alert.model_validate({**values, "entities": [wrong]})
+    incident = {"id": "i", "first": 1, "last": 2, "severity": "low", "title": "t"}
+    with pytest.raises(ValidationError):
+        Incident.model_validate({**incident, "links": [{"alert": "a", "reason": "first", "why": ""}]})
 
 
 def test_every_list_of_records_is_known() -> None:
