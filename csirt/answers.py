@@ -60,7 +60,11 @@ class Answers:
             if incident.case in touched and not incident.merged_into
         ]
         wanted = [self._router.wanted(incident, case) for incident, case in told]
-        self._ask("notification", [name for some in wanted for _, name in some])
+        old = self._stored_cases.may_have
+        self._ask(
+            "notification",
+            [name for (_, case), some in zip(told, wanted, strict=True) if old(case.id) for _, name in some],
+        )
         for (incident, case), some in zip(told, wanted, strict=True):
             self._answer(incident, case, some)
 
@@ -83,11 +87,11 @@ class Answers:
         """Plan and tell what was not planned and told before: a plan does not change under people."""
         change = self._change
         alerts = self._alerts_of(incident)
-        plan = self._responder.plan(incident, case, alerts, self._at, self._there("run"))
+        plan = self._responder.plan(incident, case, alerts, self._at, self._there("run", case))
         change.runs += plan.runs
         change.receipts += plan.receipts
         change.audit += plan.audit
-        told = self._there("notification")
+        told = self._there("notification", case)
         wanted = [(route, name) for route, name in wanted if not told(name)]
         change.notifications += self._router.made(wanted, incident, case, alerts, self._at)
 
@@ -98,25 +102,26 @@ class Answers:
             found = self._store.having(kind, fresh)
             self._known.update((name, name in found) for name in fresh)
 
-    def _there(self, kind: str) -> Callable[[str], bool]:
-        """Whether a document is stored or was made here. Who asks makes it when it is not."""
+    def _there(self, kind: str, case: Case) -> Callable[[str], bool]:
+        """Whether a run or notification of a case is stored or was made here; who asks makes it when it is not. They
+        are kept and deleted with their case: of one that is not stored nothing is."""
 
         def known(name: str) -> bool:
-            if name not in self._known:
+            if name not in self._known and self._stored_cases.may_have(case.id):
                 self._ask(kind, [name])
-            there, self._known[name] = self._known[name], True
+            there, self._known[name] = self._known.get(name, False), True
             return there
 
         return known
 
     def _alerts_of(self, incident: Incident) -> list[Alert]:
         changed, stored = self._alerts, self._stored_alerts
-        missing = [name for name in incident.alerts if name not in changed]
-        if not missing:
+        try:
             return [changed[name] for name in incident.alerts]
-        stored.want(missing)
-        found = [changed[name] if name in changed else stored.get(name) for name in incident.alerts]
-        return [alert for alert in found if alert is not None]
+        except KeyError:  # it was stored with others
+            stored.want(name for name in incident.alerts if name not in changed)
+            found = [changed[name] if name in changed else stored.get(name) for name in incident.alerts]
+            return [alert for alert in found if alert is not None]
 
     def _history(self, name: str) -> list[dict[str, Any]]:
         """The events of a stored case; one that is known not to be there has none."""

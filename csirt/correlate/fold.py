@@ -7,7 +7,7 @@ with the rest gives the same incidents (architecture, decisions 3 and 10).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import lt
 
 from csirt import ids
@@ -133,24 +133,39 @@ class _Fold:
             around = index.tied(tying)
         else:
             tying, fresh, around = index.growing(alert, change.fresh)
+        home, near = self._near(alert, around)
+        if home is not None and not fresh and not near and name in home.followed:
+            home.prolong(alert)  # as most changes of a long attack: nothing to tie, nothing to take over
+            self._changed(home, alert)
+            return
+        oldest = self._join(alert, home, near, tying)
+        oldest.absorb(alert)
+        if once is None:
+            fresh = _taken(oldest, alert, fresh, change.fresh if oldest is home and name in oldest.stored else None)
+        index.note(oldest, oldest.add(fresh, name))
+        self._changed(oldest, alert)
+
+    def _near(self, alert: Alert, around: Iterable[Held]) -> tuple[Held | None, list[Held]]:
+        """The incident that holds an alert, and those `around` within the window that do not, oldest first."""
         since, until = alert.first - self._window, alert.last + self._window
         near = [held for held in around if held.last >= since and held.first <= until and not held.merged_into]
-        home = index.home(name)
+        home = self._index.home(alert.id)
         if home is not None:
             if home in near:
                 near.remove(home)
             elif home.last < since or home.first > until:
                 home = None
-        if home is not None and not fresh and not near and name in home.followed:
-            home.prolong(alert)  # as most changes of a long attack: nothing to tie, nothing to take over
-            self._changed(home, alert)
-            return
-        joined = [] if home is None else [home]
-        why: list[Link] = []
         if len(near) > 1:
             near.sort(key=age)
+        return home, near
+
+    def _join(self, alert: Alert, home: Held | None, near: list[Held], tying: list[Entity]) -> Held:
+        """The incident that an alert belongs to, with all that it ties together merged into it."""
+        name = alert.id
+        joined = [] if home is None else [home]
+        why: list[Link] = []
         for held in near:
-            found = index.reasons(name, tying, held)
+            found = self._index.reasons(name, tying, held)
             if found:
                 joined.append(held)
                 why += found
@@ -161,15 +176,11 @@ class _Fold:
         oldest = joined[0]
         if oldest is not home:
             oldest.alerts[name] = None
-            index.own(oldest, (name,))
+            self._index.own(oldest, (name,))
         oldest.links += why
         for younger in joined[1:]:
             self._merge(younger, oldest, alert)
-        oldest.absorb(alert)
-        if once is None:
-            fresh = _taken(oldest, alert, fresh, change.fresh if oldest is home and name in oldest.stored else None)
-        index.note(oldest, oldest.add(fresh, name))
-        self._changed(oldest, alert)
+        return oldest
 
     def _changed(self, held: Held, alert: Alert) -> None:
         self.changed[held.id] = held
