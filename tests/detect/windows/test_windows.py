@@ -322,8 +322,8 @@ def test_changes_say_the_same_whenever_they_are_taken(
     for change in changes:
         known = entities.setdefault(change.id, set())
         assert change.fresh is not None
-        known |= {tuple(entity) for entity in change.fresh}
-        every = {tuple(entity) for entity in change.alert.entities}
+        known |= {tuple(vars(entity).items()) for entity in change.fresh}
+        every = {tuple(vars(entity).items()) for entity in change.alert.entities}
         assert known == every or (change.id in gaps and known <= every)
 
 
