@@ -82,7 +82,7 @@ chaos: setup
 	CSIRT_KILLS=50 $(BIN)/python -m pytest -q -p no:randomly --timeout 3600 tests/crash
 	CSIRT_NODE_KILLS=10 $(BIN)/python -m pytest -q -s -p no:randomly tests/elastic/shared/test_chaos.py
 	CSIRT_LOG_RUNS=150 $(BIN)/python -m pytest -q -n 2 tests/elastic/shared/test_any_order.py
-	CSIRT_OUTAGE=900 CSIRT_OUTAGE_ALERTS=4000 $(BIN)/python -m pytest -q -s -p no:randomly --timeout 3600 tests/elastic/test_outage.py
+	CSIRT_OUTAGE=900 CSIRT_OUTAGE_ALERTS=1500 $(BIN)/python -m pytest -q -s -p no:randomly --timeout 3600 tests/elastic/test_outage.py
 
 fuzz: setup
 	CSIRT_FUZZ=full $(BIN)/python -m pytest -q --timeout 3600 tests/fuzz
