@@ -120,8 +120,9 @@ def test_a_damaged_catalogue_is_found(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.sqlite"
     with open_embedded(tmp_path, clock=Frozen(1)) as store:
         root = store.database.writer.execute("SELECT rootpage FROM sqlite_master WHERE name = 'alerts_by_time'").get
+        size = store.database.writer.pragma("page_size")
     data = bytearray(path.read_bytes())
-    data[root * 4096 - 900 : root * 4096 - 100] = bytes(800)
+    data[root * size - 900 : root * size - 100] = bytes(800)
     path.write_bytes(data)
     with open_embedded(tmp_path, clock=Frozen(1)) as store:
         assert any(finding["check"] == "catalogue" for finding in fsck(store))
