@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
@@ -14,8 +15,8 @@ from csirt.config import ElasticCluster
 from csirt.errors import Conflict
 from csirt.model.chunk import Position
 from csirt.stores.base import Commit
-from csirt.stores.elastic import layout, outbox
-from csirt.stores.elastic.fresh import Fresh
+from csirt.stores.elastic import layout, outbox, parcels
+from csirt.stores.elastic.fresh import Fresh, Parcel
 from csirt.stores.embedded import EmbeddedStore
 from csirt.stores.embedded.catalogue import apply
 from csirt.stores.embedded.lake.parts import Part
@@ -34,10 +35,11 @@ class Noted(EmbeddedStore):
         self, connection: apsw.Connection, change: Commit, written: list[Part], hits: apply.Hits | None, now: int
     ) -> dict[str, str]:
         made = self.fresh.making() if self.fresh else None
-        numbers = apply.apply(connection, change, written, hits, now, outbox.Noting(connection, made))
-        if self.fresh is not None and made is not None:
-            self.fresh.add(made)
-        return numbers
+        try:
+            return apply.apply(connection, change, written, hits, now, outbox.Noting(connection, made))
+        finally:
+            if self.fresh is not None and made is not None:
+                self.fresh.add(made)
 
 
 def joined(folder: Path, made: type[EmbeddedStore] = Noted) -> EmbeddedStore:
@@ -48,11 +50,17 @@ def joined(folder: Path, made: type[EmbeddedStore] = Noted) -> EmbeddedStore:
     return store
 
 
-def acknowledge(store: EmbeddedStore, sent: list[outbox.Waiting], held: Held, *refused: outbox.Refused) -> None:
+def acknowledge(
+    store: EmbeddedStore,
+    sent: list[outbox.Waiting],
+    held: Held,
+    *refused: outbox.Refused,
+    besides: Sequence[Parcel] = (),
+) -> None:
     """The cluster has them."""
     held.update({(one.kind, one.key): one.text or "" for one in sent})
     with store.database.transaction("test") as connection:
-        outbox.acknowledge(connection, [one.name for one in sent], list(refused), 1)
+        outbox.acknowledge(connection, [one.name for one in sent], list(refused), 1, besides)
 
 
 def window(
@@ -65,19 +73,34 @@ def window(
 
 def parcels_and_window(
     store: Noted, limit: int, octets: int
-) -> tuple[list[outbox.Waiting], list[outbox.Waiting], list[outbox.Waiting]]:
+) -> tuple[list[Parcel], list[outbox.Waiting], list[outbox.Waiting]]:
     """What to send next, what commits made of it apart."""
     assert store.fresh is not None
     taken = store.fresh.take(octets)
     with store.database.reading() as connection:
-        parcels = [one for one in taken if outbox.waits(connection, one.names[-1])]
-        documents, positions = outbox.window(connection, limit, 1 << 20, besides=[one.steps for one in parcels])
-    made = [
+        made = parcels.there(connection, taken)
+        return made, *outbox.window(connection, limit, 1 << 20, besides=made)
+
+
+def unpacked(made: list[Parcel]) -> list[outbox.Waiting]:
+    """What is in parcels."""
+    return [
         outbox.Waiting(kind, key, step, step, layout.text(orjson.loads(lines.split(b"\n", 1)[1])))
-        for parcel in parcels
+        for parcel in made
         for (kind, key, step), lines in zip(parcel.names, parcel.lines, strict=True)
     ]
-    return made, documents, positions
+
+
+def taken_over(store: EmbeddedStore) -> None:
+    """What another process does first that opens the folder."""
+    with store.database.transaction("test") as connection:
+        outbox.join(connection)
+
+
+def unsent(store: EmbeddedStore, taken: list[Parcel]) -> list[Parcel]:
+    """The parcels that the folder still has."""
+    with store.database.reading() as connection:
+        return parcels.there(connection, taken)
 
 
 def waiting(store: EmbeddedStore) -> int:
@@ -154,14 +177,17 @@ def test_triggers_of_before_are_taken_away(tmp_path: Path) -> None:
 
 
 def test_what_a_commit_made_is_what_its_text_gives(tmp_path: Path) -> None:
-    """The lines that are made with a commit are those made of the folder's texts, in the order in which they wait; they
-    are given out once, and as many as there is room for."""
+    """The lines that are made with a commit are those made of the folder's texts, in the order and the steps in which
+    they wait otherwise; they are given out once, and as many as there is room for."""
     config = ElasticCluster(prefix="p")
-    with joined(tmp_path) as store:
+    with joined(tmp_path / "one") as store, joined(tmp_path / "other") as other:
         assert isinstance(store, Noted)
         fresh = store.fresh = Fresh(config)
         store.commit(everything(1))
-        noted = [row for row in rows(store) if row[0] not in ("audit", "position")]
+        other.commit(everything(1))
+        noted = [row for row in rows(other) if row[0] not in ("audit", "position")]
+        assert [row[0] for row in rows(store)] == ["audit", "position"]
+        assert waiting(store) == waiting(other)
         (parcel,) = fresh.take(1 << 20)
         assert parcel.names == [(kind, key, step) for kind, key, _, step in noted]
         with store.database.reading() as connection:
@@ -172,14 +198,20 @@ def test_what_a_commit_made_is_what_its_text_gives(tmp_path: Path) -> None:
         store.fresh = Fresh(config, octets=1)
         store.commit(everything(2))
         store.commit(everything(3))
-        assert [len(parcel.names) for parcel in store.fresh.take(1 << 20)] == [1]
+        taken = store.fresh.take(1 << 20)
+        assert [len(parcel.names) for parcel in taken] == [1]
         store.commit(everything(4))
+        assert store.fresh.take(1 << 20) == []
+        store.fresh.give_back(taken)
+        assert store.fresh.take(1 << 20) == taken
+        store.fresh.done(taken)
+        store.commit(everything(5))
         assert [len(parcel.names) for parcel in store.fresh.take(1 << 20)] == [1]
 
 
 def test_a_parcel_does_not_hide_what_changed_since(tmp_path: Path) -> None:
-    """A document that changed after its lines were made is sent as it is now; what did not is not sent twice, and what
-    was sent without its lines makes them needless."""
+    """A document that changed after its lines were made is sent as it is now, too, as a later version; a parcel that
+    the cluster has waits no more."""
     with joined(tmp_path) as store:
         assert isinstance(store, Noted)
         fresh = store.fresh = Fresh(ElasticCluster(prefix="p"))
@@ -187,18 +219,66 @@ def test_a_parcel_does_not_hide_what_changed_since(tmp_path: Path) -> None:
         store.fresh = None
         store.commit(Commit(alerts=[build.alert("a", count=9)]))
         (parcel,) = fresh.take(1)
-        with store.database.reading() as connection:
-            (one,), _ = outbox.window(connection, 10, 1 << 20, besides=[parcel.steps])
-            assert outbox.waits(connection, parcel.names[-1])
+        ((one,), _) = window(store, 10)
         assert one.key == build.alert("a").id and orjson.loads(one.text or "")["count"] == 9
-        acknowledge(store, window(store, 10)[0], Held())
-        with store.database.reading() as connection:
-            assert not outbox.waits(connection, parcel.names[-1])
+        assert one.last > parcel.steps[1]
+        acknowledge(store, [one], Held())
+        assert unsent(store, [parcel]) == [parcel] and waiting(store) == 2
+        acknowledge(store, [], Held(), besides=[parcel])
+        assert unsent(store, [parcel]) == [] and waiting(store) == 0
+
+
+def test_what_is_at_hand_is_noted_for_the_next_process(tmp_path: Path) -> None:
+    """Whoever opens a folder finds in it, document by document, all that the cluster did not take: the same as where
+    nothing was at hand, whatever there was room for."""
+    with joined(tmp_path / "one") as one, joined(tmp_path / "other") as other:
+        assert isinstance(one, Noted)
+        for count, octets in enumerate((1 << 20, 3_000, 1, 1 << 20), 1):
+            one.fresh = Fresh(ElasticCluster(prefix="p"), octets)
+            one.commit(everything(count))
+            other.commit(everything(count))
+        assert rows(one) != rows(other)
+        taken_over(one)
+        assert rows(one) == rows(other)
+        assert unsent(one, one.fresh.take(1 << 20) if one.fresh else []) == []
+
+
+def test_a_commit_that_is_undone_leaves_no_parcel(tmp_path: Path) -> None:
+    """What a commit made that was refused is never sent, though the next commit has its steps."""
+    with joined(tmp_path) as store:
+        assert isinstance(store, Noted)
+        store.fresh = Fresh(ElasticCluster(prefix="p"))
+        with pytest.raises(Conflict):
+            store.commit(Commit(alerts=[build.alert("lost")], consumed=[7]))
+        with pytest.raises(Conflict):
+            case, events = build.opened("c", alerts=2)
+            store.commit(Commit(alerts=[build.alert("lost")], cases=[case, case], case_events=[*events, *events]))
+        store.commit(Commit(alerts=[build.alert("kept")]))
+        lost, kept = store.fresh.take(1 << 20)
+        assert lost.first == kept.first
+        assert unsent(store, [lost, kept]) == [kept] and waiting(store) == 1
+
+
+def test_what_was_deleted_waits_for_older_parcels(tmp_path: Path) -> None:
+    """A document is not deleted in the cluster before all older parcels are there, one of which may hold it; positions
+    wait as long."""
+    with joined(tmp_path) as store:
+        assert isinstance(store, Noted)
+        store.fresh = Fresh(ElasticCluster(prefix="p"))
+        store.commit(Commit(alerts=[build.alert("a")]))
+        with store.database.transaction("test") as connection:
+            connection.execute("DELETE FROM alerts WHERE id = ?", (build.alert("a").id,))
+        store.commit(Commit(position=Position("a", "f", 1)))
+        made, documents, positions = parcels_and_window(store, 10, 1 << 20)
+        assert len(made) == 1 and documents == [] and positions == []
+        acknowledge(store, [], Held(), besides=made)
+        (one,), (position,) = window(store, 10)
+        assert (one.kind, one.text) == ("alert", None) and position.kind == "position"
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_positions_wait_for_parcels(tmp_path: Path, seed: int) -> None:
-    """The same where what commits made is sent as it is, some of it too late, some lost, some never made."""
+    """The same where what commits made is sent as it is, some of it twice, some lost, some never made."""
     chance = random.Random(seed)
     with joined(tmp_path) as store:
         assert isinstance(store, Noted)
@@ -215,19 +295,25 @@ def test_positions_wait_for_parcels(tmp_path: Path, seed: int) -> None:
             for _ in range(chance.randrange(4)):
                 sources.commit()
             made, documents, positions = parcels_and_window(store, chance.randrange(1, 6), chance.choice((1, 1 << 20)))
-            sent = [*made, *documents]
+            sent = [*unpacked(made), *documents]
             chance.shuffle(sent)
             if chance.random() < 0.3:
                 sources.commit()
             if chance.random() < 0.2:  # some arrive, and nobody hears of it
                 arrive(sent[:2])
-                store.fresh = None
+                if chance.random() < 0.5:
+                    store.fresh.give_back(made)
+                else:
+                    store.fresh = None
+                    taken_over(store)
                 continue
             arrive(sent)
-            acknowledge(store, sent, Held())
+            acknowledge(store, documents, Held(), besides=made)
+            store.fresh.done(made)
             if chance.random() < 0.8:
                 arrive(positions)
                 acknowledge(store, positions, Held())
+        taken_over(store)
         while waiting(store):
             for more in window(store, 3):
                 arrive(more)

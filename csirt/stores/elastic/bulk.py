@@ -21,7 +21,7 @@ from csirt.config import ElasticCluster
 from csirt.errors import Unreachable
 from csirt.stores.elastic import layout
 from csirt.stores.elastic.connect import explain
-from csirt.stores.elastic.fresh import Name, Parcel
+from csirt.stores.elastic.fresh import Parcel
 from csirt.stores.elastic.outbox import Refused, Waiting
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Bulk:
         left = items
         refused: list[Refused] = []
         pause, idle = SHORT, 0
-        count = before = len(items) + sum(len(parcel.names) for parcel in parcels)
+        count = before = len(items) + sum(len(parcel.lines) for parcel in parcels)
         while before:
             outcomes = list(self._asked(chain(self._parts(parcels), self._chunks(left))))
             parcels = ()
@@ -128,8 +128,7 @@ class Bulk:
             start = sent = 0
             while start < len(ends):
                 end = max(start + 1, bisect_right(ends, sent + self.size))
-                lines, names = parcel.lines[start:end], parcel.names[start:end]
-                yield _Chunk(lines, partial(_named, names, lines))
+                yield _Chunk(parcel.lines[start:end], partial(_named, parcel, start, end))
                 start, sent = end, ends[end - 1]
 
     def _chunks(self, items: list[_Item]) -> Iterator[_Chunk]:
@@ -187,11 +186,10 @@ def _chunk(items: list[_Item], lines: Sequence[bytes]) -> _Chunk:
     return _Chunk(lines, lambda: items)
 
 
-def _named(names: Sequence[Name], lines: Sequence[bytes]) -> list[_Item]:
+def _named(parcel: Parcel, start: int, end: int) -> list[_Item]:
     """A part of a parcel, document by document."""
-    return [
-        _Item(Waiting(kind, key, step, step, ""), line) for (kind, key, step), line in zip(names, lines, strict=True)
-    ]
+    some = zip(parcel.names[start:end], parcel.lines[start:end], strict=True)
+    return [_Item(Waiting(kind, key, step, step, ""), line) for (kind, key, step), line in some]
 
 
 def _joined(parts: list[_Outcome]) -> _Outcome:

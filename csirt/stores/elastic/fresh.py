@@ -1,37 +1,50 @@
-"""What the last commits wrote, as it goes to the cluster: made while it was at hand and sent as it is, a commit at a
-time, so that it need not be looked up, read and taken apart again. A saving and nothing more: what is not here is made
-of the folder's text."""
+"""What the last commits wrote, as it goes to the cluster: made while it was at hand and sent as it is, so that it need
+not be looked up, read and taken apart again. What there is no room for is made of the folder's text."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from csirt.config import ElasticCluster
 from csirt.stores.elastic import layout
 
 OCTETS = 32 * 1024 * 1024  # sending needs half as much besides, and an outage may take 100 MiB in all
+LARGE = 8 * 1024 * 1024  # octets of one parcel, about
 MOST = 32  # parcels taken at once
 
 Name = tuple[str, str, int]
 """(kind, key, step) of a document."""
 
+# A commit that was undone gives its steps to the next one, but never its numbers.
+_numbers = count(1)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Parcel:
-    """Documents that one commit wrote, in its order without a gap: what each is called, and the lines of its action."""
+    """Documents that one commit wrote, in its order, a step each from `first` without a gap: their kinds and keys, and
+    the lines of their actions."""
 
-    names: Sequence[Name]
-    lines: Sequence[bytes]
-    octets: int
+    first: int
+    runs: list[tuple[str, list[str]]] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    octets: int = 0
+    number: int = field(default_factory=_numbers.__next__)
 
     @property
     def steps(self) -> tuple[int, int]:
         """Of its first and its last document."""
-        return self.names[0][2], self.names[-1][2]
+        return self.first, self.first + len(self.lines) - 1
+
+    @property
+    def names(self) -> list[Name]:
+        """What each is called."""
+        keys = ((kind, key) for kind, several in self.runs for key in several)
+        return [(kind, key, step) for step, (kind, key) in enumerate(keys, self.first)]
 
 
 class Fresh:
@@ -48,37 +61,57 @@ class Fresh:
         return Making(self._config, self._room)
 
     def add(self, made: Making) -> None:
-        """What a commit wrote, once nothing can undo it."""
-        if made.names:
-            parcel = Parcel(made.names, made.lines, made.octets)
-            with self._lock:
-                self._parcels.append(parcel)
-                self._room -= parcel.octets
+        """What a commit wrote, once it is over."""
+        with self._lock:
+            self._parcels += made.parcels
+            self._room -= sum(one.octets for one in made.parcels)
 
     def take(self, octets: int) -> list[Parcel]:
-        """The oldest parcels, about so many octets of them."""
+        """The oldest parcels, about so many octets of them. They take up room until they are given back or done."""
         found: list[Parcel] = []
         with self._lock:
             while self._parcels and octets > 0 and len(found) < MOST:
                 found.append(self._parcels.popleft())
                 octets -= found[-1].octets
-                self._room += found[-1].octets
         return found
+
+    def give_back(self, taken: Sequence[Parcel]) -> None:
+        """They are to be taken again."""
+        with self._lock:
+            self._parcels.extendleft(reversed(taken))
+
+    def done(self, taken: Iterable[Parcel]) -> None:
+        """They are not needed any more."""
+        with self._lock:
+            self._room += sum(one.octets for one in taken)
 
 
 class Making:
-    """Makes lines of what is being written. `room`: how many octets."""
+    """Makes parcels of what is being written. `room`: how many octets."""
 
     def __init__(self, config: ElasticCluster, room: int) -> None:
         self._config, self._room = config, room
-        self.octets = 0
-        self.names: list[Name] = []
-        self.lines: list[bytes] = []
+        self.parcels: list[Parcel] = []
 
-    def __call__(self, kind: str, key: str, document: dict[str, Any], text: str, step: int) -> None:
-        """One document."""
-        if self.octets < self._room:
-            lines = layout.action(self._config, kind, key, step, text, document)
-            self.names.append((kind, key, step))
-            self.lines.append(lines)
-            self.octets += len(lines)
+    def __call__(
+        self, kind: str, keys: Sequence[str], some: Sequence[dict[str, Any]], texts: Sequence[str], step: int
+    ) -> int:
+        """Documents of a kind, the first of which has this step; how many there was room for."""
+        start, config = step, self._config
+        while self._room > 0 and step - start < len(keys):
+            if not self.parcels or self.parcels[-1].octets >= LARGE:
+                self.parcels.append(Parcel(step))
+            parcel = self.parcels[-1]
+            octets, most = 0, min(self._room, LARGE - parcel.octets)
+            begin = step - start
+            for key, text, document in zip(keys[begin:], texts[begin:], some[begin:], strict=True):
+                line = layout.action(config, kind, key, step, text, document)
+                parcel.lines.append(line)
+                step += 1
+                octets += len(line)
+                if octets >= most:
+                    break
+            parcel.runs.append((kind, list(keys[begin : step - start])))
+            parcel.octets += octets
+            self._room -= octets
+        return step - start

@@ -1,25 +1,28 @@
 """What the cluster does not have yet: one row for each document that has changed since it was last acknowledged.
 
 Triggers fill it in the transaction that changes the document, so nothing is committed that is not also waiting here,
-whoever commits it; they rest while a commit writes its documents, which are then noted all at once (`Noting`). The row
-names the document and holds no copy of it: a long outage costs one row per changed document. `first` is when the
-document first changed since its last acknowledgement and `last` when it last did, in steps of one counter for the
-folder; `last` is also the version of the document in the cluster.
+whoever commits it; they rest while a commit writes its documents, which are then noted all at once (`Noting`): those
+that are at hand as parcels (`parcels.py`). The row names the document and holds no copy of it: a long outage costs one
+row per changed document. `first` is when the document first changed since its last acknowledgement and `last` when it
+last did, in steps of one counter for the folder; `last` is also the version of the document in the cluster.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import orjson
 
-from csirt.stores.elastic import layout
+from csirt.stores.elastic import layout, parcels
 from csirt.stores.elastic.events import notes
 from csirt.stores.embedded.catalogue import documents
+
+if TYPE_CHECKING:
+    from csirt.stores.elastic.fresh import Making, Parcel
 
 _LAST = (1 << 63) - 1
 TOGETHER = 500  # documents read with one statement
@@ -38,7 +41,6 @@ CREATE TABLE IF NOT EXISTS dead_letter (
   time INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 """
 
-_RESTING = "outbox_triggers_rest"  # a row of `meta` that no other transaction ever sees
 _CASE_EVENT = "{row}\"case\" || ':' || printf('%09d', {row}seq)"
 _AUDIT = "printf('%012d', {row}seq)"
 _POSITION = "json_array({row}source, {row}fingerprint)"
@@ -54,9 +56,6 @@ _PLACES: dict[str, tuple[str, str, str]] = {
            json(iif(done, 'true', 'false')), 'extra', json(extra))""",
     ),
 }
-
-
-Made = Callable[[str, str, dict[str, Any], str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +92,21 @@ def joined(connection: apsw.Connection) -> bool:
 
 
 def join(connection: apsw.Connection) -> None:
-    """Begin to keep account, inside the caller's transaction; everything the folder holds is new to the cluster."""
+    """Begin to keep account, or go on with it, inside the caller's transaction; everything that a folder holds which
+    begins is new to the cluster."""
     connection.execute(_TABLES)
     notes.join(connection)
+    parcels.join(connection)
+    parcels.unpack(connection)
     if not connection.execute("SELECT count(*) FROM cluster").get:
         name = os.urandom(16).hex()
         connection.execute("INSERT INTO cluster VALUES (1, ?, '', '', 1, ?)", (name, FIRST_STEP))
         add_all(connection)
     for kind, (table, key, _) in _PLACES.items():
         for event, row in (("INSERT", "NEW."), ("UPDATE", "NEW."), ("DELETE", "OLD.")):
-            connection.execute(f"DROP TRIGGER IF EXISTS outbox_{kind}_{event.lower()}")  # which knew no `Noting`
+            connection.execute(f"DROP TRIGGER IF EXISTS outbox_{kind}_{event.lower()}")  # of an older csirt
             connection.execute(
-                f"""CREATE TRIGGER IF NOT EXISTS outbox_of_{kind}_{event.lower()} AFTER {event} ON {table}
-                    WHEN NOT EXISTS (SELECT 1 FROM meta WHERE key = '{_RESTING}') BEGIN
+                f"""CREATE TRIGGER IF NOT EXISTS outbox_of_{kind}_{event.lower()} AFTER {event} ON {table} BEGIN
                       UPDATE cluster SET steps = steps + 1;
                       INSERT INTO outbox SELECT '{kind}', {key.format(row=row)}, steps, steps FROM cluster WHERE true
                         ON CONFLICT (kind, id) DO UPDATE SET last = excluded.last;
@@ -115,33 +116,34 @@ def join(connection: apsw.Connection) -> None:
 
 class Noting:
     """Notes all documents of a commit at once, in its transaction, in their order: a trigger for each costs more than
-    the document. `made(kind, key, document, text, step)` hears of each."""
+    the document, and half as much when it does nothing. `made` makes parcels of them as far as there is room."""
 
-    def __init__(self, connection: apsw.Connection, made: Made | None = None) -> None:
+    def __init__(self, connection: apsw.Connection, made: Making | None = None) -> None:
         self._connection, self._made = connection, made
         self._step = 0
         self._noted: list[tuple[str, str, int, int]] = []
 
     def __enter__(self) -> documents.Told:
         self._step = steps(self._connection)
-        self._connection.execute("INSERT INTO meta VALUES (?, '')", (_RESTING,))
+        self._connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)  # nobody else writes meanwhile
         return self._take
 
     def __exit__(self, kind: type[BaseException] | None, *more: object) -> None:
+        self._connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
         if kind is not None:
             return  # nothing of the transaction stays
-        self._connection.execute("DELETE FROM meta WHERE key = ?", (_RESTING,))
         self._connection.executemany(
             "INSERT INTO outbox VALUES (?, ?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET last = excluded.last",
             self._noted,
         )
+        if self._made is not None:
+            parcels.note(self._connection, self._made.parcels)
         self._connection.execute("UPDATE cluster SET steps = ?", (self._step,))
 
-    def _take(self, kind: str, key: str, document: dict[str, Any], text: str) -> None:
-        self._step = step = self._step + 1
-        self._noted.append((kind, key, step, step))
-        if self._made is not None:
-            self._made(kind, key, document, text, step)
+    def _take(self, kind: str, keys: Sequence[str], some: Sequence[dict[str, Any]], texts: Sequence[str]) -> None:
+        made = self._made(kind, keys, some, texts, self._step + 1) if self._made is not None else 0
+        self._noted += [(kind, key, step, step) for step, key in enumerate(keys[made:], self._step + made + 1)]
+        self._step += len(keys)
 
 
 def adopt(connection: apsw.Connection, store: str, writer: str, steps: int) -> None:
@@ -149,6 +151,7 @@ def adopt(connection: apsw.Connection, store: str, writer: str, steps: int) -> N
     it is new to the cluster. In the caller's transaction."""
     join(connection)
     connection.execute("DELETE FROM outbox")
+    parcels.forget(connection)
     connection.execute(
         "UPDATE cluster SET store = ?, writer = ?, before = '', confirmed = 1, steps = ?", (store, writer, steps)
     )
@@ -156,6 +159,7 @@ def adopt(connection: apsw.Connection, store: str, writer: str, steps: int) -> N
 
 def add_all(connection: apsw.Connection, kinds: Iterable[str] = layout.KINDS) -> None:
     """Let every document of these kinds be sent again, in the caller's transaction, positions last."""
+    parcels.forget(connection)  # what is in them is among these
     for kind, (table, key, _) in _PLACES.items():
         if kind not in kinds:
             continue
@@ -188,20 +192,19 @@ def window(
     octets: int,
     before: int = 1 << 62,
     kinds: Iterable[str] = layout.KINDS,
-    besides: Sequence[tuple[int, int]] = (),
+    besides: Sequence[Parcel] = (),
 ) -> tuple[list[Waiting], list[Waiting]]:
     """The documents of these kinds that have waited longest, at most `limit` and about so many octets; and the
-    positions whose commits the cluster has whole once it has those: of one snapshot, so that no later commit holds them
-    back. `before`: of commits before that step, from which on events are missing. `besides`: the documents that changed
-    last in these steps, from the first of them to the last, are sent anyway."""
+    positions whose commits the cluster has whole once it has those and the parcels that are sent `besides`: of one
+    snapshot, so that no later commit holds them back. `before`: of commits before that step, from which on events are
+    missing."""
     rows: list[Any] = connection.execute(
         """SELECT kind, id, first, last FROM outbox
-           WHERE kind <> 'position' AND kind IN (SELECT value FROM json_each(?1))
-             AND NOT EXISTS (SELECT 1 FROM json_each(?2) AS range
-               WHERE last BETWEEN json_extract(range.value, '$[0]') AND json_extract(range.value, '$[1]'))
-           ORDER BY first LIMIT ?3""",
-        (documents.json_list(kinds), documents.json_list(besides), limit + 1),
+           WHERE kind <> 'position' AND kind IN (SELECT value FROM json_each(?)) ORDER BY first LIMIT ?""",
+        (documents.json_list(kinds), limit + 1),
     ).fetchall()
+    # The cluster forgets soon of what version a document was that it deleted: nothing older may come after that.
+    deletable, before = parcels.first(connection), min(before, parcels.first(connection, besides))
     found: list[Waiting] = []
     size = 0
     for start in range(0, len(rows), TOGETHER):
@@ -211,15 +214,12 @@ def window(
             if len(found) == limit or size >= octets:
                 return found, _positions(connection, min(before, first), limit)
             text = texts.get((kind, key))
+            if text is None and last > deletable:
+                before = min(before, first)
+                continue
             found.append(Waiting(kind, key, first, last, text))
             size += len(text or "")
     return found, _positions(connection, before, limit)
-
-
-def waits(connection: apsw.Connection, name: tuple[str, str, int]) -> bool:
-    """Whether the cluster lacks the document as of that step."""
-    query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE kind = ? AND id = ? AND last = ?)"
-    return bool(connection.execute(query, name).get)
 
 
 def _texts(connection: apsw.Connection, rows: list[Any]) -> dict[tuple[str, str], str]:
@@ -264,15 +264,21 @@ def _by_key(kind: str, key: str) -> tuple[str, tuple[Any, ...]]:
 
 
 def acknowledge(
-    connection: apsw.Connection, sent: Sequence[tuple[str, str, int]], refused: list[Refused], now: int
+    connection: apsw.Connection,
+    sent: Sequence[tuple[str, str, int]],
+    refused: list[Refused],
+    now: int,
+    besides: Sequence[Parcel] = (),
 ) -> None:
-    """Take away what the cluster has, by (kind, key, step), and note what it refused, in the caller's transaction. What
-    changed while it was sent waits on, from then."""
+    """Take away what the cluster has, by (kind, key, step) and parcels, and note what it refused, in the caller's
+    transaction. What changed while it was sent waits on, from then."""
     before = connection.total_changes()
     connection.executemany("DELETE FROM outbox WHERE kind = ? AND id = ? AND last = ?", sent)
     if connection.total_changes() - before < len(sent):
         connection.executemany("UPDATE outbox SET first = max(first, ?3 + 1) WHERE kind = ?1 AND id = ?2", sent)
+    parcels.acknowledge(connection, besides)
     if connection.execute("SELECT EXISTS (SELECT 1 FROM dead_letter)").get:
+        sent = [*sent, *(name for parcel in besides for name in parcel.names)]
         bad = {(item.kind, item.key) for item in refused}
         connection.executemany(
             "DELETE FROM dead_letter WHERE kind = ? AND id = ?",
@@ -298,8 +304,9 @@ def waiting(connection: apsw.Connection, until: int | None = None, kinds: Iterab
     that step or longer."""
     lake = sum(notes.waiting(connection, until).values())
     query = "SELECT count(*) FROM outbox WHERE first <= ? AND kind IN (SELECT value FROM json_each(?))"
-    bindings = (_LAST if until is None else until, documents.json_list(kinds))
-    return int(connection.execute(query, bindings).get) + lake
+    until = _LAST if until is None else until
+    found = int(connection.execute(query, (until, documents.json_list(kinds))).get)
+    return found + parcels.waiting(connection, until) + lake
 
 
 def lacks(connection: apsw.Connection, until: int, kinds: Iterable[str] = layout.KINDS) -> bool:
@@ -307,7 +314,7 @@ def lacks(connection: apsw.Connection, until: int, kinds: Iterable[str] = layout
     query = """SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_by_first
                  WHERE first <= ? AND kind IN (SELECT value FROM json_each(?)))"""
     there = bool(connection.execute(query, (until, documents.json_list(kinds))).get)
-    return there or any(notes.waiting(connection, until).values())
+    return there or parcels.first(connection) <= until or any(notes.waiting(connection, until).values())
 
 
 def steps(connection: apsw.Connection) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from csirt.clock import SYSTEM, Clock
 from csirt.config import ElasticCluster
 from csirt.errors import CsirtError, Unreachable
-from csirt.stores.elastic import connect, layout, outbox
+from csirt.stores.elastic import connect, layout, outbox, parcels
 from csirt.stores.elastic.bulk import Bulk
 from csirt.stores.elastic.events import follow, notes
 from csirt.stores.elastic.fresh import Fresh, Parcel
@@ -172,24 +172,31 @@ class Shipper:
             self._bulk = Bulk(self.client, self._config, self._stop)
         if self._head is None:
             self._head = self._claimed()
-        kinds = self._kinds()
-        taken = self._fresh.take(OCTETS) if kinds is layout.KINDS else []  # of commits that the snapshot has
+        taken = self._fresh.take(OCTETS)  # of commits that the snapshot has
+        try:
+            more = self._round(self._head, self._bulk, taken)
+        except BaseException:
+            self._fresh.give_back(taken)
+            raise
+        self._fresh.done(taken)
+        return more
+
+    def _round(self, head: Head, bulk: Bulk, taken: Sequence[Parcel]) -> bool:
         with self._database.reading() as connection:
             rows, rest = notes.waiting_events(connection, follow.ROWS)
-            parcels = [one for one in taken if outbox.waits(connection, one.names[-1])]  # not sent as text meanwhile
-            steps = [one.steps for one in parcels]
-            left = max(OCTETS - sum(one.octets for one in parcels), OCTETS // 4)
-            documents, positions = outbox.window(connection, ROWS, left, rest, kinds, steps)
-        moved = self._send(documents, parcels)
+            made = parcels.there(connection, taken)
+            left = max(OCTETS - sum(one.octets for one in made), OCTETS // 4)
+            documents, positions = outbox.window(connection, ROWS, left, rest, self._kinds(), made)
+        moved = self._send(bulk, documents, made)
         if rows:
-            self._follower.send_events(self._bulk, rows)
-        moved = self._send(positions) or moved
+            self._follower.send_events(bulk, rows)
+        moved = self._send(bulk, positions) or moved
         minutes = self._due_minutes()
         if minutes:
-            self._follower.send_minutes(self._bulk, minutes)
+            self._follower.send_minutes(bulk, minutes)
         if moved or rows or minutes:
             ends = [one.last for one in (*documents, *positions)] + [one.step for one in rows]
-            self._head.write(max([*ends, *(last for _, last in steps), *(one.last for one in minutes)]))
+            head.write(max([*ends, *(one.steps[1] for one in made), *(one.last for one in minutes)]))
         self._follower.retire(self.client)
         return moved or bool(rows or minutes)
 
@@ -219,15 +226,15 @@ class Shipper:
             outbox.add_all(connection)
         self._follower.everything()
 
-    def _send(self, documents: list[outbox.Waiting], parcels: Sequence[Parcel] = ()) -> bool:
-        if not (documents or parcels) or self._bulk is None:
+    def _send(self, bulk: Bulk, documents: list[outbox.Waiting], made: Sequence[Parcel] = ()) -> bool:
+        if not (documents or made):
             return False
-        refused = self._bulk.send(documents, parcels)
+        refused = bulk.send(documents, made)
         for one in refused:
             LOG.error(
                 "the cluster refuses %s %s: %s; `csirt store dead-letters` lists it", one.kind, one.key, one.reason
             )
         with self._database.transaction("noting what the cluster has") as connection:
-            sent = [name for parcel in parcels for name in parcel.names] + [one.name for one in documents]
-            outbox.acknowledge(connection, sent, refused, self._clock.now())
+            sent = [one.name for one in documents]
+            outbox.acknowledge(connection, sent, refused, self._clock.now(), made)
         return True

@@ -77,9 +77,11 @@ class ElasticStore(EmbeddedStore):
         """As the embedded store's; the cluster gets it as soon as it can."""
         self.follower.ready(change)
         change.made = self.fresh.making()
-        super().commit(change)
-        self.fresh.add(change.made)
-        change.made = None
+        try:
+            super().commit(change)
+        finally:
+            self.fresh.add(change.made)  # of a commit that was undone the folder has no parcel
+            change.made = None
         self.shipper.wake()
 
     def prepare(self, change: Commit) -> None:

@@ -171,11 +171,11 @@ def _find_audit(connection: apsw.Connection, plan: Plan, cutoff: int) -> None:
 def _delete(connection: apsw.Connection, plan: Plan) -> None:
     parts.remove(connection, (part.id for part in plan.parts))
     for name, found in plan.documents.items():
+        if name == "incident":
+            documents.drop_incidents(connection, found)
+            continue
         table = documents.KINDS[name].table
         connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(id,) for id in found])  # noqa: S608
-    gone = [(id,) for id in plan.documents.get("incident", ())]
-    connection.executemany("DELETE FROM incident_entity WHERE incident = ?", gone)
-    connection.executemany("DELETE FROM incident_alias WHERE incident = ?", gone)
     connection.executemany('DELETE FROM case_event WHERE "case" = ?', [(id,) for id in plan.documents.get("case", ())])
     if plan.audit_until is not None:
         connection.execute("DELETE FROM audit WHERE seq <= ?", (plan.audit_until.seq,))

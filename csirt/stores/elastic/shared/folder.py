@@ -258,13 +258,13 @@ def _told(connection: apsw.Connection) -> int:
 
 def _forget(connection: apsw.Connection, gone: dict[str, list[str]]) -> None:
     for kind, names in gone.items():
+        if kind == "incident":
+            documents.drop_incidents(connection, names)
+            continue
         bindings = [(name,) for name in names]
         table = documents.KINDS[kind].table
         connection.executemany(f"DELETE FROM {table} WHERE id = ?", bindings)  # noqa: S608
-        if kind == "incident":
-            connection.executemany("DELETE FROM incident_entity WHERE incident = ?", bindings)
-            connection.executemany("DELETE FROM incident_alias WHERE incident = ?", bindings)
-        elif kind == "case":
+        if kind == "case":
             connection.executemany('DELETE FROM case_event WHERE "case" = ?', bindings)
 
 

@@ -20,7 +20,7 @@ from csirt.stores.embedded.lake import parts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from csirt.model.records import Case, Record, Run
+    from csirt.model.records import Case, CaseEvent, Record, Run
     from csirt.stores.base import Commit
 
 R = TypeVar("R")
@@ -165,15 +165,20 @@ def _case_events(connection: apsw.Connection, change: Commit, told: documents.To
                 stored=version,
                 yours=case.version,
             )
+    for batch in _batches(change.case_events):
+        found = [event.plain() for event in batch]
+        texts = list(map(documents.text, found))
+        if told is not None:
+            told("case_event", [documents.event_key(event.case, event.seq) for event in batch], found, texts)
+        _add_events(connection, batch, texts)
+
+
+def _add_events(connection: apsw.Connection, events: Sequence[CaseEvent], texts: Sequence[str]) -> None:
     event = None
 
     def rows() -> Iterator[tuple[str, int, str]]:
         nonlocal event
-        for event in change.case_events:
-            document = event.plain()
-            written = documents.text(document)
-            if told is not None:
-                told("case_event", documents.event_key(event.case, event.seq), document, written)
+        for event, written in zip(events, texts, strict=True):
             yield event.case, event.seq, written
 
     try:

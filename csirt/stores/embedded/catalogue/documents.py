@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -17,8 +18,8 @@ from csirt.model.severity import SEVERITIES
 _RANK: dict[str, int] = {name: rank for rank, name in enumerate(SEVERITIES)}
 _OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<", "ne": "<>"}
 _NUMBER = re.compile(r"[CR]-(\d{4})-(\d+)")
-# Hears of a document that is written: its kind, its key (of several in one text), its content and its text.
-Told = Callable[[str, str, dict[str, Any], str], None]
+# Hears of documents of one kind that are written: their keys (of several in one text), their content and their texts.
+Told = Callable[[str, Sequence[str], Sequence[dict[str, Any]], Sequence[str]], None]
 _DIRECT = 2_000  # up to this many documents the order is found on the index alone, then each is fetched by row
 
 
@@ -89,19 +90,33 @@ def json_list(values: Iterable[Any]) -> str:
 
 
 def put(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any]], told: Told | None = None) -> None:
-    """Insert or replace documents of a kind, each id once. `told` hears of each."""
-    new = _absent(connection, of, documents) if of.name == "incident" else set()
-    connection.executemany(_upsert(of), list(_rows(of, documents, told)))
+    """Insert or replace documents of a kind, each id once. `told` hears of them."""
+    before = _entities_of(connection, [one["id"] for one in documents]) if of.name == "incident" else {}
+    texts = list(map(text, documents))
+    if told is not None:
+        told(of.name, [document["id"] for document in documents], documents, texts)
+    connection.executemany(_upsert(of), _rows(of, documents, texts))
     if of.name == "incident":
-        _put_entities(connection, documents, new)
+        _put_entities(connection, documents, before)
 
 
-def _rows(of: Kind, documents: Sequence[dict[str, Any]], told: Told | None) -> Iterator[tuple[Any, ...]]:
-    for document in documents:
-        written = text(document)
-        if told is not None:
-            told(of.name, document["id"], document, written)
-        yield (*column_values(of, document), written)
+def _rows(of: Kind, documents: Sequence[dict[str, Any]], texts: Sequence[str]) -> list[tuple[Any, ...]]:
+    get = _searched(of)
+    try:
+        rows = list(map(get, documents))
+    except KeyError:  # one of an older csirt
+        rows = [tuple(map(document.get, ("id", *of.fields))) for document in documents]
+    if of.numbered:
+        rows = [(id, number or None, *more) for id, number, *more in rows]
+    if of.ranked:
+        ranks = (_RANK[document["severity"]] for document in documents)
+        return [(*row, rank, written) for row, rank, written in zip(rows, ranks, texts, strict=True)]
+    return [(*row, written) for row, written in zip(rows, texts, strict=True)]
+
+
+@cache
+def _searched(of: Kind) -> itemgetter[tuple[Any, ...]]:
+    return itemgetter("id", *of.fields)
 
 
 def count_numbers(connection: apsw.Connection, kind: str, found: list[dict[str, Any]]) -> None:
@@ -114,11 +129,6 @@ def count_numbers(connection: apsw.Connection, kind: str, found: list[dict[str, 
                    last = max(last, excluded.last)""",
                 (kind, int(said[1]), int(said[2])),
             )
-
-
-def _absent(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any]]) -> set[str]:
-    names = {document["id"] for document in documents}
-    return names - stored(connection, of, "id", names).keys()
 
 
 def stored(connection: apsw.Connection, of: Kind, column: str, names: Iterable[str]) -> dict[str, Any]:
@@ -146,18 +156,41 @@ def _upsert(of: Kind) -> str:
     return f"INSERT INTO {of.table} ({quoted}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {changes}"  # noqa: S608
 
 
-def _put_entities(connection: apsw.Connection, incidents: Sequence[dict[str, Any]], new: set[str]) -> None:
-    """What incidents are found by. `new`: those of which nothing is stored."""
-    query = "SELECT kind, value FROM incident_entity WHERE incident = ?"
+Entities = set[tuple[str, str, str]]
+"""(kind, value, incident): rows by which incidents are found."""
+_DROP_ENTITY = "DELETE FROM incident_entity WHERE kind = ? AND value = ? AND incident = ?"
+
+
+def _entities(incident: dict[str, Any]) -> Entities:
+    return {(entity["kind"], entity["value"], incident["id"]) for entity in incident["entities"]}
+
+
+def _entities_of(connection: apsw.Connection, names: Iterable[str]) -> dict[str, Entities]:
+    """By what those of the incidents are found that are stored."""
+    texts = stored(connection, KINDS["incident"], "doc", names)
+    return {name: _entities(orjson.loads(text)) for name, text in texts.items()}
+
+
+def drop_incidents(connection: apsw.Connection, names: Sequence[str]) -> None:
+    """Delete incidents, and what they are found by."""
+    bindings = [(name,) for name in names]
+    for found in _entities_of(connection, names).values():
+        connection.executemany(_DROP_ENTITY, found)
+    connection.executemany("DELETE FROM incidents WHERE id = ?", bindings)
+    connection.executemany("DELETE FROM incident_alias WHERE incident = ?", bindings)
+
+
+def _put_entities(
+    connection: apsw.Connection, incidents: Sequence[dict[str, Any]], before: dict[str, Entities]
+) -> None:
+    """What incidents are found by. `before`: what those that are stored were found by."""
     gone: list[tuple[str, str, str]] = []
     fresh: list[tuple[str, str, str]] = []
     for incident in incidents:
-        name = incident["id"]
-        want = {(entity["kind"], entity["value"], name) for entity in incident["entities"]}
-        have = {(*pair, name) for pair in connection.execute(query, (name,))} if name not in new else set()
+        want, have = _entities(incident), before.get(incident["id"], set())
         gone += have - want
         fresh += want - have
-    connection.executemany("DELETE FROM incident_entity WHERE kind = ? AND value = ? AND incident = ?", gone)
+    connection.executemany(_DROP_ENTITY, gone)
     # In the table's order: rows that lie together are written together.
     connection.executemany("INSERT INTO incident_entity VALUES (?, ?, ?)", sorted(fresh))
     connection.executemany(

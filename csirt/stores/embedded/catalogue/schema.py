@@ -93,8 +93,18 @@ CREATE TABLE fresh (
   waiting INTEGER NOT NULL);
 """
 
+_THIRD = """
+-- An incident's document says which entities it is found by. (An older csirt would not send what a cluster lacks of the
+-- documents that are noted in parcels, so it must not open the file.)
+DROP INDEX incident_entity_by_incident;
+"""
+
 # (name, script); the schema version is the number of those that have run.
-MIGRATIONS: tuple[tuple[str, str], ...] = (("first tables", _FIRST), ("rows that wait to be settled", _SECOND))
+MIGRATIONS: tuple[tuple[str, str], ...] = (
+    ("first tables", _FIRST),
+    ("rows that wait to be settled", _SECOND),
+    ("incidents' entities without an index of their own", _THIRD),
+)
 
 
 def version(connection: apsw.Connection) -> int:
