@@ -147,12 +147,15 @@ def test_a_commit_notes_what_triggers_would(tmp_path: Path) -> None:
 
 
 def test_a_commit_that_fails_leaves_the_triggers_awake(tmp_path: Path) -> None:
-    """After a commit, and after one that was refused half-way, what anybody else changes is noted."""
+    """After a commit, and after one that was refused or interrupted half-way, what anybody else changes is noted."""
     with joined(tmp_path) as store:
         store.commit(everything(1))
         with pytest.raises(Conflict):
             case, events = build.opened("c")
             store.commit(Commit(alerts=[build.alert("lost")], cases=[case], case_events=events))
+        with pytest.raises(KeyboardInterrupt), store.database.transaction("test") as connection:
+            outbox.Noting(connection).__enter__()
+            raise KeyboardInterrupt
         before = {row[:2]: row[3] for row in rows(store)}
         with store.database.transaction("test") as connection:
             connection.execute("UPDATE alerts SET doc = doc WHERE id = ?", (build.alert("a").id,))

@@ -204,13 +204,20 @@ def _write(
         for document in found:
             known = document["id"] in created
             document["created"] = created[document["id"]] if known else document["created"] or now
-            if "updated" in document and not (name == "case" and document["updated"]):
-                document["updated"] = now
-            if "state_since" in document:
-                document["state_since"] = document["state_since"] or now
-            if numbers is not None:
+        if "updated" in kind.fields:
+            _touch(name, found, now)
+        if numbers is not None:
+            for document in found:
                 document["number"] = numbers[document["id"]]
         documents.put(connection, kind, found, told)
+
+
+def _touch(name: str, found: list[dict[str, Any]], now: int) -> None:
+    for document in found:
+        if not (name == "case" and document["updated"]):
+            document["updated"] = now
+        if "state_since" in document:
+            document["state_since"] = document["state_since"] or now
 
 
 def _batches(records: Sequence[R]) -> Iterator[Sequence[R]]:

@@ -108,6 +108,7 @@ class Database:
         try:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
+            self._writer.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)  # whatever was interrupted
         except apsw.Error as error:
             self._failed = FatalStoreError(f"a rollback failed ({error}); restart, then `csirt store fsck`")
 
