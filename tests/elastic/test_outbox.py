@@ -240,7 +240,7 @@ def test_what_is_at_hand_is_noted_for_the_next_process(tmp_path: Path) -> None:
             one.fresh = Fresh(ElasticCluster(prefix="p"), octets)
             one.commit(everything(count))
             other.commit(everything(count))
-        assert rows(one) != rows(other)
+        assert rows(one) != rows(other) and waiting(one) == waiting(other)
         taken_over(one)
         assert rows(one) == rows(other)
         assert unsent(one, one.fresh.take(1 << 20) if one.fresh else []) == []

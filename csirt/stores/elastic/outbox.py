@@ -159,7 +159,7 @@ def adopt(connection: apsw.Connection, store: str, writer: str, steps: int) -> N
 
 def add_all(connection: apsw.Connection, kinds: Iterable[str] = layout.KINDS) -> None:
     """Let every document of these kinds be sent again, in the caller's transaction, positions last."""
-    parcels.forget(connection)  # what is in them is among these
+    parcels.unpack(connection)
     for kind, (table, key, _) in _PLACES.items():
         if kind not in kinds:
             continue
@@ -306,7 +306,7 @@ def waiting(connection: apsw.Connection, until: int | None = None, kinds: Iterab
     query = "SELECT count(*) FROM outbox WHERE first <= ? AND kind IN (SELECT value FROM json_each(?))"
     until = _LAST if until is None else until
     found = int(connection.execute(query, (until, documents.json_list(kinds))).get)
-    return found + parcels.waiting(connection, until) + lake
+    return found + parcels.waiting(connection, until) + lake  # what is in both waits once
 
 
 def lacks(connection: apsw.Connection, until: int, kinds: Iterable[str] = layout.KINDS) -> bool:

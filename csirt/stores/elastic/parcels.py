@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS outbox_parcel (
-  number INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL,
-  names BLOB NOT NULL);
+  number INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, names TEXT NOT NULL);
 """
 _NONE = 1 << 62
 
@@ -34,8 +33,8 @@ def join(connection: apsw.Connection) -> None:
 def note(connection: apsw.Connection, made: Iterable[Parcel]) -> None:
     """These are to be sent, in the transaction that changes their documents."""
     connection.executemany(
-        "INSERT INTO outbox_parcel VALUES (?, ?, ?, ?, ?)",
-        [(one.number, *one.steps, len(one.lines), orjson.dumps(one.runs)) for one in made],
+        "INSERT INTO outbox_parcel VALUES (?, ?, ?, ?)",
+        [(one.number, *one.steps, orjson.dumps(one.runs).decode()) for one in made],
     )
 
 
@@ -58,8 +57,15 @@ def acknowledge(connection: apsw.Connection, sent: Iterable[Parcel]) -> None:
 
 
 def waiting(connection: apsw.Connection, until: int) -> int:
-    """How many documents of parcels that begin at or before that step the cluster lacks."""
-    return int(connection.execute("SELECT coalesce(sum(count), 0) FROM outbox_parcel WHERE first <= ?", (until,)).get)
+    """How many documents the cluster lacks of parcels that begin at or before that step, besides those that have rows
+    of their own from then."""
+    query = """SELECT count(*) FROM (
+                 SELECT DISTINCT run.value ->> 0 AS kind, one.value AS id
+                   FROM outbox_parcel AS parcel, json_each(parcel.names) AS run, json_each(run.value, '$[1]') AS one
+                   WHERE parcel.first <= ?1) AS named
+               WHERE NOT EXISTS (
+                 SELECT 1 FROM outbox WHERE kind = named.kind AND id = named.id AND first <= ?1)"""
+    return int(connection.execute(query, (until,)).get)
 
 
 def unpack(connection: apsw.Connection) -> None:
