@@ -55,17 +55,17 @@ def action(
 ) -> bytes:
     """The lines of the action that brings a document, or deletes it when it has no text. `document`: what is in the
     text, where that is known."""
-    where: dict[str, Any] = {
-        "_index": alias(config.prefix, kind),
-        "_id": document_id(kind, key, config.node),
-        "require_alias": True,
-    }
-    if kind not in CREATED or text is None:
-        where["version"], where["version_type"] = version, "external"
-    if text is None:
-        return orjson.dumps({"delete": where})
-    what = "create" if kind in CREATED else "index"
-    return orjson.dumps({what: where}) + b"\n" + source(kind, key, text, config.node, document)
+    what = "delete" if text is None else "create" if kind in CREATED else "index"
+    begin, end = _where(config.prefix, kind, what)
+    head = b"%b%b%b" % (begin, orjson.dumps(document_id(kind, key, config.node)), end % version if end else b"}}")
+    return head if text is None else b"%b\n%b" % (head, source(kind, key, text, config.node, document))
+
+
+@cache
+def _where(prefix: str, kind: str, what: str) -> tuple[bytes, bytes]:
+    """What is before the id in the first line of an action, and what follows it with the version, if that counts."""
+    begin = orjson.dumps({what: {"_index": alias(prefix, kind), "require_alias": True}})[:-2] + b',"_id":'
+    return begin, b"" if what == "create" else b',"version":%d,"version_type":"external"}}'
 
 
 def source(kind: str, key: str, text: str, node: str = "", document: dict[str, Any] | None = None) -> bytes:
@@ -109,13 +109,12 @@ def _time(us: int) -> dict[str, str]:
 
 def _related(entities: list[dict[str, Any]]) -> dict[str, list[str]]:
     hosts = {entity["value"] for entity in entities if entity["kind"] == "host"}
-    addresses = {_address(host) for host in hosts}
-    names = []
-    if "" in addresses:
-        addresses.discard("")
-        names = sorted(host for host in hosts if not _address(host))
-    found = {"ip": sorted(addresses)} if addresses else {}
-    return {**found, "hosts": names} if names else found
+    addresses = set(map(_address, hosts))
+    if "" not in addresses:
+        return {"ip": sorted(addresses)} if addresses else {}
+    addresses.discard("")
+    names = sorted(host for host in hosts if not _address(host))
+    return {"ip": sorted(addresses), "hosts": names} if addresses else {"hosts": names}
 
 
 @lru_cache(65_536)
