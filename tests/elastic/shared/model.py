@@ -160,7 +160,7 @@ class Client:
     @counted
     def bulk(self, *, operations: bytes, filter_path: str) -> Answer:
         """Documents with their versions."""
-        lines = iter(operations.split(b"\n"))
+        lines = iter(operations.rstrip(b"\n").split(b"\n"))
         items = []
         for line in lines:
             ((what, where),) = json.loads(line).items()
