@@ -377,7 +377,7 @@ def model(folder: Path, patch: pytest.MonkeyPatch, names: str, **more: Any) -> I
     """Nodes with these names; the first leads."""
     found = Model(folder, **more)
     patch.setattr(connect, "client", found.client)
-    patch.setattr(connect, "probe", lambda client, config: {})
+    patch.setattr(connect, "probe", lambda client, config, **how: {})
     patch.setattr(Shipper, "start", lambda self: None)
     patch.setattr(Follower, "retire", lambda self, client: None)  # of events, which is not what is tried
     try:
