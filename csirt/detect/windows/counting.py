@@ -181,7 +181,7 @@ class Counting:
             return ()
         said = zip((numbers[0] / SECOND).tolist(), numbers[1].tolist(), strict=True)
         return [
-            f'{{"csirt.beacon.interval":"{interval:.4g} s","csirt.beacon.jitter":"{jitter:.2g}"}}'
+            f'{{"csirt.beacon.interval":"{round(interval, 1):.10g} s","csirt.beacon.jitter":"{round(jitter, 3):g}"}}'
             for interval, jitter in said
         ]
 

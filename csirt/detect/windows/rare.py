@@ -26,9 +26,9 @@ NOTES = ("time", "target", "source_member")
 
 
 class Rare:
-    """Notes of the targets of one beacon. `payload` has them as hits of a target, a member and a time. `seen`: when the
-    first and the last event came, since all that was kept was forgotten. `dropped`: targets that left early, the
-    stalest first."""
+    """Notes of the targets of one beacon, of about `most` of them. `payload` has them as hits of a target, a member and
+    a time. `seen`: when the first and the last event came, since all that was kept was forgotten. `dropped`: targets
+    that left early, the stalest first."""
 
     def __init__(self, settings: Beacon, most: int) -> None:
         self.payload = Payload()
@@ -88,7 +88,8 @@ class Rare:
         self.payload.expire(cut)
         if self.seen is None or self.seen[1] < cut:
             return True
-        if len(self._targets) > self._most or self.payload.rows > 2 * self._notes[:, :, 0].size + SLACK:
+        names = len(self._targets)
+        if names > self._most + self._most // 8 or self.payload.rows > 2 * self._notes[:, :, 0].size + SLACK:
             self._sweep(cut)
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -129,11 +130,14 @@ def every(seconds: int, count: int, *, start: int = START) -> list[tuple[int, st
     return [(start + n * seconds * SECOND, f"{start + n:032x}", "host:203.0.113.66", "m1") for n in range(count)]
 
 
-def test_an_alert_says_at_what_interval_and_how_even() -> None:
-    """Who reads it sees that it is every minute, without counting."""
-    (change,) = Windows(ruleset("contacts: 5, jitter: 0.1")).advance(hits(every(60, 7)), START + 10 * MINUTE)
+@pytest.mark.parametrize("interval", [60, 86_400])
+def test_an_alert_says_at_what_interval_and_how_even(interval: int) -> None:
+    """Who reads it sees that it is every minute, or every day, without counting."""
+    loaded = ruleset("contacts: 5, jitter: 0.1").correlations[0]
+    windows = Windows(Ruleset(correlations=[replace(loaded, timespan=30 * 86_400 * SECOND)]))
+    (change,) = windows.advance(hits(every(interval, 7)), START + 10 * interval * SECOND)
     assert (change.alert.first, change.alert.count) == (START, 7)
-    assert change.alert.facts == {"csirt.beacon.interval": ["60 s"], "csirt.beacon.jitter": ["0"]}
+    assert change.alert.facts == {"csirt.beacon.interval": [f"{interval} s"], "csirt.beacon.jitter": ["0"]}
 
 
 def test_of_a_pair_that_never_stops_only_the_last_contacts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
