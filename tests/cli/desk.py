@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ class Room:
             first=alert.first,
             last=alert.last,
             alerts=[alert.id],
-            entities=[one.model_copy(update={"alert": alert.id}) for one in alert.entities],
+            entities=[replace(one, alert=alert.id) for one in alert.entities],
             links=[Link(alert=alert.id, reason="first")],
             **fields,
         )
