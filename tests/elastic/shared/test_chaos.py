@@ -254,7 +254,8 @@ def test_two_daemons_and_four_analysts(elasticsearch: str, installed: str, tmp_p
         expected, dumps = single.dump(), [node.dump() for node in nodes]
     assert len(expected["alert"]) == ATTACKERS
     print(logs_kept[0])
-    assert all(log["first"] > 1 and log["entries"] <= 10 + 4 * ENTRIES for log in logs_kept)
+    # How many entries come before the leader looks again hangs on the machine: segments are counted.
+    assert all(log["first"] > 1 and log["segments"] <= 4 for log in logs_kept)
     with open_embedded(nodes[-1].folder / "state/store", clock=SYSTEM, read_only=True) as store:
         assert [entry.action for entry in store.audit()].count("store.joined") == 1
     for dump in dumps:
