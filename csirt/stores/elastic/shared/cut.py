@@ -38,7 +38,7 @@ from csirt.stores.elastic.shared.snapshot import Taken
 from csirt.stores.embedded.catalogue.database import Database
 
 LOG = logging.getLogger("csirt.stores.elastic")
-LOOK = 5.0  # seconds between two looks
+LOOK = 5.0  # seconds between two looks; the next one comes at once where a segment is full
 
 
 class Cutter:
@@ -51,6 +51,12 @@ class Cutter:
         self._made: list[str] = []  # its documents, and those of one that came to nothing
         self._swept: tuple[int, int] | None = None  # under which term, from which entry on
         self.since: int | None = None  # since when the log is not cut though it should be
+
+    @property
+    def due(self) -> bool:
+        """Whether the last segment has as many entries as one should have."""
+        place = self._journal.place
+        return place.applied - place.segment.first + 1 >= self._config.log_entries
 
     def turn(self) -> None:
         """Once. Raises Unreachable."""
@@ -92,7 +98,7 @@ class Cutter:
         """Begin a segment when the last one is large enough."""
         place = self._journal.place
         _, octets = self._seen(segments.listed)[-1]
-        if place.applied - place.segment.first + 1 < self._config.log_entries and octets < size(self._config.log_size):
+        if not self.due and octets < size(self._config.log_size):
             return
         name = self._journal.log.begin(place.log, place.applied)
         self._journal.write(lambda _: Entry(node=self._node, segment=name))

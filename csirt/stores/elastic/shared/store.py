@@ -105,6 +105,8 @@ class NodeStore(ElasticStore):
 
     def _added(self) -> None:
         self.shipper.wake()
+        if self.journal.leads and self.cutter.due:
+            self._cutting.wake()
 
     # writing
 
