@@ -37,6 +37,23 @@ def test_the_log_does_not_grow(memory: Path, monkeypatch: pytest.MonkeyPatch) ->
         same(found)
 
 
+def test_a_full_segment_is_followed_at_once(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry that fills a segment wakes the thread that cuts, of the node that leads and no other, whoever wrote
+    it: how large a segment becomes does not hang on how many entries come between two looks."""
+    with model(memory, monkeypatch, "ab") as found:
+        found.turn()
+        woken: list[str] = []
+        for name, store in found.nodes.items():
+            monkeypatch.setattr(store._cutting, "wake", lambda name=name: woken.append(name))
+        leader = found.leader
+        other = next(name for name in found.nodes if name != leader.node)
+        while not leader.cutter.due:
+            assert woken == []
+            found.nodes[other].commit(Commit(states={"sector:full": b"%d" % leader.journal.place.applied}))
+            leader.tail.turn()
+        assert woken == [leader.node]
+
+
 class Killed(BaseException):
     """As if the process had ended here."""
 
