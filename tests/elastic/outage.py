@@ -26,6 +26,7 @@ from tests.elastic import desk
 
 # Commits, and the least alerts of each; `make chaos` asks for more than a process keeps in memory for its cluster.
 STEPS, ALERTS = 16, int(os.environ.get("CSIRT_OUTAGE_ALERTS", "100"))
+SETTLED = 60 * max(1, ALERTS // 100)  # seconds until the cluster has it all
 
 
 def main() -> None:
@@ -66,7 +67,7 @@ class Load:
 
     def end(self) -> dict[str, Any]:
         """The cluster has everything: its dump, and the greatest memory of this process."""
-        self.store.shipper.settle(600, patient=True)
+        self.store.shipper.settle(SETTLED, patient=True)
         patient = self.store.shipper.client.options(request_timeout=60)
         patient.indices.refresh(index=f"{self.store.config.elasticsearch.prefix}-*")
         self.deliverer.tick()
