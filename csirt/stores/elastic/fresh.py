@@ -4,10 +4,11 @@ not be looked up, read and taken apart again. What there is no room for is made 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import accumulate, count
 from typing import Any
 
 from csirt.config import ElasticCluster
@@ -97,21 +98,18 @@ class Making:
         self, kind: str, keys: Sequence[str], some: Sequence[dict[str, Any]], texts: Sequence[str], step: int
     ) -> int:
         """Documents of a kind, the first of which has this step; how many there was room for."""
-        start, config = step, self._config
-        while self._room > 0 and step - start < len(keys):
+        lines = layout.actions(self._config, kind, keys, some, map(str.encode, texts), step) if self._room > 0 else []
+        sizes = list(accumulate(map(len, lines)))
+        start = gone = 0
+        while self._room > 0 and start < len(lines):
             if not self.parcels or self.parcels[-1].octets >= LARGE:
-                self.parcels.append(Parcel(step))
+                self.parcels.append(Parcel(step + start))
             parcel = self.parcels[-1]
-            octets, most = 0, min(self._room, LARGE - parcel.octets)
-            begin = step - start
-            for key, text, document in zip(keys[begin:], texts[begin:], some[begin:], strict=True):
-                line = layout.action(config, kind, key, step, text, document)
-                parcel.lines.append(line)
-                step += 1
-                octets += len(line)
-                if octets >= most:
-                    break
-            parcel.runs.append((kind, list(keys[begin : step - start])))
-            parcel.octets += octets
-            self._room -= octets
-        return step - start
+            # With the one that fills it.
+            end = min(bisect_left(sizes, gone + min(self._room, LARGE - parcel.octets)) + 1, len(lines))
+            parcel.lines += lines[start:end]
+            parcel.runs.append((kind, list(keys[start:end])))
+            parcel.octets += sizes[end - 1] - gone
+            self._room -= sizes[end - 1] - gone
+            start, gone = end, sizes[end - 1]
+        return start

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from csirt import ids
-from csirt.clock import iso
+from csirt.clock import SECOND, iso
 from csirt.model.ecs import ECS_VERSION
 from csirt.model.severity import RANK
 from csirt.stores.embedded.catalogue import documents
@@ -30,7 +30,6 @@ KINDS = (*documents.KINDS, *ENTRIES)
 CREATED = frozenset({"audit", "case_event"})
 META, LOG = "meta", "log"
 TEXT = "document"
-OWN = b"csirt"
 WHOLE = [TEXT, "csirt"]  # the parts of a body that `text` needs
 _ECS = {"version": ECS_VERSION}
 _LONG = (1 << 63) - 1
@@ -50,15 +49,49 @@ def document_id(kind: str, key: str, node: str = "") -> str:
     return ids.digest(*orjson.loads(key)) if kind == "position" else key
 
 
-def action(
-    config: ElasticCluster, kind: str, key: str, version: int, text: str | None, document: dict[str, Any] | None = None
-) -> bytes:
-    """The lines of the action that brings a document, or deletes it when it has no text. `document`: what is in the
-    text, where that is known."""
-    what = "delete" if text is None else "create" if kind in CREATED else "index"
+def action(config: ElasticCluster, kind: str, key: str, version: int, text: str | None) -> bytes:
+    """The lines of the action that brings a document, or deletes it when it has no text."""
+    if text is None:
+        return _first_line(config, kind, "delete", key, version)
+    (lines,) = actions(config, kind, [key], [orjson.loads(text)], [text.encode()], version)
+    return lines
+
+
+def actions(
+    config: ElasticCluster,
+    kind: str,
+    keys: Sequence[str],
+    some: Sequence[dict[str, Any]],
+    raws: Iterable[bytes],
+    version: int,
+) -> list[bytes]:
+    """The lines of the actions that bring documents of a kind, one for each: their keys, content and texts in the
+    catalogue, and the version of the first, from which the others count on."""
+    if kind not in documents.KINDS:
+        what = "create" if kind in CREATED else "index"
+        return [
+            b"%b\n%b" % (_first_line(config, kind, what, key, step), _entry(kind, key, raw.decode(), config.node, one))
+            for step, (key, one, raw) in enumerate(zip(keys, some, raws, strict=True), version)
+        ]
+    lines, beside = _lines(config.prefix, kind), _BESIDE[kind]
+    # All ids at once: within a JSON string no quote is without its backslash.
+    names = orjson.dumps(keys)[2:-2].split(b'","') if keys else []
+    return [
+        lines % (name, step, beside(one), raw)
+        for step, (name, one, raw) in enumerate(zip(names, some, raws, strict=True), version)
+    ]
+
+
+@cache
+def _lines(prefix: str, kind: str) -> bytes:
+    """The lines of an action as a format: of id, version, what is beside the document, and the document."""
+    begin, end = _where(prefix, kind, "index")
+    return begin.replace(b"%", b"%%") + b'"%b"' + end + b"\n" + _BODY
+
+
+def _first_line(config: ElasticCluster, kind: str, what: str, key: str, version: int) -> bytes:
     begin, end = _where(config.prefix, kind, what)
-    head = b"%b%b%b" % (begin, orjson.dumps(document_id(kind, key, config.node)), end % version if end else b"}}")
-    return head if text is None else b"%b\n%b" % (head, source(kind, key, text, config.node, document))
+    return b"%b%b%b" % (begin, orjson.dumps(document_id(kind, key, config.node)), end % version if end else b"}}")
 
 
 @cache
@@ -68,12 +101,15 @@ def _where(prefix: str, kind: str, what: str) -> tuple[bytes, bytes]:
     return begin, b"" if what == "create" else b',"version":%d,"version_type":"external"}}'
 
 
-def source(kind: str, key: str, text: str, node: str = "", document: dict[str, Any] | None = None) -> bytes:
-    """The body of a document in the cluster, from its text in the catalogue. `document`: what is in the text, where
-    that is known."""
-    document = orjson.loads(text) if document is None else document
+def source(kind: str, key: str, text: str, node: str = "") -> bytes:
+    """The body of a document in the cluster, from its text in the catalogue."""
+    document = orjson.loads(text)
     if kind in documents.KINDS:
-        return orjson.dumps(_BESIDE[kind](document))[:-1] + b',"%b":%b}' % (OWN, text.encode())
+        return _BODY % (_BESIDE[kind](document), text.encode())
+    return _entry(kind, key, text, node, document)
+
+
+def _entry(kind: str, key: str, text: str, node: str, document: dict[str, Any]) -> bytes:
     body = _FIELDS[kind](document)
     own = body.setdefault("csirt", {})
     for name in fields(kind):
@@ -107,14 +143,25 @@ def _time(us: int) -> dict[str, str]:
     return {"@timestamp": iso(us)} if _NANOS[0] <= us <= _NANOS[1] else {}
 
 
+def _timed(us: int) -> bytes:
+    """The same as it is written."""
+    second, fraction = divmod(us, SECOND)
+    if fraction and _NANOS[0] <= us <= _NANOS[1]:
+        return b'"@timestamp":"%b.%06dZ",' % (_second(second), fraction)
+    return b"".join(b'"%b":"%b",' % (name.encode(), when.encode()) for name, when in _time(us).items())
+
+
+@lru_cache(4_096)
+def _second(second: int) -> bytes:
+    return iso(second * SECOND)[:-1].encode()
+
+
 def _related(entities: list[dict[str, Any]]) -> dict[str, list[str]]:
-    hosts = {entity["value"] for entity in entities if entity["kind"] == "host"}
-    addresses = set(map(_address, hosts))
-    if "" not in addresses:
-        return {"ip": sorted(addresses)} if addresses else {}
-    addresses.discard("")
-    names = sorted(host for host in hosts if not _address(host))
-    return {"ip": sorted(addresses), "hosts": names} if addresses else {"hosts": names}
+    addresses = sorted({_address(entity["value"]) for entity in entities if entity["kind"] == "host"})
+    if not addresses or addresses[0]:
+        return {"ip": addresses} if addresses else {}
+    names = {entity["value"] for entity in entities if entity["kind"] == "host" and not _address(entity["value"])}
+    return {**({"ip": addresses[1:]} if addresses[1:] else {}), "hosts": sorted(names)}
 
 
 @lru_cache(65_536)
@@ -132,22 +179,22 @@ def _address(value: str) -> str:
         return ""
 
 
-def _alert(document: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **_time(document["last"]),
-        "event": {"kind": "alert", "severity": RANK[document["severity"]]},
-        "related": _related(document["entities"]),
-    }
+def _alert(document: dict[str, Any]) -> bytes:
+    return b'%b"event":{"kind":"alert","severity":%d},"related":%b,' % (
+        _timed(document["last"]),
+        RANK[document["severity"]],
+        orjson.dumps(_related(document["entities"])),
+    )
 
 
-def _case(document: dict[str, Any]) -> dict[str, Any]:
-    return {**_time(document["last"]), "event": {"kind": "state", "severity": RANK[document["severity"]]}}
+def _case(document: dict[str, Any]) -> bytes:
+    return b'%b"event":{"kind":"state","severity":%d},' % (_timed(document["last"]), RANK[document["severity"]])
 
 
-def _state(field: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    def make(document: dict[str, Any]) -> dict[str, Any]:
+def _state(field: str) -> Callable[[dict[str, Any]], bytes]:
+    def make(document: dict[str, Any]) -> bytes:
         when = document.get(field) or 0
-        return {**(_time(when) if when else {}), "event": {"kind": "state"}}
+        return b'%b"event":{"kind":"state"},' % (_timed(when) if when else b"")
 
     return make
 
@@ -168,8 +215,8 @@ def _position(document: dict[str, Any]) -> dict[str, Any]:
     return {"event": {"kind": "state"}}
 
 
-_Made = dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
-_BESIDE: _Made = {
+# What a body says of a document beside it, as it is written, with a comma behind: most of what is sent are these.
+_BESIDE: dict[str, Callable[[dict[str, Any]], bytes]] = {
     "alert": _alert,
     "incident": _alert,
     "case": _case,
@@ -177,4 +224,10 @@ _BESIDE: _Made = {
     "receipt": _state("started"),
     "notification": _state("updated"),
 }
-_FIELDS: _Made = {"case_event": _case_event, "audit": _audit, "position": _position}
+_BODY = b'{%b"csirt":%b}'
+# What an entry has that is not among its own fields.
+_FIELDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "case_event": _case_event,
+    "audit": _audit,
+    "position": _position,
+}
