@@ -47,26 +47,24 @@ class Answers:
     def take(self, changes: list[AlertChange]) -> None:
         """The changes of one step."""
         alerts = [change.alert for change in changes]
-        self._in_shadow([alert for alert in alerts if alert.shadow])
+        trial = [alert for alert in alerts if alert.shadow]
+        if trial:
+            self._in_shadow(trial)
         for alert in alerts:
             vars(alert)["created"] = self._at
             self._alerts[alert.id] = alert
         incidents = self._correlator.take(changes)
-        self._incidents |= {incident.id: incident for incident in incidents}
         touched = self._book.take(incidents)
-        told = [
-            (incident, touched[incident.case])
-            for incident in incidents
-            if incident.case in touched and not incident.merged_into
-        ]
-        wanted = [self._router.wanted(incident, case) for incident, case in told]
+        told: list[tuple[Incident, Case, Wanted]] = []
+        for incident in incidents:
+            self._incidents[incident.id] = incident
+            case = touched.get(incident.case)
+            if case is not None and not incident.merged_into:
+                told.append((incident, case, self._router.wanted(incident, case)))
         old = self._stored_cases.may_have
-        self._ask(
-            "notification",
-            [name for (_, case), some in zip(told, wanted, strict=True) if old(case.id) for _, name in some],
-        )
-        for (incident, case), some in zip(told, wanted, strict=True):
-            self._answer(incident, case, some)
+        self._ask("notification", [name for _, case, wanted in told if old(case.id) for _, name in wanted])
+        for incident, case, wanted in told:
+            self._answer(incident, case, wanted)
 
     def commit(self) -> Commit:
         """All of it."""

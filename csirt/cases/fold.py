@@ -18,7 +18,7 @@ EVIDENCE = frozenset({"opened", "incident_added", "incident_updated"})
 
 def summary(incident: Incident) -> dict[str, Any]:
     """What a case keeps of an incident: plain JSON, enough to fold without reading the incident again."""
-    return {
+    found = {
         "title": incident.title,
         "severity": incident.severity,
         "members": list(incident.members),
@@ -27,8 +27,10 @@ def summary(incident: Incident) -> dict[str, Any]:
         "last": incident.last,
         "clinical": incident.clinical,
         "rsit": incident.rsit,
-        **({"tlp": incident.tlp} if incident.tlp else {}),
     }
+    if incident.tlp:
+        found["tlp"] = incident.tlp
+    return found
 
 
 @dataclass
@@ -112,6 +114,7 @@ class Story:
             raise ValueError("a case's first event is 'opened'")
         state = self._state
         whole = _together(list(state.parts.values()))
+        label = base.tlp if base else "AMBER"
         return Case.trusted(
             id=self.events[0].case,
             number=base.number if base else "",
@@ -132,7 +135,7 @@ class Story:
             rsit=state.rsit or whole["rsit"],
             clinical=whole["clinical"],
             merged_into=state.merged_into,
-            tlp=tlp.strictest([base.tlp if base else "AMBER", whole.get("tlp", "")]),
+            tlp=tlp.strictest([label, whole["tlp"]]) if "tlp" in whole else label,
             created=base.created if base else 0,
             updated=0,
         )

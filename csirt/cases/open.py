@@ -85,10 +85,11 @@ class Book:
 
     def _take(self, incident: Incident, name: str) -> None:
         """Open the incident's case, the one of that name, or tell it what is new."""
-        if incident.case:
-            name = self._home(name)
-        incident.put(case=name)
         story = self._of(name)
+        if incident.case and story.merged_into:
+            name = self._home(name)
+            story = self._of(name)
+        vars(incident)["case"] = name
         now = summary(incident)
         if not story.events:
             self._add(name, incident.last, "opened", {"incident": incident.id, "summary": now})
@@ -100,7 +101,8 @@ class Book:
             self._add(name, incident.last, "incident_updated", {"incident": incident.id, "summary": now})
         else:
             return
-        self._reopen(name, incident.last, before, now)
+        if story.state == "closed":
+            self._reopen(name, incident.last, before, now)
 
     def _merge(self, younger: Incident, older: Incident | None) -> None:
         """The younger incident went into the older: so does its case, unless people already put both in one."""
@@ -122,12 +124,10 @@ class Book:
         self._add(older.case, older.last, "merged", {"from": had, "summaries": {}})
 
     def _reopen(self, name: str, time: int, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
-        story = self._of(name)
-        if story.state != "closed":
-            return
+        """Open a closed case again where the new evidence asks for it."""
         fresh = now["alerts"] > (before or {"alerts": 0})["alerts"]
         worse = before is None or RANK[now["severity"]] > RANK[before["severity"]]
-        if worse or (fresh and story.verdict == "true"):
+        if worse or (fresh and self._of(name).verdict == "true"):
             self._add(name, time, "reopened", {"reason": "new evidence", "evidence": True})
 
     def _home(self, name: str) -> str:
@@ -158,6 +158,6 @@ class Book:
 
 
 def _worth_saying(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    if now["last"] - before["last"] >= PROLONGED:
+    if now["alerts"] != before["alerts"] or now["last"] - before["last"] >= PROLONGED:
         return True
     return any(before.get(key) != value for key, value in now.items() if key != "last")

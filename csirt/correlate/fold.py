@@ -13,7 +13,7 @@ from operator import lt
 from csirt import ids
 from csirt.correlate import links
 from csirt.correlate.held import Held, age
-from csirt.correlate.index import Index
+from csirt.correlate.index import Index, Tie, around, reasons
 from csirt.model.hits import AlertChange
 from csirt.model.records import Alert, Entity, Incident, Link
 
@@ -67,8 +67,9 @@ class Correlator:
         fold = self._fold
         fold.changed.clear()
         for change in _ordered(changes):
-            if not change.alert.shadow:
-                fold.take(change)
+            alert = change.alert
+            if not alert.shadow:
+                fold.take(change, alert)
         return [fold.changed[name].finish(self._names) for name in sorted(fold.changed)]
 
 
@@ -124,32 +125,34 @@ class _Fold:
         self._index.note(held, held.entities)
         return held
 
-    def take(self, change: AlertChange) -> None:
+    def take(self, change: AlertChange, alert: Alert) -> None:
         """One change: find the alert's incident, join what it ties together, take over what is new in it."""
-        alert, name, index = change.alert, change.id, self._index
-        once = index.once.get(name)
-        if once is not None:
-            tying, fresh = once
-            around = index.tied(tying)
-        else:
-            tying, fresh, around = index.growing(alert, change.fresh)
-        home, near = self._near(alert, around)
+        once = self._index.once.get(change.id)
+        if once is None:
+            self._grow(change, alert)
+            return
+        ties, entities = once
+        home, near = self._near(alert, around(ties))
+        self._gain(self._join(alert, home, near, ties), alert, entities)
+
+    def _grow(self, change: AlertChange, alert: Alert) -> None:
+        """A change of an alert that changes several times."""
+        index, name = self._index, change.id
+        tying, fresh, nearby = index.growing(alert, change.fresh)
+        home, near = self._near(alert, nearby)
         if home is not None and not fresh and not near and name in home.followed:
             home.prolong(alert)  # as most changes of a long attack: nothing to tie, nothing to take over
             self._changed(home, alert)
             return
-        oldest = self._join(alert, home, near, tying)
-        oldest.absorb(alert)
-        if once is None:
-            fresh = _taken(oldest, alert, fresh, change.fresh if oldest is home and name in oldest.stored else None)
-        index.note(oldest, oldest.add(fresh, name))
-        self._changed(oldest, alert)
+        oldest = self._join(alert, home, near, index.ties(tying) if near else [])
+        known = change.fresh if oldest is home and name in oldest.stored else None
+        self._gain(oldest, alert, _taken(oldest, alert, fresh, known))
 
-    def _near(self, alert: Alert, around: Iterable[Held]) -> tuple[Held | None, list[Held]]:
-        """The incident that holds an alert, and those `around` within the window that do not, oldest first."""
+    def _near(self, alert: Alert, nearby: Iterable[Held]) -> tuple[Held | None, list[Held]]:
+        """The incident that holds an alert, and those of `nearby` within the window that do not, oldest first."""
         since, until = alert.first - self._window, alert.last + self._window
-        near = [held for held in around if held.last >= since and held.first <= until and not held.merged_into]
-        home = self._index.home(alert.id)
+        near = [held for held in nearby if held.last >= since and held.first <= until and not held.merged_into]
+        home = self._index.homes.get(alert.id)
         if home is not None:
             if home in near:
                 near.remove(home)
@@ -159,47 +162,79 @@ class _Fold:
             near.sort(key=age)
         return home, near
 
-    def _join(self, alert: Alert, home: Held | None, near: list[Held], tying: list[Entity]) -> Held:
+    def _join(self, alert: Alert, home: Held | None, near: list[Held], ties: list[Tie]) -> Held:
         """The incident that an alert belongs to, with all that it ties together merged into it."""
         name = alert.id
+        if home is None and len(near) < 2:  # as most alerts
+            why = reasons(name, ties, near[0]) if near else []
+            oldest = near[0] if why else self._open(alert)
+            self._add(oldest, name, why)
+            return oldest
+        return self._united(alert, home, near, ties)
+
+    def _add(self, held: Held, alert: str, why: list[Link]) -> None:
+        held.alerts[alert] = None
+        held.links += why
+        self._index.homes[alert] = held
+
+    def _united(self, alert: Alert, home: Held | None, near: list[Held], ties: list[Tie]) -> Held:
+        """Of several incidents that an alert may tie together the oldest, with the others merged into it."""
         joined = [] if home is None else [home]
         why: list[Link] = []
         for held in near:
-            found = self._index.reasons(name, tying, held)
+            found = reasons(alert.id, ties, held)
             if found:
                 joined.append(held)
                 why += found
         if not joined:
             joined.append(self._open(alert))
-        elif len(joined) > 1:
-            joined.sort(key=age)
-        oldest = joined[0]
-        if oldest is not home:
-            oldest.alerts[name] = None
-            self._index.own(oldest, (name,))
-        oldest.links += why
-        for younger in joined[1:]:
-            self._merge(younger, oldest, alert)
+        joined.sort(key=age)
+        oldest, *younger = joined
+        if oldest is home:
+            oldest.links += why
+        else:
+            self._add(oldest, alert.id, why)
+        for one in younger:
+            self._merge(one, oldest, alert)
         return oldest
+
+    def _gain(self, held: Held, alert: Alert, entities: list[Entity]) -> None:
+        """An incident takes over what an alert tells, and of its entities those that are new."""
+        held.absorb(alert)
+        fresh = held.add(entities, alert.id)
+        if fresh:
+            self._index.note(held, fresh)
+        self._changed(held, alert)
 
     def _changed(self, held: Held, alert: Alert) -> None:
         self.changed[held.id] = held
         vars(alert)["incident"] = held.id
 
     def _open(self, alert: Alert) -> Held:
-        first = Link(alert.id, "first")
-        return self.hold(
-            Incident(
-                id=ids.incident(alert.id),
-                first=alert.first,
-                last=alert.last,
-                severity=alert.severity,
-                title="",
-                links=[first],
-                rules=[alert.rule_name],
-                rsit=alert.rsit,
-            )
+        opened = Incident.trusted(
+            id=ids.incident(alert.id),
+            first=alert.first,
+            last=alert.last,
+            severity=alert.severity,
+            worst="",
+            title="",
+            alerts=[],
+            links=[Link(alert.id, "first")],
+            entities=[],
+            members=[],
+            tactics=[],
+            techniques=[],
+            rules=[alert.rule_name],
+            rsit=alert.rsit,
+            clinical=False,
+            tlp="",
+            aliases=[],
+            merged_into="",
+            case="",
+            created=0,
+            updated=0,
         )
+        return Held(opened)
 
     def _merge(self, young: Held, old: Held, alert: Alert) -> None:
         first = next(iter(young.alerts))

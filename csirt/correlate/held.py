@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from csirt.correlate import links, summary
 from csirt.model import tlp
 from csirt.model.records import Alert, Entity, Incident
-from csirt.model.severity import Severity
+from csirt.model.severity import RANK, Severity
 
 # Targets beyond this many are left out of an incident (its alerts keep their samples); everything that can tie stays.
 MAX_TARGETS = 1000
@@ -70,38 +70,49 @@ class Held:
         """Take over entities that are new, targets up to MAX_TARGETS; those that were taken. `alert`: which brought
         them, where they do not say it themselves."""
         fresh: list[Entity] = []
+        names = self.names
         for entity in entities:
             kind, role = entity.kind, entity.role
             name = kind, entity.value, role, entity.member
-            if name in self.names:
+            if name in names:
                 continue
-            if role == "target" and self.targets >= MAX_TARGETS and kind not in links.SHARED:
-                continue
-            self._learn(name)
+            if role == "target":
+                if self.targets >= MAX_TARGETS and kind not in links.SHARED:
+                    continue
+                names.add(name)
+                self.targets += 1
+            else:
+                self._learn(name)
             fresh.append(entity if entity.alert or not alert else Entity(*name, alert))
-        self.entities.extend(fresh)
+        if fresh:
+            self.entities += fresh
         return fresh
 
     def absorb(self, alert: Alert) -> None:
         """Take over what an alert tells, but its entities."""
-        rule, rsit = alert.rule_name, alert.rsit
-        if alert.severity != self.worst and summary.rank(alert.severity) > summary.rank(self.worst):
-            self.worst = alert.severity
+        rule, severity = alert.rule_name, alert.severity
+        if severity != self.worst and RANK[severity] > RANK[self.worst]:
+            self.worst = severity
             self.rules = [rule, *[other for other in self.rules if other != rule]]
-            self.rsit = rsit or self.rsit
-        if rule not in self.rules:
+            self.rsit = alert.rsit or self.rsit
+        elif rule not in self.rules:
             self.rules = [*self.rules, rule]
-        self.rsit = self.rsit or rsit
+        if not self.rsit:
+            self.rsit = alert.rsit
         for tactic in alert.tactics:
             self.tactics[tactic] = None
         for technique in alert.techniques:
             self.techniques[technique] = None
-        self.clinical = self.clinical or alert.clinical
+        if alert.clinical:
+            self.clinical = True
         self.prolong(alert)
 
     def prolong(self, alert: Alert) -> None:
         """Take over what an alert tells that went on as it was."""
-        self.first, self.last = min(self.first, alert.first), max(self.last, alert.last)
+        if alert.first < self.first:
+            self.first = alert.first
+        if alert.last > self.last:
+            self.last = alert.last
         for member in alert.members:
             self.members[member] = None
         facts = alert.facts
@@ -110,7 +121,7 @@ class Held:
 
     def swallow(self, young: Held) -> None:
         """Take over all of a younger incident but its links and entities; it is merged into this one."""
-        if summary.rank(young.worst) > summary.rank(self.worst):
+        if RANK[young.worst] > RANK[self.worst]:
             self.rules = _union(young.rules, self.rules)
             self.rsit = young.rsit or self.rsit
             self.worst = young.worst
@@ -133,7 +144,7 @@ class Held:
         """The incident with everything that was gathered."""
         incident = self.incident
         members = list(self.members)
-        incident.put(
+        vars(incident).update(
             first=self.first,
             last=self.last,
             worst=self.worst,
@@ -154,7 +165,7 @@ class Held:
         # Members and actors only ever become more; rules also change their order, in a list made anew.
         of = len(self.acting), len(self.actors), len(members), self.rules
         if of != self._titled:
-            incident.put(title=summary.title(self.rules, members, self.acting, self.actors, names))
+            vars(incident).update(title=summary.title(self.rules, members, self.acting, self.actors, names))
             self._titled = of
         return incident
 

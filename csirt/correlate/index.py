@@ -10,6 +10,8 @@ from csirt.correlate.links import Key
 from csirt.model.records import Alert, Entity, Link
 
 Near = dict[Held, None]
+# Something that can tie an alert, and the incidents that have it, each with its entities of that kind and value.
+Tie = tuple[Entity, dict[Held, list[Entity]]]
 
 
 class Index:
@@ -19,12 +21,10 @@ class Index:
 
     def __init__(self, once: Iterable[Alert], several: Iterable[tuple[Alert, Sequence[Entity]]]) -> None:
         self._found: dict[Key, dict[Held, list[Entity]]] = {}  # each with its entities of that kind and value
-        self._homes: dict[str, Held] = {}  # by alert
-        self.once: dict[str, tuple[list[Entity], list[Entity]]] = {}  # what can tie them, and all they have
+        self.homes: dict[str, Held] = {}  # the incident that holds an alert
+        self.once: dict[str, tuple[list[Tie], list[Entity]]] = {}  # what can tie them, and all entities they have
         for alert in once:
-            own = self.once[alert.id] = links.alone(alert)
-            for entity in own[0]:
-                self._found.setdefault((entity.kind, entity.value), {})
+            self.once[alert.id] = self._alone(alert)
         growing: dict[str, links.Tied] = {}
         for alert, fresh in several:
             for key in growing.setdefault(alert.id, links.Tied()).grow(fresh):
@@ -34,18 +34,27 @@ class Index:
         self._asked: dict[Key, list[Near]] = {}  # what alerts that grow, and that it can tie, have near
         self._nearby: dict[str, Near] = {}  # by alert that grows
 
+    def _alone(self, alert: Alert) -> tuple[list[Tie], list[Entity]]:
+        """Of an alert that does not grow: what can tie it, and all its entities, those made here included."""
+        ties: list[Tie] = []
+        entities, found = alert.entities, self._found
+        for entity in entities:
+            kind = entity.kind
+            if kind == links.HER:
+                made = links.made(alert)
+                return self.ties([*links.tying(entities), *made]), [*entities, *made]
+            if entity.role == "actor" if kind in links.ACTORS else kind in links.TYING:
+                ties.append((entity, found.setdefault((kind, entity.value), {})))
+        return ties, entities
+
     def wanted(self) -> list[Key]:
         """The (kind, value) pairs by which stored incidents are to be looked up."""
         return [*self._found, *[(links.OWN, name) for name in self._alerts]]
 
-    def home(self, alert: str) -> Held | None:
-        """The incident that holds the alert."""
-        return self._homes.get(alert)
-
     def own(self, held: Held, alerts: Iterable[str]) -> None:
         """An incident holds these alerts from now on."""
         for name in alerts:
-            self._homes[name] = held
+            self.homes[name] = held
 
     def note(self, held: Held, entities: Iterable[Entity]) -> None:
         """An incident has these entities from now on."""
@@ -61,9 +70,9 @@ class Index:
             for near in self._asked.get(key, ()):
                 near[held] = None
 
-    def tied(self, tying: Iterable[Entity]) -> Iterable[Held]:
-        """The incidents that have any of what these can tie to."""
-        return dict.fromkeys([held for entity in tying for held in self._found[entity.kind, entity.value]])
+    def ties(self, tying: Iterable[Entity]) -> list[Tie]:
+        """With each of what can tie an alert: the incidents that have it."""
+        return [(entity, self._found.setdefault((entity.kind, entity.value), {})) for entity in tying]
 
     def growing(self, alert: Alert, grown: list[Entity] | None) -> tuple[list[Entity], list[Entity], Iterable[Held]]:
         """Of an alert that changes several times: what can tie it, which of its entities are new, and the incidents
@@ -79,15 +88,23 @@ class Index:
             near.update(dict.fromkeys(self._found[key]))
         return tied.tying, fresh, near
 
-    def reasons(self, alert: str, tying: Iterable[Entity], held: Held) -> list[Link]:
-        """Why an alert that these can tie belongs to an incident, a link for each reason, strongest first; empty: it
-        does not."""
-        found: dict[str, Link] = {}
-        for entity in tying:
-            for other in self._found[entity.kind, entity.value].get(held, ()):
-                reason = links.reason(entity, other)
-                if reason and reason not in found:
-                    found[reason] = Link(alert, reason, entity.value, other.alert)
-        if len(found) < 2:
-            return list(found.values())
-        return [found[reason] for reason in links.STRONGEST if reason in found]
+
+def around(ties: list[Tie]) -> Iterable[Held]:
+    """The incidents that have any of what can tie an alert."""
+    if len(ties) == 1:
+        return ties[0][1]
+    return dict.fromkeys([held for _, there in ties for held in there])
+
+
+def reasons(alert: str, ties: Iterable[Tie], held: Held) -> list[Link]:
+    """Why an alert that these can tie belongs to an incident, a link for each reason, strongest first; empty: it does
+    not."""
+    found: dict[str, Link] = {}
+    for entity, there in ties:
+        for other in there.get(held, ()):
+            reason = links.reason(entity, other)
+            if reason and reason not in found:
+                found[reason] = Link(alert, reason, entity.value, other.alert)
+    if len(found) < 2:
+        return list(found.values())
+    return [found[reason] for reason in links.STRONGEST if reason in found]

@@ -41,7 +41,7 @@ class Tied:
         before."""
         keys: dict[Key, None] = {}
         hers = [entity for entity in fresh if entity.kind == HER]
-        for entity in [*_tying(fresh), *self._made(hers)]:
+        for entity in [*tying(fresh), *self._made(hers)]:
             name = ((entity.kind, entity.value), entity.role, entity.member)
             if name not in self._known:
                 self._known.add(name)
@@ -56,7 +56,7 @@ class Tied:
         return [_made(PAIR, pair) for pair in pairs(self._hers["actor"], self._hers["target"])] if hers else []
 
 
-def _tying(entities: Sequence[Entity]) -> list[Entity]:
+def tying(entities: Sequence[Entity]) -> list[Entity]:
     """Those that can tie: of an attack most are hosts it went for, which cannot."""
     return [
         entity for entity in entities if (entity.role == "actor" if entity.kind in ACTORS else entity.kind in TYING)
@@ -80,19 +80,6 @@ def made(alert: Alert) -> list[Entity]:
 
 def _made(kind: str, value: str, alert: str = "") -> Entity:
     return Entity(kind, value, "actor", None, alert)
-
-
-def alone(alert: Alert) -> tuple[list[Entity], list[Entity]]:
-    """Of an alert that does not grow: what can tie it, and all its entities, those made here included."""
-    tying: list[Entity] = []
-    for entity in alert.entities:
-        kind = entity.kind
-        if kind == HER:
-            more = made(alert)
-            return [*_tying(alert.entities), *more], [*alert.entities, *more]
-        if entity.role == "actor" if kind in ACTORS else kind in TYING:
-            tying.append(entity)
-    return tying, alert.entities
 
 
 def reason(entity: Entity, other: Entity) -> str:

@@ -19,13 +19,14 @@ def _catalogue(noun: str) -> dict[str, dict[str, str]]:
 
 
 @cache
-def _sentence(key: str, lang: str) -> str:
+def sentence(key: str, lang: str) -> str:
+    """The sentence of that key in that language with its fields as they stand. Raises KeyError as `text`."""
     return _catalogue(key.partition(".")[0])[key][lang]
 
 
 def text(key: str, lang: str, **fields: Any) -> str:
     """The sentence of that key in that language. Raises KeyError for a key or language that does not exist."""
-    return _sentence(key, lang).format(**fields)
+    return sentence(key, lang).format(**fields)
 
 
 def known(key: str) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from csirt.clock import DAY, MINUTE, SECOND, iso
 from csirt.config import Config
-from csirt.messages import text
+from csirt.messages import sentence, text
 from csirt.safety import log as clean
 
 if TYPE_CHECKING:
@@ -37,10 +37,37 @@ def _local(zone: str, seconds: int) -> str:
     return datetime.fromtimestamp(seconds, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M %Z")
 
 
+# Rules, members and what is said of them are few, and told again and again.
+
+
 @lru_cache(2_048)
 def _rule(name: str) -> str:
-    """The name of a rule as it is shown: there are few, told again and again."""
+    """The name of a rule as it is shown."""
     return clean(name, 120)
+
+
+@lru_cache(4_096)
+def _member(name: str) -> str:
+    """The name of a member as it is shown."""
+    return clean(name, 80)
+
+
+@lru_cache(256)
+def _head(lang: str, priority: str, severity: str, tlp: str) -> str:
+    worded = text(f"notify.severity_{severity}", lang)
+    return text("notify.head", lang, priority=priority, severity=worded, tlp=tlp)
+
+
+@lru_cache(4_096)
+def _why(lang: str, rule: str, count: int) -> str:
+    times = text("notify.times", lang, count=count) if count > 1 else ""
+    return text("notify.why", lang, rule=rule, times=times)
+
+
+@cache
+def _facts(lang: str) -> str:
+    """What every notification says, its fields as they stand."""
+    return "\n".join([sentence(f"notify.{key}", lang) for key in ("what", "who", "since", "last")])
 
 
 def subject(config: Config, case: Case, priority: str) -> str:
@@ -54,39 +81,41 @@ def body(
 ) -> str:
     """The lines that follow from the case, incident and alerts. `name`: a member's name by id."""
     lang = config.language
-    members = [clean(name(item), 80) for item in case.members or incident.members]
-    shown = ", ".join(members[:MEMBERS]) + (f" +{len(members) - MEMBERS}" if len(members) > MEMBERS else "")
-    first, last = case.first or incident.first, max(case.last, incident.last)
-    lines = [
-        text(
-            "notify.head",
-            lang,
-            priority=priority,
-            severity=text(f"notify.severity_{case.severity}", lang),
-            tlp=case.tlp,
-        ),
-        "",
-    ]
+    head = _head(lang, priority, case.severity, case.tlp)
     if case.tlp == "RED":
-        return "\n".join([*lines, text("notify.red", lang)]) + "\n"
-    lines += [
-        text("notify.what", lang, title=clean(case.title, 200)),
-        text("notify.who", lang, members=shown or text("notify.nobody", lang)),
-        text("notify.since", lang, first=local(config, first), first_utc=iso(first)),
-        text("notify.last", lang, last=local(config, last), last_utc=iso(last)),
-    ]
+        return f"{head}\n\n{text('notify.red', lang)}\n"
+    first, last = case.first or incident.first, max(case.last, incident.last)
+    facts = _facts(lang).format(
+        title=clean(case.title, 200),
+        members=_members(case.members or incident.members, name) or text("notify.nobody", lang),
+        first=local(config, first),
+        first_utc=iso(first),
+        last=local(config, last),
+        last_utc=iso(last),
+    )
+    lines = [head, "", facts, *_reasons(alerts, lang)]
+    if case.clinical or incident.clinical:
+        lines += ["", text("notify.clinical", lang)]
+    return "\n".join(lines) + "\n"
+
+
+def _members(members: list[str], name: Callable[[str], str]) -> str:
+    """The first few by name, and how many more there are."""
+    shown = ", ".join([_member(name(item)) for item in members[:MEMBERS]])
+    return f"{shown} +{len(members) - MEMBERS}" if len(members) > MEMBERS else shown
+
+
+def _reasons(alerts: list[Alert], lang: str) -> list[str]:
+    """The rules that say so, the most frequent first."""
     rules: dict[str, int] = {}
     for alert in alerts:
         rule = _rule(alert.rule_name or alert.rule_id)
         rules[rule] = rules.get(rule, 0) + 1
-    for rule, count in sorted(rules.items(), key=lambda item: (-item[1], item[0]))[:RULES]:
-        times = text("notify.times", lang, count=count) if count > 1 else ""
-        lines.append(text("notify.why", lang, rule=rule, times=times))
+    told = sorted(rules.items(), key=lambda item: (-item[1], item[0]))[:RULES]
+    lines = [_why(lang, rule, count) for rule, count in told]
     if len(rules) > RULES:
         lines.append(text("notify.more_rules", lang, count=len(rules) - RULES))
-    if case.clinical or incident.clinical:
-        lines += ["", text("notify.clinical", lang)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def message(

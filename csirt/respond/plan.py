@@ -64,6 +64,8 @@ class Responder:
         """
         plan = Plan()
         asking = [alert for alert in alerts if alert.playbook in self.playbooks]
+        if not asking:
+            return plan
         worst = sorted(asking, key=lambda one: (-SEVERITIES.index(one.severity), one.first, one.id))
         names = list(dict.fromkeys(alert.playbook for alert in worst if alert.playbook))
         for name in names[:MAX_RUNS]:
