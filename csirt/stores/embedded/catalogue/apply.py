@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 PREFIX = {"case": "C", "run": "R"}
+TOGETHER = 100  # documents
 
 
 def apply(
@@ -198,18 +199,22 @@ def _write(
 ) -> None:
     """Write documents with what only the store knows: number, and the times of first and last commit."""
     kind = documents.KINDS[name]
+    writer = documents.Writer(connection, kind, told)
     for batch in _batches(records):
         found = [record.plain() for record in batch]
-        created = documents.stored(connection, kind, "created", [document["id"] for document in found])
-        for document in found:
-            known = document["id"] in created
-            document["created"] = created[document["id"]] if known else document["created"] or now
-        if "updated" in kind.fields:
-            _touch(name, found, now)
         if numbers is not None:
             for document in found:
                 document["number"] = numbers[document["id"]]
-        documents.put(connection, kind, found, told)
+        if "updated" in kind.fields:
+            _touch(name, found, now)
+        for document in found:
+            document["created"] = document["created"] or now
+        if not writer.add(found):
+            created = documents.stored(connection, kind, "created", [document["id"] for document in found])
+            for document in found:
+                document["created"] = created.get(document["id"], document["created"])
+            writer.put(found)
+    writer.end()
 
 
 def _touch(name: str, found: list[dict[str, Any]], now: int) -> None:
@@ -221,8 +226,9 @@ def _touch(name: str, found: list[dict[str, Any]], now: int) -> None:
 
 
 def _batches(records: Sequence[R]) -> Iterator[Sequence[R]]:
-    """So many at once that a question asked once for all of them costs nothing, and no more in memory."""
-    return (records[start : start + 1_000] for start in range(0, len(records), 1_000))
+    """So many at once that a question asked once for all of them costs little, and so few that they stay in the
+    processor's cache from the first thing that is done with them to the last."""
+    return (records[start : start + TOGETHER] for start in range(0, len(records), TOGETHER))
 
 
 def _numbers(connection: apsw.Connection, name: str, records: Sequence[Case | Run], now: int) -> dict[str, str]:

@@ -91,13 +91,45 @@ def json_list(values: Iterable[Any]) -> str:
 
 def put(connection: apsw.Connection, of: Kind, documents: Sequence[dict[str, Any]], told: Told | None = None) -> None:
     """Insert or replace documents of a kind, each id once. `told` hears of them."""
-    before = _entities_of(connection, [one["id"] for one in documents]) if of.name == "incident" else {}
-    texts = list(map(text, documents))
-    if told is not None:
-        told(of.name, [document["id"] for document in documents], documents, texts)
-    connection.executemany(_upsert(of), _rows(of, documents, texts))
-    if of.name == "incident":
-        _put_entities(connection, documents, before)
+    writer = Writer(connection, of, told)
+    writer.put(documents)
+    writer.end()
+
+
+class Writer:
+    """Writes documents of a kind, each id once, some at a time; then `end`. `told` hears of them."""
+
+    def __init__(self, connection: apsw.Connection, of: Kind, told: Told | None = None) -> None:
+        self._connection, self._of, self._told = connection, of, told
+        self._found = Found() if of.name == "incident" else None
+        self._all_new = self._found is None  # as far as is known
+
+    def add(self, documents: Sequence[dict[str, Any]]) -> bool:
+        """Insert documents if all of them are new, which costs less than to ask whether they are. False when one is
+        not, or one before was not: then they are to be `put`."""
+        if self._all_new:
+            try:
+                self._write(_insert(self._of), documents)
+            except apsw.ConstraintError:  # some may be inserted, as they will be put
+                self._all_new = False
+        return self._all_new
+
+    def put(self, documents: Sequence[dict[str, Any]]) -> None:
+        """Insert or replace documents."""
+        if self._found is not None:
+            self._found.take(self._connection, documents)
+        self._write(_upsert(self._of), documents)
+
+    def end(self) -> None:
+        """Nothing more is written."""
+        if self._found is not None:
+            self._found.write(self._connection)
+
+    def _write(self, statement: str, documents: Sequence[dict[str, Any]]) -> None:
+        texts = list(map(text, documents))
+        self._connection.executemany(statement, _rows(self._of, documents, texts))
+        if self._told is not None:
+            self._told(self._of.name, [document["id"] for document in documents], documents, texts)
 
 
 def _rows(of: Kind, documents: Sequence[dict[str, Any]], texts: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -148,12 +180,16 @@ def column_values(of: Kind, document: dict[str, Any]) -> list[Any]:
 
 
 @cache
-def _upsert(of: Kind) -> str:
+def _insert(of: Kind) -> str:
     names = [*of.columns, "doc"]
     quoted = ", ".join(f'"{name}"' for name in names)
-    marks = ", ".join("?" * len(names))
-    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in names[1:])
-    return f"INSERT INTO {of.table} ({quoted}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {changes}"  # noqa: S608
+    return f"INSERT INTO {of.table} ({quoted}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+
+
+@cache
+def _upsert(of: Kind) -> str:
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in (*of.columns[1:], "doc"))
+    return f"{_insert(of)} ON CONFLICT (id) DO UPDATE SET {changes}"
 
 
 Entities = set[tuple[str, str, str]]
@@ -180,23 +216,35 @@ def drop_incidents(connection: apsw.Connection, names: Sequence[str]) -> None:
     connection.executemany("DELETE FROM incident_alias WHERE incident = ?", bindings)
 
 
-def _put_entities(
-    connection: apsw.Connection, incidents: Sequence[dict[str, Any]], before: dict[str, Entities]
-) -> None:
-    """What incidents are found by. `before`: what those that are stored were found by."""
-    gone: list[tuple[str, str, str]] = []
-    fresh: list[tuple[str, str, str]] = []
-    for incident in incidents:
-        want, have = _entities(incident), before.get(incident["id"], set())
-        gone += have - want
-        fresh += want - have
-    connection.executemany(_DROP_ENTITY, gone)
-    # In the table's order: rows that lie together are written together.
-    connection.executemany("INSERT INTO incident_entity VALUES (?, ?, ?)", sorted(fresh))
-    connection.executemany(
-        "INSERT INTO incident_alias VALUES (?, ?) ON CONFLICT (alias) DO UPDATE SET incident = excluded.incident",
-        [(alias, one["id"]) for one in incidents for alias in one["aliases"] if alias != one["id"]],
-    )
+class Found:
+    """What incidents that are written will be found by."""
+
+    def __init__(self) -> None:
+        self._gone: list[tuple[str, str, str]] = []
+        self._fresh: list[tuple[str, str, str]] = []
+        self._aliases: list[tuple[str, str]] = []
+
+    def take(self, connection: apsw.Connection, incidents: Sequence[dict[str, Any]]) -> None:
+        """Incidents, before they are written, each once."""
+        before = _entities_of(connection, [incident["id"] for incident in incidents])
+        for incident in incidents:
+            want, have = _entities(incident), before.get(incident["id"])
+            if have is None:
+                self._fresh += want
+            else:
+                self._gone += have - want
+                self._fresh += want - have
+            self._aliases += [(alias, incident["id"]) for alias in incident["aliases"] if alias != incident["id"]]
+
+    def write(self, connection: apsw.Connection) -> None:
+        """All at once, in the table's order: rows that lie together are written together."""
+        connection.executemany(_DROP_ENTITY, self._gone)
+        self._fresh.sort()
+        connection.executemany("INSERT INTO incident_entity VALUES (?, ?, ?)", self._fresh)
+        connection.executemany(
+            "INSERT INTO incident_alias VALUES (?, ?) ON CONFLICT (alias) DO UPDATE SET incident = excluded.incident",
+            self._aliases,
+        )
 
 
 def raw(connection: apsw.Connection, of: Kind, id: str) -> dict[str, Any] | None:
