@@ -37,7 +37,7 @@ class Answers:
         every = [change for changes in steps for change in changes]
         self._correlator = Correlator(every, _candidates(store), window_us=window_us, names=names)
         self._stored_cases = _Cache(store, "case", Case)
-        self._book = Book(self._stored_cases.get, at, self._history, self._stored_cases.want)
+        self._book = Book(self._stored_cases.get, at, _history(store, self._stored_cases), self._stored_cases.want)
         self._stored_alerts = _Cache(store, "alert", Alert)
         self._alerts: dict[str, Alert] = {}
         self._incidents: dict[str, Incident] = {}
@@ -121,10 +121,6 @@ class Answers:
             found = [changed[name] if name in changed else stored.get(name) for name in incident.alerts]
             return [alert for alert in found if alert is not None]
 
-    def _history(self, name: str) -> list[dict[str, Any]]:
-        """The events of a stored case; one that is known not to be there has none."""
-        return self._store.case_events(name) if self._stored_cases.may_have(name) else []
-
 
 class _Cache:
     """Stored documents by id, each read once."""
@@ -158,3 +154,13 @@ def _candidates(store: Store) -> Callable[[list[tuple[str, str]], int, int], lis
         return [Incident.model_validate(item) for item in store.incidents_with(entities, since, until)]
 
     return find
+
+
+def _history(store: Store, cases: _Cache) -> Callable[[str], list[dict[str, Any]]]:
+    """The events of a stored case; one that is known not to be there has none. (Nothing here refers to the answers,
+    which would then live until somebody looks for cycles.)"""
+
+    def read(name: str) -> list[dict[str, Any]]:
+        return store.case_events(name) if cases.may_have(name) else []
+
+    return read
