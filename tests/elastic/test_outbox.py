@@ -212,6 +212,24 @@ def test_what_a_commit_made_is_what_its_text_gives(tmp_path: Path) -> None:
         assert [len(parcel.names) for parcel in store.fresh.take(1 << 20)] == [1]
 
 
+def test_what_a_commit_made_of_documents_that_were_there(tmp_path: Path) -> None:
+    """Each document of a large commit is sent once, as the folder has it, also where some were there before."""
+    config, names = ElasticCluster(prefix="p"), [f"n{number:03}" for number in range(250)]
+    with joined(tmp_path) as store:
+        assert isinstance(store, Noted)
+        store.commit(Commit(alerts=[build.alert(name) for name in names[130:133]]))
+        store.fresh = Fresh(config)
+        store.commit(Commit(alerts=[build.alert(name, count=7) for name in names]))
+        (parcel,) = store.fresh.take(1 << 24)
+        assert [key for _, key, _ in parcel.names] == [build.alert(name).id for name in names]
+        with store.database.reading() as connection:
+            for (kind, key, step), lines in zip(parcel.names, parcel.lines, strict=True):
+                text = outbox.text_of(connection, kind, key)
+                assert text is not None
+                assert '"count":7' in text
+                assert lines == layout.action(config, kind, key, step, text)
+
+
 def test_a_parcel_does_not_hide_what_changed_since(tmp_path: Path) -> None:
     """A document that changed after its lines were made is sent as it is now, too, as a later version; a parcel that
     the cluster has waits no more."""

@@ -56,6 +56,30 @@ class Documents:
         (found,) = store.find("alert")
         assert (found["severity"], found["count"], found["created"]) == ("critical", 9, first["created"])
 
+    def test_many_documents_of_which_some_are_there(self, reopen: Reopen) -> None:
+        """Of hundreds that are committed at once, those that were there are replaced and keep their first commit's
+        creation time, wherever they are among them; all others are new, and incidents are found by what they have."""
+        store = reopen()
+        names = [f"n{number:03}" for number in range(250)]
+        old = names[3:5] + names[130:132]
+        store.commit(Commit(alerts=[build.alert(name) for name in old], incidents=list(map(build.incident, old))))
+        kinds = ("alert", "incident")
+        first = {one["id"]: one["created"] for kind in kinds for one in store.find(kind)}
+        later = max(first.values()) + 1
+        alerts = [build.alert(name, count=7, created=later) for name in names]
+        incidents = [build.incident(name, title="again", created=later) for name in names]
+        store.commit(Commit(alerts=alerts, incidents=incidents))
+        found = {kind: store.find(kind) for kind in kinds}
+        assert {one["count"] for one in found["alert"]} == {7}
+        assert {one["title"] for one in found["incident"]} == {"again"}
+        assert [len(some) for some in found.values()] == [250, 250]
+        created = {one["id"]: one["created"] for some in found.values() for one in some}
+        assert {name: created[name] for name in first} == first
+        assert {time for name, time in created.items() if name not in first} == {later}
+        wanted = sorted({(entity.kind, entity.value) for one in incidents for entity in one.entities})
+        last = max(one.last for one in incidents)
+        assert [one["id"] for one in store.incidents_with(wanted, 0, last)] == sorted(one.id for one in incidents)
+
     def test_which_documents_are_there(self, reopen: Reopen) -> None:
         """Of ids, those that have a document of the kind, however often they are asked for."""
         store = reopen()
