@@ -127,7 +127,7 @@ class _Fold:
 
     def take(self, change: AlertChange, alert: Alert) -> None:
         """One change: find the alert's incident, join what it ties together, take over what is new in it."""
-        once = self._index.once.get(change.id)
+        once = self._index.once.pop(change.id, None)
         if once is None:
             self._grow(change, alert)
             return
