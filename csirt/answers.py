@@ -86,12 +86,14 @@ class Answers:
         change = self._change
         alerts = self._alerts_of(incident)
         plan = self._responder.plan(incident, case, alerts, self._at, self._there("run", case))
-        change.runs += plan.runs
-        change.receipts += plan.receipts
-        change.audit += plan.audit
+        if plan.runs:
+            change.runs += plan.runs
+            change.receipts += plan.receipts
+            change.audit += plan.audit
         told = self._there("notification", case)
-        wanted = [(route, name) for route, name in wanted if not told(name)]
-        change.notifications += self._router.made(wanted, incident, case, alerts, self._at)
+        fresh = [(route, name) for route, name in wanted if not told(name)]
+        if fresh:
+            change.notifications += self._router.made(fresh, incident, case, alerts, self._at)
 
     def _ask(self, kind: str, names: list[str]) -> None:
         """Find out at once which documents are stored."""

@@ -80,7 +80,8 @@ class Book:
 
     def _folded(self, name: str) -> Case:
         case = self._stories[name].case(self._existing(name))
-        case.put(created=case.created or self._at, updated=self._at)
+        fields = vars(case)
+        fields["created"], fields["updated"] = case.created or self._at, self._at
         return case
 
     def _take(self, incident: Incident, name: str) -> None:
@@ -150,7 +151,16 @@ class Book:
         story = self._of(name)
         seq = len(story.events) + 1
         event = CaseEvent.trusted(
-            case=name, seq=seq, time=time, actor=SYSTEM, on_behalf="", kind=kind, data=data, undoes=None
+            {
+                "case": name,
+                "seq": seq,
+                "time": time,
+                "actor": SYSTEM,
+                "on_behalf": "",
+                "kind": kind,
+                "data": data,
+                "undoes": None,
+            }
         )
         story.add(event)
         self._touched.add(name)

@@ -132,7 +132,7 @@ class _Fold:
             self._grow(change, alert)
             return
         ties, entities = once
-        home, near = self._near(alert, around(ties))
+        home, near = self._near(alert, ties[0][1] if len(ties) == 1 else around(ties))
         self._gain(self._join(alert, home, near, ties), alert, entities)
 
     def _grow(self, change: AlertChange, alert: Alert) -> None:
@@ -142,7 +142,8 @@ class _Fold:
         home, near = self._near(alert, nearby)
         if home is not None and not fresh and not near and name in home.followed:
             home.prolong(alert)  # as most changes of a long attack: nothing to tie, nothing to take over
-            self._changed(home, alert)
+            self.changed[home.id] = home
+            vars(alert)["incident"] = home.id
             return
         oldest = self._join(alert, home, near, index.ties(tying) if near else [])
         known = change.fresh if oldest is home and name in oldest.stored else None
@@ -151,7 +152,10 @@ class _Fold:
     def _near(self, alert: Alert, nearby: Iterable[Held]) -> tuple[Held | None, list[Held]]:
         """The incident that holds an alert, and those of `nearby` within the window that do not, oldest first."""
         since, until = alert.first - self._window, alert.last + self._window
-        near = [held for held in nearby if held.last >= since and held.first <= until and not held.merged_into]
+        near: list[Held] = []
+        for held in nearby:  # most often one or none, for which a comprehension is dear
+            if held.last >= since and held.first <= until and not held.merged_into:
+                near.append(held)
         home = self._index.homes.get(alert.id)
         if home is not None:
             if home in near:
@@ -168,14 +172,11 @@ class _Fold:
         if home is None and len(near) < 2:  # as most alerts
             why = reasons(name, ties, near[0]) if near else []
             oldest = near[0] if why else self._open(alert)
-            self._add(oldest, name, why)
+            oldest.alerts[name] = None
+            oldest.links += why
+            self._index.homes[name] = oldest
             return oldest
         return self._united(alert, home, near, ties)
-
-    def _add(self, held: Held, alert: str, why: list[Link]) -> None:
-        held.alerts[alert] = None
-        held.links += why
-        self._index.homes[alert] = held
 
     def _united(self, alert: Alert, home: Held | None, near: list[Held], ties: list[Tie]) -> Held:
         """Of several incidents that an alert may tie together the oldest, with the others merged into it."""
@@ -190,10 +191,10 @@ class _Fold:
             joined.append(self._open(alert))
         joined.sort(key=age)
         oldest, *younger = joined
-        if oldest is home:
-            oldest.links += why
-        else:
-            self._add(oldest, alert.id, why)
+        oldest.links += why
+        if oldest is not home:
+            oldest.alerts[alert.id] = None
+            self._index.homes[alert.id] = oldest
         for one in younger:
             self._merge(one, oldest, alert)
         return oldest
@@ -204,35 +205,34 @@ class _Fold:
         fresh = held.add(entities, alert.id)
         if fresh:
             self._index.note(held, fresh)
-        self._changed(held, alert)
-
-    def _changed(self, held: Held, alert: Alert) -> None:
         self.changed[held.id] = held
         vars(alert)["incident"] = held.id
 
     def _open(self, alert: Alert) -> Held:
         opened = Incident.trusted(
-            id=ids.incident(alert.id),
-            first=alert.first,
-            last=alert.last,
-            severity=alert.severity,
-            worst="",
-            title="",
-            alerts=[],
-            links=[Link(alert.id, "first")],
-            entities=[],
-            members=[],
-            tactics=[],
-            techniques=[],
-            rules=[alert.rule_name],
-            rsit=alert.rsit,
-            clinical=False,
-            tlp="",
-            aliases=[],
-            merged_into="",
-            case="",
-            created=0,
-            updated=0,
+            {
+                "id": ids.incident(alert.id),
+                "first": alert.first,
+                "last": alert.last,
+                "severity": alert.severity,
+                "worst": "",
+                "title": "",
+                "alerts": [],
+                "links": [Link(alert.id, "first")],
+                "entities": [],
+                "members": [],
+                "tactics": [],
+                "techniques": [],
+                "rules": [alert.rule_name],
+                "rsit": alert.rsit,
+                "clinical": False,
+                "tlp": "",
+                "aliases": [],
+                "merged_into": "",
+                "case": "",
+                "created": 0,
+                "updated": 0,
+            }
         )
         return Held(opened)
 

@@ -142,32 +142,22 @@ class Held:
 
     def finish(self, names: Mapping[str, str]) -> Incident:
         """The incident with everything that was gathered."""
-        incident = self.incident
         members = list(self.members)
-        vars(incident).update(
-            first=self.first,
-            last=self.last,
-            worst=self.worst,
-            severity=summary.severity(self.worst, self.members, self.tactics),
-            alerts=list(self.alerts),
-            links=self.links,
-            entities=self.entities,
-            members=members,
-            tactics=list(self.tactics),
-            techniques=list(self.techniques),
-            rules=self.rules,
-            rsit=self.rsit,
-            clinical=self.clinical,
-            tlp=self.tlp,
-            aliases=list(self.aliases),
-            merged_into=self.merged_into,
-        )
+        fields = vars(self.incident)  # its links and entities grow in place
+        fields["first"], fields["last"] = self.first, self.last
+        fields["worst"] = self.worst
+        fields["severity"] = summary.severity(self.worst, self.members, self.tactics)
+        fields["alerts"], fields["members"] = list(self.alerts), members
+        fields["tactics"], fields["techniques"] = list(self.tactics), list(self.techniques)
+        fields["rules"], fields["rsit"] = self.rules, self.rsit
+        fields["clinical"], fields["tlp"] = self.clinical, self.tlp
+        fields["aliases"], fields["merged_into"] = list(self.aliases), self.merged_into
         # Members and actors only ever become more; rules also change their order, in a list made anew.
         of = len(self.acting), len(self.actors), len(members), self.rules
         if of != self._titled:
-            vars(incident).update(title=summary.title(self.rules, members, self.acting, self.actors, names))
+            fields["title"] = summary.title(self.rules, members, self.acting, self.actors, names)
             self._titled = of
-        return incident
+        return self.incident
 
     def _learn(self, name: tuple[str, str, str, str | None]) -> None:
         self.names.add(name)

@@ -91,20 +91,24 @@ class Index:
 
 def around(ties: list[Tie]) -> Iterable[Held]:
     """The incidents that have any of what can tie an alert."""
-    if len(ties) == 1:
-        return ties[0][1]
     return dict.fromkeys([held for _, there in ties for held in there])
 
 
 def reasons(alert: str, ties: Iterable[Tie], held: Held) -> list[Link]:
     """Why an alert that these can tie belongs to an incident, a link for each reason, strongest first; empty: it does
     not."""
-    found: dict[str, Link] = {}
+    told: list[str] = []
+    found: list[Link] = []
     for entity, there in ties:
         for other in there.get(held, ()):
             reason = links.reason(entity, other)
-            if reason and reason not in found:
-                found[reason] = Link(alert, reason, entity.value, other.alert)
-    if len(found) < 2:
-        return list(found.values())
-    return [found[reason] for reason in links.STRONGEST if reason in found]
+            if reason and reason not in told:
+                told.append(reason)
+                found.append(Link(alert, reason, entity.value, other.alert))
+    if len(found) > 1:
+        found.sort(key=_strongest)
+    return found
+
+
+def _strongest(link: Link) -> int:
+    return links.STRONGEST.index(link.reason)

@@ -39,12 +39,16 @@ def title(
     """
     others = [member for member in members if member not in acting]
     more = f" (+{len(rules) - 1})" if len(rules) > 1 else ""
-    who = " -> ".join(part for part in (_few(acting or actors, names), _few(others, names)) if part)
+    by, at = _few(acting or actors, names), _few(others, names)
+    who = f"{by} -> {at}" if by and at else by or at
     text = f"{rules[0]}{more}" if rules else "?"
     text = f"{text}: {who}" if who else text
     return text if len(text) <= TITLE else text[: TITLE - 3].rstrip() + "..."
 
 
 def _few(values: Collection[str], names: Mapping[str, str]) -> str:
+    if len(values) == 1:
+        (value,) = values
+        return names.get(value, value)
     shown = ", ".join([names.get(value, value) for value in islice(values, 2)])
     return f"{shown} +{len(values) - 2}" if len(values) > 2 else shown

@@ -141,22 +141,24 @@ class Router:
         first = next(iter(oncall.on_call(config, route.name, incident.last)), "")
         person = oncall.contact(config, first)
         return Notification.trusted(
-            id=name,
-            case=case.id,
-            route=route.name,
-            channel="log" if route is JOURNAL else person.channel if person else "mail",
-            recipient=first,
-            level=0,
-            subject=text.subject(config, case, priority),
-            body=text.body(config, incident, case, alerts, priority, self.name),
-            alerts=sorted([alert.id for alert in alerts])[:_ALERTS],
-            priority=priority,
-            due=at + duration(route.group_wait),
-            state="pending",
-            acked_by="",
-            attempts=0,
-            created=0,
-            updated=0,
+            {
+                "id": name,
+                "case": case.id,
+                "route": route.name,
+                "channel": "log" if route is JOURNAL else person.channel if person else "mail",
+                "recipient": first,
+                "level": 0,
+                "subject": text.subject(config, case, priority),
+                "body": text.body(config, incident, case, alerts, priority, self.name),
+                "alerts": sorted([alert.id for alert in alerts])[:_ALERTS],
+                "priority": priority,
+                "due": at + duration(route.group_wait),
+                "state": "pending",
+                "acked_by": "",
+                "attempts": 0,
+                "created": 0,
+                "updated": 0,
+            }
         )
 
 
