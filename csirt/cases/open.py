@@ -93,17 +93,17 @@ class Book:
         vars(incident)["case"] = name
         now = summary(incident)
         if not story.events:
-            self._add(name, incident.last, "opened", {"incident": incident.id, "summary": now})
+            self._add(story, name, incident.last, "opened", {"incident": incident.id, "summary": now})
             return
         before = story.parts.get(incident.id)
         if before is None:
-            self._add(name, incident.last, "incident_added", {"incident": incident.id, "summary": now})
+            self._add(story, name, incident.last, "incident_added", {"incident": incident.id, "summary": now})
         elif _worth_saying(before, now):
-            self._add(name, incident.last, "incident_updated", {"incident": incident.id, "summary": now})
+            self._add(story, name, incident.last, "incident_updated", {"incident": incident.id, "summary": now})
         else:
             return
         if story.state == "closed":
-            self._reopen(name, incident.last, before, now)
+            self._reopen(story, name, incident.last, before, now)
 
     def _merge(self, younger: Incident, older: Incident | None) -> None:
         """The younger incident went into the older: so does its case, unless people already put both in one."""
@@ -119,17 +119,17 @@ class Book:
         others = {key: part for key, part in moved.items() if key != younger.id}
         if others:
             # Other incidents of that case stay there; only this one moves.
-            self._add(had, older.last, "split", {"incident": younger.id, "into": older.case})
+            self._add(self._of(had), had, older.last, "split", {"incident": younger.id, "into": older.case})
             return
-        self._add(had, older.last, "merged", {"into": older.case})
-        self._add(older.case, older.last, "merged", {"from": had, "summaries": {}})
+        self._add(self._of(had), had, older.last, "merged", {"into": older.case})
+        self._add(self._of(older.case), older.case, older.last, "merged", {"from": had, "summaries": {}})
 
-    def _reopen(self, name: str, time: int, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
+    def _reopen(self, story: Story, name: str, time: int, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
         """Open a closed case again where the new evidence asks for it."""
         fresh = now["alerts"] > (before or {"alerts": 0})["alerts"]
         worse = before is None or RANK[now["severity"]] > RANK[before["severity"]]
-        if worse or (fresh and self._of(name).verdict == "true"):
-            self._add(name, time, "reopened", {"reason": "new evidence", "evidence": True})
+        if worse or (fresh and story.verdict == "true"):
+            self._add(story, name, time, "reopened", {"reason": "new evidence", "evidence": True})
 
     def _home(self, name: str) -> str:
         """The case a case was merged into, at the end of the chain."""
@@ -147,8 +147,7 @@ class Book:
             story = self._stories[name] = Story([CaseEvent.model_validate(event) for event in self._history(name)])
         return story
 
-    def _add(self, name: str, time: int, kind: str, data: dict[str, Any]) -> None:
-        story = self._of(name)
+    def _add(self, story: Story, name: str, time: int, kind: str, data: dict[str, Any]) -> None:
         seq = len(story.events) + 1
         event = CaseEvent.trusted(
             {

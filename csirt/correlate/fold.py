@@ -79,13 +79,13 @@ def _copied(incident: Incident) -> Incident:
     return incident.model_copy(update=lists)
 
 
-def _parted(changes: list[AlertChange]) -> tuple[Iterator[Alert], list[AlertChange]]:
-    """The alerts that change once, and the changes of those that change several times; none of rules on trial. Each
-    alert is looked at when it is taken: there are more than the processor has at hand."""
+def _parted(changes: list[AlertChange]) -> tuple[Iterable[AlertChange], list[AlertChange]]:
+    """The changes of alerts that change once, and of those that change several times, without rules on trial."""
     times = Counter([change.id for change in changes])
-    once = (alert for change in changes if times[change.id] == 1 and not (alert := change.alert).shadow)
-    more = [change for change in changes if times[change.id] > 1] if len(times) < len(changes) else []
-    return once, [change for change in more if not change.alert.shadow]
+    if len(times) == len(changes):
+        return changes, []
+    once = (change for change in changes if times[change.id] == 1)
+    return once, [change for change in changes if times[change.id] > 1 and not change.alert.shadow]
 
 
 def _followed(changes: list[AlertChange]) -> Iterator[tuple[Alert, list[Entity]]]:
@@ -133,7 +133,15 @@ class _Fold:
             return
         ties, entities = once
         home, near = self._near(alert, ties[0][1] if len(ties) == 1 else around(ties))
-        self._gain(self._join(alert, home, near, ties), alert, entities)
+        if home is None and len(near) < 2:  # as most alerts
+            why = reasons(alert.id, ties, near[0]) if near else []
+            held = near[0] if why else self._open(alert)
+            held.alerts[alert.id] = None
+            held.links += why
+            self._index.homes[alert.id] = held
+        else:
+            held = self._join(alert, home, near, ties)
+        self._gain(held, alert, entities)
 
     def _grow(self, change: AlertChange, alert: Alert) -> None:
         """A change of an alert that changes several times."""
@@ -168,18 +176,6 @@ class _Fold:
 
     def _join(self, alert: Alert, home: Held | None, near: list[Held], ties: list[Tie]) -> Held:
         """The incident that an alert belongs to, with all that it ties together merged into it."""
-        name = alert.id
-        if home is None and len(near) < 2:  # as most alerts
-            why = reasons(name, ties, near[0]) if near else []
-            oldest = near[0] if why else self._open(alert)
-            oldest.alerts[name] = None
-            oldest.links += why
-            self._index.homes[name] = oldest
-            return oldest
-        return self._united(alert, home, near, ties)
-
-    def _united(self, alert: Alert, home: Held | None, near: list[Held], ties: list[Tie]) -> Held:
-        """Of several incidents that an alert may tie together the oldest, with the others merged into it."""
         joined = [] if home is None else [home]
         why: list[Link] = []
         for held in near:

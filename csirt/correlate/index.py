@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from csirt.correlate import links
 from csirt.correlate.held import Held
 from csirt.correlate.links import Key
+from csirt.model.hits import AlertChange
 from csirt.model.records import Alert, Entity, Link
 
 Near = dict[Held, None]
@@ -15,16 +16,19 @@ Tie = tuple[Entity, dict[Held, list[Entity]]]
 
 
 class Index:
-    """`once`: the alerts that change once. `several`: of each change of the others, in order, the alert and its
-    entities that are new since the change before it. Incidents are found by what these can be tied by, which is little
-    of what they have, and by nothing else: all changes are named before the first is taken."""
+    """`once`: the changes of alerts that change once; those of rules on trial are left out. `several`: of each change
+    of the others, in order, the alert and its entities that are new since the change before it. Incidents are found by
+    what these can be tied by, which is little of what they have, and by nothing else: all changes are named before the
+    first is taken."""
 
-    def __init__(self, once: Iterable[Alert], several: Iterable[tuple[Alert, Sequence[Entity]]]) -> None:
+    def __init__(self, once: Iterable[AlertChange], several: Iterable[tuple[Alert, Sequence[Entity]]]) -> None:
         self._found: dict[Key, dict[Held, list[Entity]]] = {}  # each with its entities of that kind and value
         self.homes: dict[str, Held] = {}  # the incident that holds an alert
         self.once: dict[str, tuple[list[Tie], list[Entity]]] = {}  # what can tie them, and all entities they have
-        for alert in once:
-            self.once[alert.id] = self._alone(alert)
+        for change in once:
+            alert = change.alert  # looked at once: there are more than the processor has at hand
+            if not alert.shadow:
+                self.once[change.id] = self._alone(alert)
         growing: dict[str, links.Tied] = {}
         for alert, fresh in several:
             for key in growing.setdefault(alert.id, links.Tied()).grow(fresh):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache, lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -64,6 +65,11 @@ def _why(lang: str, rule: str, count: int) -> str:
     return text("notify.why", lang, rule=rule, times=times)
 
 
+@lru_cache(256)
+def _more(lang: str, count: int) -> str:
+    return text("notify.more_rules", lang, count=count)
+
+
 @cache
 def _facts(lang: str) -> str:
     """What every notification says, its fields as they stand."""
@@ -111,10 +117,10 @@ def _reasons(alerts: list[Alert], lang: str) -> list[str]:
     for alert in alerts:
         rule = _rule(alert.rule_name or alert.rule_id)
         rules[rule] = rules.get(rule, 0) + 1
-    told = sorted(rules.items(), key=lambda item: (-item[1], item[0]))[:RULES]
-    lines = [_why(lang, rule, count) for rule, count in told]
+    by_count = sorted(sorted(rules.items()), key=itemgetter(1), reverse=True)
+    lines = [_why(lang, rule, count) for rule, count in by_count[:RULES]]
     if len(rules) > RULES:
-        lines.append(text("notify.more_rules", lang, count=len(rules) - RULES))
+        lines.append(_more(lang, len(rules) - RULES))
     return lines
 
 
