@@ -10,7 +10,7 @@ import re
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +48,8 @@ class _Chunk:
 
     lines: Sequence[bytes]
     items: Callable[[], list[_Item]]
+    parcel: Parcel | None = None
+    last: bool = False  # of its parcel
 
 
 @dataclass(slots=True)
@@ -60,6 +62,19 @@ class _Outcome:
     failed: Unreachable | None = None
     why: str = ""  # the last reason to send again
 
+    @property
+    def clean(self) -> bool:
+        """The cluster has all of it."""
+        return not (self.again or self.refused or self.failed)
+
+    def add(self, other: _Outcome) -> None:
+        """What came of another."""
+        self.again += other.again
+        self.refused += other.refused
+        self.slower |= other.slower
+        self.failed = self.failed or other.failed
+        self.why = self.why or other.why
+
 
 class Bulk:
     """Sends documents until the cluster has each of them or has refused it. `stop` ends it early."""
@@ -67,68 +82,84 @@ class Bulk:
     def __init__(self, client: Elasticsearch, config: ElasticCluster, stop: threading.Event) -> None:
         self.client, self.config, self.stop = client, config, stop
         self.size = START
-        self.sent = self.retried = 0
         self._pool = ThreadPoolExecutor(config.in_flight, thread_name_prefix="elastic")
 
     def close(self) -> None:
         """End its threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def send(self, documents: list[Waiting], parcels: Sequence[Parcel] = ()) -> list[Refused]:
-        """Send all; what was refused. Raises Unreachable when the cluster is away, or when it is stopped: then some
-        were sent and some not, and sending all of them again changes nothing."""
-        return self._deliver([_Item(one) for one in documents], parcels)
+    def send(
+        self,
+        documents: list[Waiting],
+        parcels: Iterable[Parcel] = (),
+        done: Callable[[Parcel], None] = lambda parcel: None,
+    ) -> list[Refused]:
+        """Send all; what was refused. `done` hears of each parcel as soon as the cluster has all of it; of one with
+        anything that is refused or sent again it does not. Raises Unreachable when the cluster is away, or when it is
+        stopped: then some were sent and some not, and sending all of them again changes nothing."""
+        items = [_Item(one) for one in documents]
+        return self._deliver(chain(self._parts(parcels), self._chunks(items)), done)
 
     def deliver(self, actions: list[tuple[Waiting, bytes]]) -> list[Refused]:
         """As `send`, of actions whose lines are made already."""
-        return self._deliver([_Item(*one) for one in actions])
+        return self._deliver(self._chunks([_Item(*one) for one in actions]))
 
-    def _deliver(self, items: list[_Item], parcels: Sequence[Parcel] = ()) -> list[Refused]:
-        left = items
+    def _deliver(self, chunks: Iterator[_Chunk], done: Callable[[Parcel], None] = lambda parcel: None) -> list[Refused]:
         refused: list[Refused] = []
         pause, idle = SHORT, 0
-        count = before = len(items) + sum(len(parcel.lines) for parcel in parcels)
-        while before:
-            outcomes = list(self._asked(chain(self._parts(parcels), self._chunks(left))))
-            parcels = ()
-            left = [item for outcome in outcomes for item in outcome.again]
-            refused += [item for outcome in outcomes for item in outcome.refused]
-            self._adapt(any(outcome.slower for outcome in outcomes))
-            failed = next((outcome.failed for outcome in outcomes if outcome.failed), None)
-            if failed is not None:
-                raise failed
-            if left:
-                self.retried += len(left)
-                idle = idle + 1 if len(left) == before else 0
-                pause = min(pause * 2, LONG) if idle else SHORT
-                if idle >= PATIENCE:
-                    why = next((outcome.why for outcome in outcomes if outcome.why), "")
-                    raise Unreachable(f"the cluster turns documents away ({why}); see its log and its load")
-                if self.stop.wait(pause):
-                    raise Unreachable("stopped before the cluster had everything")
-            before = len(left)
-        self.sent += count - len(refused)
-        return refused
+        while True:
+            count, outcome = self._asked(chunks, done)
+            left = outcome.again
+            refused += outcome.refused
+            if count:
+                self._adapt(outcome.slower)
+            if outcome.failed is not None:
+                raise outcome.failed
+            if not left:
+                return refused
+            idle = idle + 1 if len(left) == count else 0
+            pause = min(pause * 2, LONG) if idle else SHORT
+            if idle >= PATIENCE:
+                raise Unreachable(f"the cluster turns documents away ({outcome.why}); see its log and its load")
+            if self.stop.wait(pause):
+                raise Unreachable("stopped before the cluster had everything")
+            chunks = self._chunks(left)
 
-    def _asked(self, chunks: Iterator[_Chunk]) -> Iterator[_Outcome]:
+    def _asked(self, chunks: Iterator[_Chunk], done: Callable[[Parcel], None]) -> tuple[int, _Outcome]:
+        """How many documents were sent, and what came of them; no more are when a request has failed."""
+        count, whole = 0, _Outcome([], [])
+        spoilt: Parcel | None = None
+        for chunk, outcome in self._requests(chunks, lambda: whole.failed is None):
+            count += len(chunk.lines)
+            whole.add(outcome)
+            if not outcome.clean:
+                spoilt = chunk.parcel
+            elif chunk.parcel is not None and chunk.last and chunk.parcel is not spoilt:
+                done(chunk.parcel)
+        return count, whole
+
+    def _requests(self, chunks: Iterator[_Chunk], wanted: Callable[[], bool]) -> Iterator[tuple[_Chunk, _Outcome]]:
         """What came of each, in their order. A request is made when its turn is near: all of them at once are as large
         as everything that is sent."""
-        under_way: deque[Future[_Outcome]] = deque()
-        for chunk in chunks:
-            under_way.append(self._pool.submit(self._request, chunk))
+        under_way: deque[tuple[_Chunk, Future[_Outcome]]] = deque()
+        while wanted() and (chunk := next(chunks, None)) is not None:
+            under_way.append((chunk, self._pool.submit(self._request, chunk)))
             if len(under_way) > self.config.in_flight:
-                yield under_way.popleft().result()
+                first, future = under_way.popleft()
+                yield first, future.result()
         while under_way:
-            yield under_way.popleft().result()
+            first, future = under_way.popleft()
+            yield first, future.result()
 
-    def _parts(self, parcels: Sequence[Parcel]) -> Iterator[_Chunk]:
+    def _parts(self, parcels: Iterable[Parcel]) -> Iterator[_Chunk]:
         """Parcels cut into requests, document by document only where one goes wrong."""
         for parcel in parcels:
             ends = list(accumulate(map(len, parcel.lines)))
             start = sent = 0
             while start < len(ends):
                 end = max(start + 1, bisect_right(ends, sent + self.size))
-                yield _Chunk(parcel.lines[start:end], partial(_named, parcel, start, end))
+                part = parcel.lines[start:end]
+                yield _Chunk(part, partial(_named, parcel, part, start), parcel, end == len(ends))
                 start, sent = end, ends[end - 1]
 
     def _chunks(self, items: list[_Item]) -> Iterator[_Chunk]:
@@ -186,19 +217,17 @@ def _chunk(items: list[_Item], lines: Sequence[bytes]) -> _Chunk:
     return _Chunk(lines, lambda: items)
 
 
-def _named(parcel: Parcel, start: int, end: int) -> list[_Item]:
-    """A part of a parcel, document by document."""
-    some = zip(parcel.names[start:end], parcel.lines[start:end], strict=True)
+def _named(parcel: Parcel, lines: Sequence[bytes], start: int) -> list[_Item]:
+    """A part of a parcel, from that place, document by document."""
+    some = zip(parcel.names[start : start + len(lines)], lines, strict=True)
     return [_Item(Waiting(kind, key, step, step, ""), line) for (kind, key, step), line in some]
 
 
-def _joined(parts: list[_Outcome]) -> _Outcome:
-    return _Outcome(
-        [item for part in parts for item in part.again],
-        [item for part in parts for item in part.refused],
-        slower=True,
-        failed=next((part.failed for part in parts if part.failed), None),
-    )
+def _joined(parts: Iterable[_Outcome]) -> _Outcome:
+    whole = _Outcome([], [], slower=True)
+    for part in parts:
+        whole.add(part)
+    return whole
 
 
 def _judged(items: list[_Item], results: list[dict[str, Any]]) -> _Outcome:

@@ -15,7 +15,7 @@ from csirt.config import ElasticCluster
 from csirt.stores.elastic import layout
 
 OCTETS = 32 * 1024 * 1024  # sending needs half as much besides, and an outage may take 100 MiB in all
-LARGE = 8 * 1024 * 1024  # octets of one parcel, about
+LARGE = 2 * 1024 * 1024  # octets of one parcel, about: room is made parcel by parcel
 MOST = 32  # parcels taken at once
 
 Name = tuple[str, str, int]
@@ -25,21 +25,22 @@ Name = tuple[str, str, int]
 _numbers = count(1)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Parcel:
     """Documents that one commit wrote, in its order, a step each from `first` without a gap: their kinds and keys, and
-    the lines of their actions."""
+    the lines of their actions, until they are sent."""
 
     first: int
     runs: list[tuple[str, list[str]]] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
+    count: int = 0
     octets: int = 0
     number: int = field(default_factory=_numbers.__next__)
 
     @property
     def steps(self) -> tuple[int, int]:
         """Of its first and its last document."""
-        return self.first, self.first + len(self.lines) - 1
+        return self.first, self.first + self.count - 1
 
     @property
     def names(self) -> list[Name]:
@@ -67,6 +68,12 @@ class Fresh:
             self._parcels += made.parcels
             self._room -= sum(one.octets for one in made.parcels)
 
+    @property
+    def octets(self) -> int:
+        """Of what can be taken, about."""
+        with self._lock:
+            return sum(one.octets for one in self._parcels)
+
     def take(self, octets: int) -> list[Parcel]:
         """The oldest parcels, about so many octets of them. They take up room until they are given back or done."""
         found: list[Parcel] = []
@@ -82,9 +89,11 @@ class Fresh:
             self._parcels.extendleft(reversed(taken))
 
     def done(self, taken: Iterable[Parcel]) -> None:
-        """They are not needed any more."""
-        with self._lock:
-            self._room += sum(one.octets for one in taken)
+        """Their lines are not needed any more."""
+        for one in taken:
+            one.lines = []
+            with self._lock:
+                self._room += one.octets
 
 
 class Making:
@@ -108,6 +117,7 @@ class Making:
             # With the one that fills it.
             end = min(bisect_left(sizes, gone + min(self._room, LARGE - parcel.octets)) + 1, len(lines))
             parcel.lines += lines[start:end]
+            parcel.count += end - start
             parcel.runs.append((kind, list(keys[start:end])))
             parcel.octets += sizes[end - 1] - gone
             self._room -= sizes[end - 1] - gone

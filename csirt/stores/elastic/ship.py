@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from csirt.clock import SYSTEM, Clock
@@ -14,17 +14,19 @@ from csirt.errors import CsirtError, Unreachable
 from csirt.stores.elastic import connect, layout, outbox, parcels
 from csirt.stores.elastic.bulk import Bulk
 from csirt.stores.elastic.events import follow, notes
-from csirt.stores.elastic.fresh import Fresh, Parcel
+from csirt.stores.elastic.fresh import LARGE, Fresh, Parcel
 from csirt.stores.elastic.head import Head
 from csirt.stores.embedded.catalogue.database import Database
 
 if TYPE_CHECKING:
+    import apsw
     from elasticsearch import Elasticsearch
 
     from csirt.stores.elastic.events.follow import Follower
 
 LOG = logging.getLogger("csirt.stores.elastic")
 ROWS, OCTETS = 10_000, 16 * 1024 * 1024  # of one round
+LONGEST = 64 * 1024 * 1024  # octets of one round to which commits that come meanwhile are added
 TOGETHER = 0.3  # seconds that changes may gather before they are sent
 FIRST, MOST = 0.5, 15.0  # seconds between two tries while the cluster is away
 LOOK = 15.0  # seconds between two looks for minutes that have come to rest
@@ -40,6 +42,8 @@ class Shipper:
         self._fresh = fresh
         self._database, self._config, self._clock = database, config, clock
         self._follower, self._now = follower, False  # _now: somebody waits
+        self._taken: list[Parcel] = []  # out of `fresh`, and not sent yet
+        self._sent: list[Parcel] = []  # the cluster has them, the folder does not know yet
         self._stop, self._wake, self._hurry = threading.Event(), threading.Event(), threading.Event()
         self._turned = threading.Condition()
         self._turns = 0
@@ -139,7 +143,7 @@ class Shipper:
             if not more:
                 self._wake.wait(LOOK)
                 self._wake.clear()
-                if not self._hurry.is_set():
+                if not self._hurry.is_set() and self._fresh.octets < LARGE:
                     self._stop.wait(TOGETHER)
                 self._hurry.clear()
 
@@ -172,33 +176,61 @@ class Shipper:
             self._bulk = Bulk(self.client, self._config, self._stop)
         if self._head is None:
             self._head = self._claimed()
-        taken = self._fresh.take(OCTETS)  # of commits that the snapshot has
+        self._acknowledge()  # what a round that failed had sent
+        self._taken = self._fresh.take(OCTETS)  # of commits that the snapshot has
         try:
-            more = self._round(self._head, self._bulk, taken)
-        except BaseException:
-            self._fresh.give_back(taken)
-            raise
-        self._fresh.done(taken)
-        return more
+            return self._round(self._head, self._bulk)
+        finally:
+            self._fresh.give_back(self._taken)
+            self._taken = []
 
-    def _round(self, head: Head, bulk: Bulk, taken: Sequence[Parcel]) -> bool:
+    def _round(self, head: Head, bulk: Bulk) -> bool:
         with self._database.reading() as connection:
             rows, rest = notes.waiting_events(connection, follow.ROWS)
-            made = parcels.there(connection, taken)
+            made = self._there(connection, self._taken)
             left = max(OCTETS - sum(one.octets for one in made), OCTETS // 4)
             documents, positions = outbox.window(connection, ROWS, left, rest, self._kinds(), made)
-        moved = self._send(bulk, documents, made)
+        ends = self._send(bulk, documents, made if documents else self._coming(made))
         if rows:
             self._follower.send_events(bulk, rows)
-        moved = self._send(bulk, positions) or moved
+        ends += self._send(bulk, positions)
         minutes = self._due_minutes()
         if minutes:
             self._follower.send_minutes(bulk, minutes)
-        if moved or rows or minutes:
-            ends = [one.last for one in (*documents, *positions)] + [one.step for one in rows]
-            head.write(max([*ends, *(one.steps[1] for one in made), *(one.last for one in minutes)]))
+        ends += [one.step for one in rows] + [one.last for one in minutes]
+        if ends:
+            head.write(max(ends))
         self._follower.retire(self.client)
-        return moved or bool(rows or minutes)
+        return bool(ends)
+
+    def _coming(self, made: Sequence[Parcel]) -> Iterator[Parcel]:
+        """These, and those of commits that come meanwhile, unless somebody waits: while a commit is written nobody can
+        note what the cluster has, and it would be idle until then."""
+        octets = 0
+        while made:
+            yield from made
+            octets += sum(one.octets for one in made)
+            if octets >= LONGEST or self._now:
+                return
+            taken = self._fresh.take(LARGE)
+            self._taken += taken
+            with self._database.reading() as connection:
+                made = self._there(connection, taken)
+
+    def _there(self, connection: apsw.Connection, taken: Sequence[Parcel]) -> list[Parcel]:
+        """Those of them that are to be sent; the rest is not needed."""
+        made = parcels.there(connection, taken)
+        for one in set(taken) - set(made):
+            self._done(one)
+        return made
+
+    def _done(self, parcel: Parcel) -> None:
+        self._taken.remove(parcel)
+        self._fresh.done([parcel])
+
+    def _arrived(self, parcel: Parcel) -> None:
+        self._done(parcel)
+        self._sent.append(parcel)
 
     def _due_minutes(self) -> list[notes.MinuteNote]:
         """Minutes whose sums are sent now: those that have come to rest, or all when somebody waits for them."""
@@ -226,15 +258,25 @@ class Shipper:
             outbox.add_all(connection)
         self._follower.everything()
 
-    def _send(self, bulk: Bulk, documents: list[outbox.Waiting], made: Sequence[Parcel] = ()) -> bool:
-        if not (documents or made):
-            return False
-        refused = bulk.send(documents, made)
+    def _send(self, bulk: Bulk, documents: list[outbox.Waiting], made: Iterable[Parcel] = ()) -> list[int]:
+        """Send them; the last step of each."""
+        refused = bulk.send(documents, made, self._arrived)
         for one in refused:
             LOG.error(
                 "the cluster refuses %s %s: %s; `csirt store dead-letters` lists it", one.kind, one.key, one.reason
             )
+        sent = [*self._sent, *self._taken]  # what was refused in part came no other way
+        self._acknowledge(documents, refused)
+        return [one.last for one in documents] + [one.steps[1] for one in sent]
+
+    def _acknowledge(self, documents: Sequence[outbox.Waiting] = (), refused: Sequence[outbox.Refused] = ()) -> None:
+        """Note what the cluster has, and what it refused."""
+        besides = [*self._sent, *self._taken]
+        if not (documents or besides):
+            return
         with self._database.transaction("noting what the cluster has") as connection:
-            sent = [one.name for one in documents]
-            outbox.acknowledge(connection, sent, refused, self._clock.now(), made)
-        return True
+            names = [one.name for one in documents]
+            outbox.acknowledge(connection, names, list(refused), self._clock.now(), besides)
+        self._sent.clear()
+        for one in list(self._taken):
+            self._done(one)
