@@ -28,6 +28,27 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+THREADS = """
+import threading
+from pathlib import Path
+import numpy as np
+from csirt.heap import keep_freed
+keep_freed()
+def work(n):
+    turns[n].wait()
+    np.ones(30_000_000, np.uint8)
+    turns[n + 1].set()
+    turns[-1].wait()
+turns = [threading.Event() for _ in range(14)]
+for n in range(12):
+    threading.Thread(target=work, args=(n,)).start()
+turns[0].set()
+turns[12].wait()
+print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+turns[-1].set()
+"""
+
+
 LARGE = """
 import re
 from pathlib import Path
@@ -50,6 +71,14 @@ def faults(*, keep: bool) -> int:
 def test_memory_taken_again_costs_no_page_faults() -> None:
     """What was freed is taken again without asking the kernel, for which it pays once."""
     assert faults(keep=True) < 100 < faults(keep=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="optional: only glibc is asked")
+def test_memory_that_one_thread_freed_is_taken_by_another() -> None:
+    """A process holds what its work needs at once, and not that for each of its threads."""
+    words = [sys.executable, "-c", THREADS]
+    held = int(subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout)
+    assert held < 6 * 30_000_000
 
 
 def given(setting: str) -> int:
