@@ -20,7 +20,7 @@ from csirt.stores.embedded.catalogue import documents
 CONFIG = ElasticCluster(prefix="p", node="n1")
 LATEST = 9_223_372_036_854_775  # microseconds that `date_nanos` can hold
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12) | st.sampled_from(
-    ['","', '"', "\\", '\\","', "\n", "%d%b", "\u2028é😀", "\0"]
+    ['","', '",', ',"', '"', "\\", '\\","', "\n", "%d%b", "\u2028é😀", "\0"]
 )
 TIME = st.one_of(
     st.integers(0, LATEST),
@@ -106,7 +106,7 @@ def test_lines_of_several_documents_are_those_of_each(kind: str, data: st.DataOb
     """Whatever is in documents of a kind, the lines made of several at once are those made of the text of each, octet
     by octet; they name it, count its version on, and say in JSON what the layout promises."""
     some = data.draw(st.lists(st.fixed_dictionaries({"id": TEXT, "more": TEXT, **SAID[kind]}), max_size=4))
-    keys = [f'["{n}","x"]' if kind == "position" else f"{one['id']}{n}" for n, one in enumerate(some)]
+    keys = [f'["{n}","x"]' if kind == "position" else f"{n}{one['id']}" for n, one in enumerate(some)]
     texts = list(map(documents.text, some))
     lines = layout.actions(CONFIG, kind, keys, some, [text.encode() for text in texts], 1_000)
     assert lines == [

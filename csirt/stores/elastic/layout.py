@@ -74,8 +74,7 @@ def actions(
             for step, (key, one, raw) in enumerate(zip(keys, some, raws, strict=True), version)
         ]
     lines, beside = _lines(config.prefix, kind), _BESIDE[kind]
-    # All ids at once: within a JSON string no quote is without its backslash.
-    names = orjson.dumps(keys)[2:-2].split(b'","') if keys else []
+    names = [orjson.dumps(key)[1:-1] for key in keys]
     return [
         lines % (name, step, beside(one), raw)
         for step, (name, one, raw) in enumerate(zip(names, some, raws, strict=True), version)
