@@ -24,16 +24,19 @@ _YOUNG, _OLDER = 20_000, 20
 
 
 def keep_freed() -> None:
-    """Let the C library keep what is freed, up to some hundred MiB, for what is asked next by whatever thread; where it
-    is not glibc, nothing changes. To be called before there are threads."""
+    """Let the C library keep what is freed, up to some hundred MiB, for what is asked next; where it is not glibc,
+    nothing changes."""
+    _set((_MMAP_THRESHOLD, _KEPT), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _STEP))
+
+
+def _set(*options: tuple[int, int]) -> None:
     import ctypes
 
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return
-    kept = (_MMAP_THRESHOLD, _KEPT), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _STEP), (_ARENA_MAX, _ARENAS)
-    for option, value in kept:
+    for option, value in options:
         mallopt(option, value)
 
 
@@ -42,7 +45,8 @@ def prepare() -> None:
 
     Garbage in cycles is looked for after some ten thousand new objects, not after some hundred: a start makes a million
     that stay, and looking among them again and again is a tenth of its time. Arrow takes its memory from the C library,
-    where numpy has its own from: what one of them let go the other takes."""
+    where numpy has its own from: what one of them let go the other takes, whatever thread it was in."""
+    _set((_ARENA_MAX, _ARENAS))  # glibc decides it once, when there are some threads
     gc.set_threshold(_YOUNG, _OLDER, _OLDER)
     atexit.register(gc.freeze)  # nor is it worth looking when all of it goes
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -31,15 +31,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 THREADS = """
 import threading
 from pathlib import Path
+from csirt.heap import keep_freed, prepare
+prepare()
 import numpy as np
-from csirt.heap import keep_freed
+def rest():
+    turns[-1].wait()
+turns = [threading.Event() for _ in range(14)]
+for n in range(10):  # of libraries, before the daemon's work begins
+    threading.Thread(target=rest).start()
 keep_freed()
 def work(n):
     turns[n].wait()
     np.ones(30_000_000, np.uint8)
     turns[n + 1].set()
     turns[-1].wait()
-turns = [threading.Event() for _ in range(14)]
 for n in range(12):
     threading.Thread(target=work, args=(n,)).start()
 turns[0].set()
