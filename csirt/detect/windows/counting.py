@@ -31,6 +31,7 @@ _OPERATORS: dict[str, Callable[[Array, float], Array]] = {
     "eq": np.equal,
     "neq": np.not_equal,
 }
+_ENOUGH = frozenset({("gte", 1.0), ("gt", 0.0)})  # bounds that a single event is within, as are all that follow
 _KINDS = {
     "event_count": "events",
     "value_count": "values",
@@ -89,6 +90,8 @@ class Counting:
         rare: Rare | None = None,
     ) -> None:
         self._item = item
+        # One event is enough: no window needs what came before the last. A worm is such events for days on end.
+        self._alone = item.type == "event_count" and bool(item.bounds) and _ENOUGH.issuperset(item.bounds)
         salts = [int(ids.digest("chained", rule, size=7), 16) if rule in correlations else 0 for rule in item.rules]
         self.held = Held(_KINDS[item.type], salts, max_groups=max_groups, max_rows=max_rows)
         self._divisor, self._rare = divisor, rare
@@ -234,6 +237,8 @@ class Counting:
         beacon = self._item.beacon
         if beacon is not None:
             self.held.trim(beacon.contacts, self._cut(until), sessions=bool(beacon.session))
+        elif self._alone:
+            self.held.trim(1, self._cut(until), sessions=False)
         self.held.payload.expire(self._cut(until))
         if self.held.payload.pieces:
             return False

@@ -29,7 +29,7 @@ SECOND = 1_000_000
 RULES = (Path(__file__).parent / "windows.yml").read_text()
 NAMES = (
     *("plain", "base", "answer", "third", "events", "range", "few", "values", "overdue", "all_three", "two_of_three"),
-    *("boolean", "ordered", "sum", "average", "percentile", "median", "ratio", "bursts", "chain", "beacon"),
+    *("boolean", "ordered", "sum", "average", "percentile", "median", "ratio", "bursts", "chain", "beacon", "one"),
 )
 IDS = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in NAMES}
 
@@ -51,12 +51,13 @@ DIVIDED = next(item for item in RULESET.correlations if item.type == "ratio").st
 RULES_OF = {
     **dict.fromkeys(("events", "range", "few", "values", "average", "percentile", "median"), ("base",)),
     **dict.fromkeys(("all_three", "two_of_three", "boolean", "ordered"), ("base", "answer", "third")),
-    "sum": ("base", "third"),
+    **dict.fromkeys(("sum", "one"), ("base", "third")),
     "ratio": ("answer", "base"),
 }
 SPANS = {"few": 3, "all_three": 4, "two_of_three": 4, "boolean": 3, "ordered": 6}
 TESTS: dict[str, Callable[[list[Hit]], bool]] = {
     "events": lambda window: oracle.event_count(window) >= 3,
+    "one": bool,
     "range": lambda window: 1 < oracle.event_count(window) <= 3,
     "few": lambda window: oracle.event_count(window) < 2,
     "values": lambda window: oracle.value_count(window) >= 3,
@@ -325,6 +326,21 @@ def test_changes_say_the_same_whenever_they_are_taken(
         known |= {tuple(vars(entity).items()) for entity in change.fresh}
         every = {tuple(vars(entity).items()) for entity in change.alert.entities}
         assert known == every or (change.id in gaps and known <= every)
+
+
+def test_where_one_event_is_enough_only_the_last_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worm's hits are not held for all of the window: memory and state do not grow with them, its alert does."""
+    monkeypatch.setattr(held, "GARBAGE", 20)
+    only = [item for item in RULESET.correlations if item.id == IDS["one"]]
+    windows = Windows(replace(RULESET, rules=[], correlations=only))
+    written: dict[str, bytes | None] = {}
+    for number in range(500):
+        hit = Hit(number * SECOND // 100, f"{number:032x}", '{"source.ip":"10.0.0.1"}', (), "base", 1.0)
+        found = windows.advance(table([("one/base", hit)]), hit.time)
+        assert [change.numbers[2] for change in found] == [number + 1]
+        written |= windows.states()
+    kept = [data for key, data in written.items() if data is not None and ":held:" in key]
+    assert 1 <= sum(payload.decode(data).num_rows for data in kept) <= 2 + 20 + 1
 
 
 def test_a_restart_keeps_entities_in_order_of_appearance() -> None:
