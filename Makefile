@@ -87,8 +87,9 @@ chaos: setup
 fuzz: setup
 	CSIRT_FUZZ=full $(BIN)/python -m pytest -q --timeout 3600 tests/fuzz
 
-soak: setup
+soak: setup system
 	$(BIN)/python -m tests.soak 60
+	$(BIN)/python -m tests.elastic.serve $(BIN)/python -m tests.soak 20
 
 docs: setup
 	$(BIN)/python -m csirt.cli.reference > docs/cli.md.new
