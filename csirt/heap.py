@@ -29,6 +29,18 @@ def keep_freed() -> None:
     _set((_MMAP_THRESHOLD, _KEPT), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _STEP))
 
 
+def give_back() -> None:
+    """Give what is free at the moment back to the kernel; where it is not glibc, nothing changes. For now and then:
+    what is free lies between what is used, and no block of another size fits, so that in hours what is kept grows to
+    several times what is used."""
+    import ctypes
+
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):
+        return
+
+
 def _set(*options: tuple[int, int]) -> None:
     import ctypes
 

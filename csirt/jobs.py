@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from csirt.clock import parse_iso
 from csirt.collect.spool import Spool
 from csirt.config import duration
+from csirt.heap import give_back
 from csirt.model.audit import AuditEntry
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def jobs(daemon: Daemon) -> list[tuple[str, float, Callable[[], None]]]:
         ("indicators", 60, lambda: expire_indicators(daemon)),
         ("retention", 3600, lambda: apply_retention(app)),
         ("gauges", 5, lambda: gauges(daemon)),
+        ("memory", 300, give_back),
         *([("sector", daemon.sector.every, daemon.sector.look)] if daemon.sector is not None else []),
     ]
 

@@ -54,6 +54,23 @@ turns[-1].set()
 """
 
 
+FREE = """
+from pathlib import Path
+from csirt.heap import give_back, keep_freed, prepare
+prepare()
+keep_freed()
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+before = held()
+blocks = [(bytearray(900_000), bytearray(2_000)) for n in range(200)]
+kept = [small for _, small in blocks]
+del blocks
+free = held() - before
+give_back()
+print(free, held() - before)
+"""
+
+
 LARGE = """
 import re
 from pathlib import Path
@@ -84,6 +101,15 @@ def test_memory_that_one_thread_freed_is_taken_by_another() -> None:
     words = [sys.executable, "-c", THREADS]
     held = int(subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout)
     assert held < 6 * 30_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="optional: only glibc is asked")
+def test_what_lies_free_between_what_is_used_is_given_back() -> None:
+    """Of 180 MB that were freed around small things that stay, the process keeps next to nothing once it is told to."""
+    words = [sys.executable, "-c", FREE]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    before, after = map(int, done.stdout.split())
+    assert before > 150_000_000 > 20_000_000 > after
 
 
 def given(setting: str) -> int:
