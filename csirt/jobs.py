@@ -46,7 +46,7 @@ def jobs(daemon: Daemon) -> list[tuple[str, float, Callable[[], None]]]:
         ("indicators", 60, lambda: expire_indicators(daemon)),
         ("retention", 3600, lambda: apply_retention(app)),
         ("gauges", 5, lambda: gauges(daemon)),
-        ("memory", 300, give_back),
+        ("memory", 60, give_back),
         *([("sector", daemon.sector.every, daemon.sector.look)] if daemon.sector is not None else []),
     ]
 
