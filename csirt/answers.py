@@ -35,7 +35,7 @@ class Answers:
         self._store, self._at = store, at
         self._responder, self._router = responder, router
         every = [change for changes in steps for change in changes]
-        self._correlator = Correlator(every, _candidates(store), window_us=window_us, names=names)
+        self._correlator = Correlator(every, candidates(store), window_us=window_us, names=names)
         self._stored_cases = _Cache(store, "case", Case)
         self._book = Book(self._stored_cases.get, at, _history(store, self._stored_cases), self._stored_cases.want)
         self._stored_alerts = _Cache(store, "alert", Alert)
@@ -151,7 +151,9 @@ class _Cache:
         return name not in self._found or self._found[name] is not None
 
 
-def _candidates(store: Store) -> Callable[[list[tuple[str, str]], int, int], list[Incident]]:
+def candidates(store: Store) -> Callable[[list[tuple[str, str]], int, int], list[Incident]]:
+    """What the correlator asks a store."""
+
     def find(entities: list[tuple[str, str]], since: int, until: int) -> list[Incident]:
         return [Incident.model_validate(item) for item in store.incidents_with(entities, since, until)]
 

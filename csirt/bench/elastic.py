@@ -1,9 +1,10 @@
 """`csirt bench elastic`: what the cluster's writer, correlation and lists cost beside what the cluster can take.
 
 `elastic-bulk`: documents a second by our writer beside the client's own `parallel_bulk`, at the best of several
-settings found first. `elastic-correlate`: alerts a second to incidents, cases and the cluster, beside our bulk rate of
-the same pair. `elastic-cases`: `csirt cases list` with many cases beside few. The server is the caller's; indices of
-the run's own prefix are made in it and deleted.
+settings found first. `elastic-incidents`: alerts a second to incidents and the cluster, beside our bulk rate of the
+same pair. `elastic-correlate`: the same with all that comes of incidents: cases, their events, notifications.
+`elastic-cases`: `csirt cases list` with many cases beside few. The server is the caller's; indices of the run's own
+prefix are made in it and deleted.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DOCUMENTS, ALERTS = 200_000, 200_000
 MANY, FEW = 1_000_000, 1_000  # cases
 BULK, CORRELATE, LIST = 0.9, 0.35, 0.333
 SETTINGS = [(threads, chunk) for threads in (2, 4) for chunk in (500, 2_000, 5_000)]
-NAMES = ("elastic-bulk", "elastic-correlate", "elastic-cases")
+NAMES = ("elastic-bulk", "elastic-incidents", "elastic-correlate", "elastic-cases")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def run(work: Path, task: Task) -> list[dict[str, Any]]:
         version = connect.probe(client, config, indices=False)["version"]
         bench = _Bench(work, task, config, version)
         made: dict[str, Callable[[], dict[str, Any]]] = dict(
-            zip(NAMES, (bench.bulk, bench.correlate, bench.cases), strict=True)
+            zip(NAMES, (bench.bulk, bench.incidents, bench.correlate, bench.cases), strict=True)
         )
         try:
             return [make() for name, make in made.items() if name in (task.only or NAMES)]
@@ -80,13 +81,20 @@ class _Bench:
         shown = {f"{threads}x{chunk}": round(rate) for (threads, chunk), rate in tried.items()}
         return pairs.result(contest) | {"server": self.version, "tried": shown}
 
+    def incidents(self) -> dict[str, Any]:
+        """Alerts to incidents and the cluster, beside our bulk rate."""
+        return self._correlated(NAMES[1], "incidents")
+
     def correlate(self) -> dict[str, Any]:
         """Alerts to incidents, cases and the cluster, beside our bulk rate."""
+        return self._correlated(NAMES[2], "correlate")
+
+    def _correlated(self, name: str, what: str) -> dict[str, Any]:
         folder = self.work / "correlated"
 
         def once() -> pairs.Run:
             self._empty()
-            said = self._child("correlate", self.task.alerts, str(folder))
+            said = self._child(what, self.task.alerts, str(folder))
             shutil.rmtree(folder)
             whole = said["found"] == said["there"] and said["found"]["alert"] == self.task.alerts
             done = {"whole": whole, **said["found"], "case_events": said["case_events"]}
@@ -95,7 +103,7 @@ class _Bench:
 
         ours = pairs.Side("csirt", "", [], once)
         peer = pairs.Side("our bulk rate", "", [], self._ours().once)
-        contest = pairs.Contest(NAMES[1], "alerts per second", CORRELATE, self.task.runs, ours, peer)
+        contest = pairs.Contest(name, "alerts per second", CORRELATE, self.task.runs, ours, peer)
         return pairs.result(contest) | {"server": self.version}
 
     def cases(self) -> dict[str, Any]:
@@ -105,7 +113,7 @@ class _Bench:
         for name, count in (("many", self.task.cases), ("few", min(FEW, self.task.cases))):
             said = self._child("cases", count, str(self.work / name), prefix=f"{self.config.prefix}-{name}")
             sides.append(pairs.Side("csirt", "", [str(count)], self._lister(name, said["there"] == count)))
-        contest = pairs.Contest(NAMES[2], "lists per second", LIST, self.task.runs, sides[0], sides[1])
+        contest = pairs.Contest(NAMES[3], "lists per second", LIST, self.task.runs, sides[0], sides[1])
         return pairs.result(contest) | {"server": self.version}
 
     def clean(self, client: Any) -> None:

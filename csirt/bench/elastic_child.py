@@ -1,7 +1,8 @@
 """One measured run: `python -m csirt.bench.elastic_child URL PREFIX WHAT SEED COUNT …`; JSON on standard output.
 
 `bulk`: minute aggregates through our writer. `peer THREADS CHUNK`: the same through the client's `parallel_bulk`.
-`correlate FOLDER`: alerts to incidents and cases, committed in a store folder, until the cluster has everything.
+`incidents FOLDER`: alerts to incidents, committed in a store folder, until the cluster has everything.
+`correlate FOLDER`: the same with all that comes of incidents: cases, their events, notifications.
 `cases FOLDER`: a store with so many open cases, and a cluster that has them all. What is written is made before the
 clock starts; the clock stops when the cluster has acknowledged the last of it.
 """
@@ -12,12 +13,19 @@ import gc
 import json
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from csirt.bench import elastic_documents as made
 from csirt.clock import SYSTEM
 from csirt.config import ElasticCluster, Stores
+
+if TYPE_CHECKING:
+    from csirt.model.hits import AlertChange
+    from csirt.stores.base import Commit, Store
+
+    Steps = list[list[AlertChange]]
 
 COMMIT = 10_000  # alerts of one commit
 VERSION = {"version": 1, "version_type": "external"}  # a sum that is sent again takes the place of the one before
@@ -31,7 +39,7 @@ def main() -> None:
     keep_freed()  # as the daemon does
     url, prefix, what, seed, count, *more = sys.argv[1:]
     config = ElasticCluster(urls=[url], prefix=prefix)
-    run = {"bulk": bulk, "peer": peer, "correlate": correlate, "cases": cases}[what]
+    run = {"bulk": bulk, "peer": peer, "incidents": incidents, "correlate": correlate, "cases": cases}[what]
     sys.stdout.write(json.dumps(run(config, int(seed), int(count), more)))
 
 
@@ -112,33 +120,61 @@ def peer(config: ElasticCluster, seed: int, count: int, more: list[str]) -> dict
     return {"documents": _counted(config, name), **spent}
 
 
+def incidents(config: ElasticCluster, seed: int, count: int, more: list[str]) -> dict[str, Any]:
+    """Alerts to incidents and the cluster."""
+    from csirt.answers import candidates
+    from csirt.correlate import correlate
+    from csirt.stores.base import Commit
+
+    def commit(store: Store, steps: Steps) -> Commit:
+        changes = [change for step in steps for change in step]
+        found = correlate(changes, candidates(store), window_us=made.WINDOW, names=_names())
+        return Commit(alerts=[change.alert for change in changes], incidents=found)
+
+    return _committed(config, seed, count, Path(more[0]), commit)
+
+
 def correlate(config: ElasticCluster, seed: int, count: int, more: list[str]) -> dict[str, Any]:
     """Alerts to incidents, cases and the cluster."""
     from csirt.answers import Answers
     from csirt.config import Config
     from csirt.notify.router import Router
     from csirt.respond.plan import Responder
+
+    own, names = Config(), _names()
+    responder, router = Responder({}, register=None, config=own), Router(own)
+
+    def commit(store: Store, steps: Steps) -> Commit:
+        answers = Answers(
+            store, steps, SYSTEM.now(), responder=responder, router=router, names=names, window_us=made.WINDOW
+        )
+        for changes in steps:
+            answers.take(changes)
+        return answers.commit()
+
+    return _committed(config, seed, count, Path(more[0]), commit)
+
+
+def _names() -> dict[str, str]:
+    return {f"m{number:04}": f"Member {number}" for number in range(made.MEMBERS)}
+
+
+def _committed(
+    config: ElasticCluster, seed: int, count: int, folder: Path, made_of: Callable[[Store, Steps], Commit]
+) -> dict[str, Any]:
+    """Commit what is made of the alerts of a commit after the other, until the cluster has everything."""
     from csirt.stores.elastic import connect, templates
     from csirt.stores.elastic.store import open_elastic
 
     with connect.client(config) as client:
         templates.install(client, config.prefix)
-    own = Config()
-    responder, router = Responder({}, register=None, config=own), Router(own)
-    names = {f"m{number:04}": f"Member {number}" for number in range(made.MEMBERS)}
     commits = list(made.steps(seed, count, COMMIT))
-    store = open_elastic(Path(more[0]), clock=SYSTEM, config=Stores(kind="elasticsearch", elasticsearch=config))
-    with store:
+    with open_elastic(folder, clock=SYSTEM, config=Stores(kind="elasticsearch", elasticsearch=config)) as store:
         store.shipper.settle(60)
         gc.disable()  # as the daemon's analysis does in its steps
         clock = _Clock()
         for steps in commits:
-            answers = Answers(
-                store, steps, SYSTEM.now(), responder=responder, router=router, names=names, window_us=made.WINDOW
-            )
-            for changes in steps:
-                answers.take(changes)
-            store.commit(answers.commit())
+            store.commit(made_of(store, steps))
         correlated = clock.spent()["wall_s"]
         store.shipper.settle(600, patient=True)
         spent = clock.spent()
