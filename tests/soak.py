@@ -1,8 +1,9 @@
 """`python -m tests.soak [MINUTES] [--url URL]`: a daemon under steady traffic; memory, files and threads must stay
 level. `--url`: a cluster follows its store (`python -m tests.elastic.serve python -m tests.soak 10` starts one).
 
-Prints one JSON line a minute and exits 1 when memory, files or threads of the last fifth of the time are more than those
-of the second (by 64 MiB, by 8; the median of each), or when a sent flow was not stored, or something of it is not in the cluster.
+Prints one JSON line a minute and exits 1 when memory, files or threads of the last fifth of the time are more than
+those of the second (by 64 MiB, by 8; the median of each), or when a sent flow was not stored, or something of it is not
+in the cluster.
 """
 
 from __future__ import annotations
