@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+from typing import Any
 
 # Asks glibc to ask the kernel for large pages: the processor remembers where far more memory is. It is read when a
 # process is loaded and never again: who starts the process has to set it, as the daemon's unit does.
@@ -33,23 +34,25 @@ def give_back() -> None:
     """Give what is free at the moment back to the kernel; where it is not glibc, nothing changes. For now and then:
     what is free lies between what is used, and no block of another size fits, so that in hours what is kept grows to
     several times what is used."""
-    import ctypes
-
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):
-        return
+    trim = _library("malloc_trim")
+    if trim is not None:
+        trim(0)
 
 
 def _set(*options: tuple[int, int]) -> None:
+    mallopt = _library("mallopt")
+    for option, value in options if mallopt is not None else ():
+        mallopt(option, value)
+
+
+def _library(name: str) -> Any:
+    """A function of glibc; None where it is another library."""
     import ctypes
 
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):
-        return
-    for option, value in options:
-        mallopt(option, value)
+        return None
 
 
 def prepare() -> None:

@@ -90,8 +90,10 @@ class Counting:
         rare: Rare | None = None,
     ) -> None:
         self._item = item
-        # One event is enough: no window needs what came before the last. A worm is such events for days on end.
-        self._alone = item.type == "event_count" and bool(item.bounds) and _ENOUGH.issuperset(item.bounds)
+        # How many contacts of a group windows look at, the last ones; 0: at all of them. Where one event is enough no window
+        # needs what came before the last: a worm is such events for days on end.
+        alone = item.type == "event_count" and bool(item.bounds) and _ENOUGH.issuperset(item.bounds)
+        self._most = item.beacon.contacts if item.beacon is not None else int(alone)
         salts = [int(ids.digest("chained", rule, size=7), 16) if rule in correlations else 0 for rule in item.rules]
         self.held = Held(_KINDS[item.type], salts, max_groups=max_groups, max_rows=max_rows)
         self._divisor, self._rare = divisor, rare
@@ -235,10 +237,9 @@ class Counting:
     def expire(self, until: int) -> bool:
         """Let go of what is out of reach once `until` is closed; whether nothing is left."""
         beacon = self._item.beacon
-        if beacon is not None:
-            self.held.trim(beacon.contacts, self._cut(until), sessions=bool(beacon.session))
-        elif self._alone:
-            self.held.trim(1, self._cut(until), sessions=False)
+        if self._most:
+            sessions = beacon is not None and bool(beacon.session)
+            self.held.trim(self._most, self._cut(until), sessions=sessions)
         self.held.payload.expire(self._cut(until))
         if self.held.payload.pieces:
             return False
