@@ -90,8 +90,8 @@ class Counting:
         rare: Rare | None = None,
     ) -> None:
         self._item = item
-        # How many contacts of a group windows look at, the last ones; 0: at all of them. Where one event is enough no window
-        # needs what came before the last: a worm is such events for days on end.
+        # How many contacts of a group windows look at, the last ones; 0: at all of them. Where one event is enough no
+        # window needs what came before the last: a worm is such events for days on end.
         alone = item.type == "event_count" and bool(item.bounds) and _ENOUGH.issuperset(item.bounds)
         self._most = item.beacon.contacts if item.beacon is not None else int(alone)
         salts = [int(ids.digest("chained", rule, size=7), 16) if rule in correlations else 0 for rule in item.rules]
